@@ -1,0 +1,69 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * HTTP Digest (RFC 7616, RFC 2617), the pure part: the header's parameters
+ * and the response they must carry.  qop is always auth.
+ */
+
+
+#ifndef _NGX_APIKEYS_DIGEST_H_INCLUDED_
+#define _NGX_APIKEYS_DIGEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_APIKEYS_DIGEST_MD5_LEN     16
+#define NGX_APIKEYS_DIGEST_SHA256_LEN  32
+
+
+typedef enum {
+    NGX_APIKEYS_DIGEST_MD5 = 0,
+    NGX_APIKEYS_DIGEST_SHA256
+} ngx_apikeys_digest_alg_e;
+
+
+/* slices of the header value; quoted strings hold no escapes (see parse) */
+typedef struct {
+    ngx_str_t                 username;
+    ngx_str_t                 realm;
+    ngx_str_t                 nonce;
+    ngx_str_t                 uri;
+    ngx_str_t                 response;   /* hex digits, length checked */
+    ngx_str_t                 cnonce;
+    ngx_str_t                 nc;         /* 8 hex digits */
+    uint32_t                  count;      /* nc's value, never 0 */
+    ngx_apikeys_digest_alg_e  alg;        /* MD5 where the header is silent */
+} ngx_apikeys_digest_t;
+
+
+/*
+ * Parses what follows "Digest ".  NGX_OK, or NGX_DECLINED for everything
+ * that cannot authenticate: bad syntax, a parameter twice, one missing
+ * (username, realm, nonce, uri, response, cnonce, nc, qop), a qop other
+ * than auth, an unknown algorithm or "-sess", userhash=true, username*,
+ * a NUL or a backslash escape, nc that is not 8 hex digits or is 0, a
+ * response of the wrong length.  Values may be quoted or tokens; order,
+ * spaces and unknown parameters do not matter.
+ */
+ngx_int_t ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d,
+    const ngx_str_t *value);
+
+/* H(username:realm:password); md5 has 16 bytes, sha256 32 */
+void ngx_apikeys_digest_ha1_md5(u_char *ha1, const ngx_str_t *username,
+    const ngx_str_t *realm, const ngx_str_t *password);
+ngx_int_t ngx_apikeys_digest_ha1_sha256(u_char *ha1,
+    const ngx_str_t *username, const ngx_str_t *realm,
+    const ngx_str_t *password);
+
+/*
+ * Whether d->response is the right one for the binary HA1 of d->alg, in
+ * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.
+ */
+ngx_int_t ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d,
+    const u_char *ha1, const ngx_str_t *method);
+
+
+#endif /* _NGX_APIKEYS_DIGEST_H_INCLUDED_ */

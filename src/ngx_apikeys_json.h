@@ -1,0 +1,101 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * JSON in (jansson) and out.  No other file sees jansson.
+ *
+ * A parsed document belongs to the pool given to parse; values are valid as
+ * long as the pool.  The writer appends to a chain of pool buffers, either
+ * compact or in the style of Jackson's pretty printer, which the service
+ * that clients know uses and no library that we link writes.
+ */
+
+
+#ifndef _NGX_APIKEYS_JSON_H_INCLUDED_
+#define _NGX_APIKEYS_JSON_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_APIKEYS_JSON_MAX_DEPTH     16
+
+
+typedef struct ngx_apikeys_json_s  ngx_apikeys_json_t;     /* a value */
+
+
+typedef enum {
+    NGX_APIKEYS_JSON_NULL = 0,
+    NGX_APIKEYS_JSON_BOOLEAN,
+    NGX_APIKEYS_JSON_NUMBER,
+    NGX_APIKEYS_JSON_STRING,
+    NGX_APIKEYS_JSON_ARRAY,
+    NGX_APIKEYS_JSON_OBJECT
+} ngx_apikeys_json_type_e;
+
+
+/*
+ * NGX_OK; NGX_DECLINED for text that is not one JSON value: bad syntax or
+ * UTF-8, a NUL in a string, a member twice, nesting beyond
+ * NGX_APIKEYS_JSON_MAX_DEPTH, anything after the value; NGX_ERROR without
+ * memory.  Scalars at the top are values too.
+ */
+ngx_int_t ngx_apikeys_json_parse(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_apikeys_json_t **value);
+
+ngx_apikeys_json_type_e ngx_apikeys_json_type(ngx_apikeys_json_t *value);
+ngx_uint_t ngx_apikeys_json_true(ngx_apikeys_json_t *value);
+/* the string's bytes, not copied */
+void ngx_apikeys_json_string(ngx_apikeys_json_t *value, ngx_str_t *s);
+/* NULL when out of range; order as in the text */
+ngx_uint_t ngx_apikeys_json_size(ngx_apikeys_json_t *array);
+ngx_apikeys_json_t *ngx_apikeys_json_item(ngx_apikeys_json_t *array,
+    ngx_uint_t i);
+/* NULL when there is no such member; name is a C string */
+ngx_apikeys_json_t *ngx_apikeys_json_member(ngx_apikeys_json_t *object,
+    const char *name);
+
+/* members in the order of the text: NGX_OK, or NGX_DONE after the last */
+typedef struct {
+    void  *iter;
+} ngx_apikeys_json_iter_t;
+
+ngx_int_t ngx_apikeys_json_next(ngx_apikeys_json_t *object,
+    ngx_apikeys_json_iter_t *it /* zeroed before the first call */,
+    ngx_str_t *name, ngx_apikeys_json_t **value);
+
+
+/*
+ * The writer.  An allocation failure is kept in "failed" and makes all later
+ * calls empty, so callers look once, at the end.
+ */
+typedef struct {
+    ngx_pool_t    *pool;
+    ngx_chain_t   *out;       /* first link */
+    ngx_chain_t  **last;
+    ngx_buf_t     *buf;       /* being filled */
+    off_t          size;      /* bytes written */
+    ngx_uint_t     depth;
+    unsigned       pretty:1;
+    unsigned       failed:1;
+    unsigned       comma:1;   /* something precedes at this level */
+    unsigned       name:1;    /* a member's name was just written */
+    uint32_t       arrays;    /* bit per depth: the level is an array */
+} ngx_apikeys_json_out_t;
+
+void ngx_apikeys_json_out_init(ngx_apikeys_json_out_t *o, ngx_pool_t *pool,
+    ngx_uint_t pretty);
+void ngx_apikeys_json_out_object(ngx_apikeys_json_out_t *o);
+void ngx_apikeys_json_out_object_end(ngx_apikeys_json_out_t *o);
+void ngx_apikeys_json_out_array(ngx_apikeys_json_out_t *o);
+void ngx_apikeys_json_out_array_end(ngx_apikeys_json_out_t *o);
+void ngx_apikeys_json_out_name(ngx_apikeys_json_out_t *o, const char *name);
+void ngx_apikeys_json_out_string(ngx_apikeys_json_out_t *o,
+    const ngx_str_t *s);
+void ngx_apikeys_json_out_int(ngx_apikeys_json_out_t *o, int64_t n);
+void ngx_apikeys_json_out_bool(ngx_apikeys_json_out_t *o, ngx_uint_t b);
+void ngx_apikeys_json_out_null(ngx_apikeys_json_out_t *o);
+
+
+#endif /* _NGX_APIKEYS_JSON_H_INCLUDED_ */

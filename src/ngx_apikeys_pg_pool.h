@@ -1,0 +1,63 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The connections of one worker to one database, and the queries that wait
+ * for them.  Pools are made in init_process and belong to the cycle.
+ */
+
+
+#ifndef _NGX_APIKEYS_PG_POOL_H_INCLUDED_
+#define _NGX_APIKEYS_PG_POOL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_pg_conn.h>
+
+
+typedef struct ngx_apikeys_pg_pool_s  ngx_apikeys_pg_pool_t;
+
+
+/* how a pool differs from what the configuration says; all may be 0 */
+typedef struct {
+    ngx_uint_t                     connections;
+    ngx_uint_t                     queue;
+    const char                    *name;       /* application_name suffix */
+    const char                    *listen;     /* channel: LISTEN on each
+                                                  connection, kept open */
+    void                         (*notify)(void *data); /* a notification, or
+                                                  a connection that listens
+                                                  anew */
+    void                         (*closed)(void *data); /* a listening
+                                                  connection was lost */
+    void                          *data;
+} ngx_apikeys_pg_pool_options_t;
+
+
+typedef struct {
+    ngx_uint_t                     open;       /* logged in */
+    ngx_uint_t                     busy;
+    ngx_uint_t                     waiting;
+    uint64_t                       connects;
+    uint64_t                       failures;   /* of connects */
+    uint64_t                       queries;
+    uint64_t                       errors;
+    uint64_t                       timeouts;
+    uint64_t                       refused;    /* queue full */
+} ngx_apikeys_pg_pool_stat_t;
+
+
+ngx_apikeys_pg_pool_t *ngx_apikeys_pg_pool_create(ngx_cycle_t *cycle,
+    ngx_apikeys_pg_conf_t *conf, ngx_apikeys_pg_pool_options_t *options);
+
+/* closes all connections and forgets all queries without their handlers */
+void ngx_apikeys_pg_pool_destroy(ngx_apikeys_pg_pool_t *pp);
+
+void ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
+    ngx_apikeys_pg_pool_stat_t *stat);
+
+
+#endif /* _NGX_APIKEYS_PG_POOL_H_INCLUDED_ */

@@ -1,0 +1,106 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Asynchronous queries, in the shape of ngx_resolver_ctx_t: create, fill,
+ * start, the handler runs once from the event loop, cancel at any time.
+ *
+ *     q = ngx_apikeys_pg_query_create(pp, r->pool, c->log);
+ *     q->stmt = &stmt;  q->params = params;
+ *     q->handler = done;  q->data = ctx;
+ *     rc = ngx_apikeys_pg_query_start(q);    NGX_AGAIN: the handler runs
+ *                                            later, never inline;
+ *                                            NGX_ERROR: it never runs
+ *
+ * Statements are prepared on each connection on first use, and again after
+ * 26000 or 0A000.  Parameters and results are text.  Nothing here blocks.
+ */
+
+
+#ifndef _NGX_APIKEYS_PG_QUERY_H_INCLUDED_
+#define _NGX_APIKEYS_PG_QUERY_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_pg_pool.h>
+
+
+typedef struct ngx_apikeys_pg_query_s  ngx_apikeys_pg_query_t;
+
+typedef void (*ngx_apikeys_pg_handler_pt)(ngx_apikeys_pg_query_t *q);
+
+/*
+ * One row, in single-row mode (query_value with row 0).  NGX_OK: go on;
+ * NGX_AGAIN: no more rows until ngx_apikeys_pg_query_resume() (this row will
+ * be given again); NGX_ERROR: give up, the handler gets CANCELED.
+ */
+typedef ngx_int_t (*ngx_apikeys_pg_row_pt)(ngx_apikeys_pg_query_t *q);
+
+
+typedef struct {
+    const char   *name;       /* of the prepared statement, unique */
+    const char   *sql;
+    ngx_uint_t    nparams;
+    unsigned      write:1;    /* never sent a second time once sent */
+} ngx_apikeys_pg_stmt_t;
+
+
+typedef enum {
+    NGX_APIKEYS_PG_OK = 0,
+    NGX_APIKEYS_PG_UNAVAILABLE,   /* no connection; nothing was run */
+    NGX_APIKEYS_PG_BUSY,          /* the queue is full; nothing was run */
+    NGX_APIKEYS_PG_TIMEOUT,       /* q->timeout; a write may have been run */
+    NGX_APIKEYS_PG_LOST,          /* sent, then the connection broke */
+    NGX_APIKEYS_PG_CANCELED,      /* the row handler gave up */
+    NGX_APIKEYS_PG_FAILED         /* the server's answer: see sqlstate */
+} ngx_apikeys_pg_rc_e;
+
+
+struct ngx_apikeys_pg_query_s {
+    /* in */
+    const ngx_apikeys_pg_stmt_t  *stmt;
+    ngx_str_t                    *params;    /* stmt->nparams; data == NULL
+                                                is SQL NULL; kept until the
+                                                handler has run */
+    ngx_apikeys_pg_handler_pt     handler;
+    ngx_apikeys_pg_row_pt         row;       /* NULL: the whole result */
+    void                         *data;
+    ngx_msec_t                    timeout;   /* 0: the pool's; counts from
+                                                start, waiting included */
+    /* out, valid inside the handlers only */
+    ngx_apikeys_pg_rc_e           rc;
+    ngx_uint_t                    unknown;   /* a write was sent and its
+                                                outcome is not known (with
+                                                TIMEOUT or LOST) */
+    char                          sqlstate[6];
+    ngx_str_t                     message;   /* the server's, for the log */
+    ngx_str_t                     detail;    /* DETAIL of the server's error */
+
+    ngx_apikeys_pg_work_t         work;      /* the layer's own */
+};
+
+
+ngx_apikeys_pg_query_t *ngx_apikeys_pg_query_create(ngx_apikeys_pg_pool_t *pp,
+    ngx_pool_t *pool, ngx_log_t *log);
+ngx_int_t ngx_apikeys_pg_query_start(ngx_apikeys_pg_query_t *q);
+
+/*
+ * Idempotent; allowed in any state and inside handlers; afterwards neither
+ * handler runs and q may be freed with its pool.
+ */
+void ngx_apikeys_pg_query_cancel(ngx_apikeys_pg_query_t *q);
+
+void ngx_apikeys_pg_query_resume(ngx_apikeys_pg_query_t *q);
+
+/* whole results: rows; then values, NUL-terminated too, owned by q */
+ngx_uint_t ngx_apikeys_pg_query_nrows(ngx_apikeys_pg_query_t *q);
+
+/* NGX_OK, or NGX_DECLINED for SQL NULL (value is then empty, data NULL) */
+ngx_int_t ngx_apikeys_pg_query_value(ngx_apikeys_pg_query_t *q,
+    ngx_uint_t row, ngx_uint_t column, ngx_str_t *value);
+
+
+#endif /* _NGX_APIKEYS_PG_QUERY_H_INCLUDED_ */

@@ -1,0 +1,68 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Master keys and what is derived from them (HKDF-SHA-256, RFC 5869), and
+ * the sealing of stored credentials (AES-256-GCM, NIST SP 800-38D).
+ *
+ * A ring is made by the master while it reads the configuration and is only
+ * read afterwards.  Its pages are locked out of core files.
+ */
+
+
+#ifndef _NGX_APIKEYS_SEAL_H_INCLUDED_
+#define _NGX_APIKEYS_SEAL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_digest.h>
+
+
+#define NGX_APIKEYS_SEAL_KEY_LEN       32
+#define NGX_APIKEYS_SEAL_MAX_KEYS      16
+
+/* both HA1s of one credential, what is sealed */
+typedef struct {
+    u_char  md5[NGX_APIKEYS_DIGEST_MD5_LEN];
+    u_char  sha256[NGX_APIKEYS_DIGEST_SHA256_LEN];
+} ngx_apikeys_secret_t;
+
+/* sealed: key id 4, iv 12, ciphertext 48, tag 16 */
+#define NGX_APIKEYS_SEALED_LEN         80
+
+
+typedef struct ngx_apikeys_seal_s  ngx_apikeys_seal_t;
+
+
+/*
+ * Reads a master key file: one key (32 random bytes in base64) a line, empty
+ * lines and lines that start with "#" aside; the first seals, all open.
+ * Errors are logged as [emerg] with what to do; then NULL.
+ */
+ngx_apikeys_seal_t *ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file);
+
+/*
+ * Seals and opens.  "context" is the associated data: the caller joins key
+ * id, public key and realm, so a value moved to another row opens nothing.
+ * open: NGX_OK, NGX_DECLINED when no key of the ring opens it.
+ */
+ngx_int_t ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
+    u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,
+    const ngx_str_t *context);
+ngx_int_t ngx_apikeys_seal_open(ngx_apikeys_seal_t *seal,
+    ngx_apikeys_secret_t *secret, const ngx_str_t *sealed,
+    const ngx_str_t *context);
+
+/*
+ * Derives "len" bytes for a purpose ("nonce", "snapshot", "check") from the
+ * key number n of the ring, 0 being the first line.
+ */
+ngx_int_t ngx_apikeys_seal_derive(ngx_apikeys_seal_t *seal, ngx_uint_t n,
+    const char *purpose, u_char *out, size_t len);
+
+ngx_uint_t ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal);
+
+
+#endif /* _NGX_APIKEYS_SEAL_H_INCLUDED_ */

@@ -1,0 +1,259 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The replica in shared memory: every key, organisation and project that a
+ * decision needs.  No HTTP, no libpq.
+ *
+ * Readers take no lock and wait for nothing: enter, look up, decide, leave,
+ * without returning to the event loop in between.  Writers hold the zone's
+ * mutex through ngx_apikeys_store_lock(), for about a millisecond at most.
+ */
+
+
+#ifndef _NGX_APIKEYS_STORE_H_INCLUDED_
+#define _NGX_APIKEYS_STORE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_objectid.h>
+#include <ngx_apikeys_roles.h>
+#include <ngx_apikeys_cidr.h>
+#include <ngx_apikeys_seal.h>
+
+
+#define NGX_APIKEYS_PUBLIC_KEY_LEN     8
+
+
+typedef struct ngx_apikeys_store_s  ngx_apikeys_store_t;
+
+typedef enum {
+    NGX_APIKEYS_STORE_KEY = 0,
+    NGX_APIKEYS_STORE_ORG,
+    NGX_APIKEYS_STORE_PROJECT
+} ngx_apikeys_store_kind_e;
+
+typedef struct {
+    ngx_apikeys_objectid_t           id;
+    uint32_t                         roles;
+} ngx_apikeys_store_grant_t;           /* roles in one project */
+
+
+/* what is published */
+
+typedef struct {
+    ngx_apikeys_objectid_t           id;
+    ngx_apikeys_objectid_t           org;
+    u_char                           public_key[NGX_APIKEYS_PUBLIC_KEY_LEN];
+    uint64_t                         version;
+    ngx_apikeys_secret_t             secret;
+    uint32_t                         roles;     /* in the organisation */
+    ngx_uint_t                       unreadable; /* the secret did not open:
+                                                    NGX_BUSY to readers */
+    ngx_uint_t                       ngrants;
+    ngx_apikeys_store_grant_t       *grants;    /* ascending by id */
+    ngx_uint_t                       nentries;
+    ngx_apikeys_cidr_t              *entries;   /* cidr_compare()'s order,
+                                                   no duplicates */
+} ngx_apikeys_store_key_t;
+
+typedef struct {
+    ngx_apikeys_objectid_t           id;
+    uint64_t                         version;
+    ngx_uint_t                       access_list_required;
+} ngx_apikeys_store_org_t;
+
+typedef struct {
+    ngx_apikeys_objectid_t           id;
+    ngx_apikeys_objectid_t           org;
+    uint64_t                         version;
+} ngx_apikeys_store_project_t;
+
+
+/* what a reader gets; pointers into the zone, valid until leave */
+
+typedef struct {
+    const ngx_apikeys_objectid_t    *id;
+    const ngx_apikeys_objectid_t    *org;
+    const u_char                    *public_key;
+    const ngx_apikeys_secret_t      *secret;
+    uint64_t                         version;
+    uint32_t                         roles;
+    ngx_uint_t                       ngrants;
+    ngx_uint_t                       nentries;
+    const void                      *record;    /* the store's own */
+} ngx_apikeys_store_ref_t;
+
+
+/*
+ * Configuration: adds the shared memory zone "name" of "size" bytes.  The
+ * fingerprint (32 bytes over master keys and realm) makes a zone that was
+ * filled under other keys start empty.  tag: the module.
+ * nonces: bytes set aside for a neighbour (the nonce table), see below.
+ */
+ngx_apikeys_store_t *ngx_apikeys_store_create(ngx_conf_t *cf, ngx_str_t *name,
+    size_t size, void *tag, size_t nonces);
+void ngx_apikeys_store_set_fingerprint(ngx_apikeys_store_t *st,
+    const u_char fingerprint[32]);
+
+/* the neighbour's memory, zeroed when the zone is made; after init_zone */
+void *ngx_apikeys_store_nonces(ngx_apikeys_store_t *st);
+
+/* each process, before it reads: takes its reader slot; exit gives it back */
+ngx_int_t ngx_apikeys_store_init_process(ngx_apikeys_store_t *st,
+    ngx_log_t *log);
+void ngx_apikeys_store_exit_process(ngx_apikeys_store_t *st);
+
+
+/* readers */
+
+void ngx_apikeys_store_enter(ngx_apikeys_store_t *st);
+void ngx_apikeys_store_leave(ngx_apikeys_store_t *st);
+
+/*
+ * NGX_OK; NGX_DECLINED: there is none, with authority; NGX_BUSY: cannot be
+ * told (the replica is incomplete, or the record could not be kept or
+ * opened), which is 503 and never 401.
+ */
+ngx_int_t ngx_apikeys_store_key(ngx_apikeys_store_t *st,
+    const ngx_str_t *public_key, ngx_apikeys_store_ref_t *ref);
+ngx_int_t ngx_apikeys_store_key_by_id(ngx_apikeys_store_t *st,
+    const ngx_apikeys_objectid_t *id, ngx_apikeys_store_ref_t *ref);
+ngx_int_t ngx_apikeys_store_org(ngx_apikeys_store_t *st,
+    const ngx_apikeys_objectid_t *id, ngx_apikeys_store_org_t *org);
+ngx_int_t ngx_apikeys_store_project(ngx_apikeys_store_t *st,
+    const ngx_apikeys_objectid_t *id, ngx_apikeys_store_project_t *project);
+
+/* the key's roles in a project, 0 for none */
+uint32_t ngx_apikeys_store_grant(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_ref_t *ref,
+    const ngx_apikeys_objectid_t *project);
+/* the i-th grant; i < ref->ngrants */
+void ngx_apikeys_store_grant_at(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_ref_t *ref, ngx_uint_t i,
+    ngx_apikeys_store_grant_t *grant);
+
+/* the most specific entry that holds the address: NGX_OK or NGX_DECLINED */
+ngx_int_t ngx_apikeys_store_match(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_ref_t *ref, const ngx_apikeys_cidr_t *addr,
+    ngx_apikeys_cidr_t *entry);
+
+/*
+ * Age in milliseconds of the last proof of freshness, or (uint64_t) -1
+ * when there was none.
+ */
+uint64_t ngx_apikeys_store_age(ngx_apikeys_store_t *st);
+ngx_uint_t ngx_apikeys_store_complete(ngx_apikeys_store_t *st);
+
+
+/*
+ * Writers.  lock never waits: NGX_OK, or NGX_BUSY (try again from a timer).
+ * It frees the lock of a dead holder, and repairs what a dead writer left.
+ */
+
+ngx_int_t ngx_apikeys_store_lock(ngx_apikeys_store_t *st);
+void ngx_apikeys_store_unlock(ngx_apikeys_store_t *st);
+
+/*
+ * Publishing.  Without a load: newer versions replace, older ones and those
+ * below a tombstone are NGX_DECLINED.  "load" is 0, or the number that
+ * load_begin() gave: then it replaces without comparing and is marked as
+ * brought by that load; a record that was published without a load since
+ * load_begin() and is newer stays.  NGX_ERROR: the zone is full; the old
+ * record, if any, is now invalid (NGX_BUSY to readers) and the replica is
+ * incomplete.
+ */
+ngx_int_t ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_key_t *key, uint32_t load);
+ngx_int_t ngx_apikeys_store_publish_org_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_org_t *org, uint32_t load);
+ngx_int_t ngx_apikeys_store_publish_project_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_project_t *project, uint32_t load);
+
+/*
+ * The object is gone as of a version: readers miss it from now on, nothing
+ * is allocated for one that is there.  Its tombstone refuses older
+ * publications until ngx_apikeys_store_forget_locked() was told that no
+ * older read can be in flight.
+ */
+ngx_int_t ngx_apikeys_store_delete_locked(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
+    uint64_t version);
+
+/* frees at most "n" tombstones with a version below; NGX_AGAIN: more left */
+ngx_int_t ngx_apikeys_store_forget_locked(ngx_apikeys_store_t *st,
+    uint64_t version, ngx_uint_t n);
+
+/*
+ * A full load: begin gives its number (not 0); after the last row, sweep is
+ * called, about a millisecond of work a call, until it no longer returns
+ * NGX_AGAIN; it removes what the load did not bring and what was not
+ * published since begin, and when nothing failed for want of space the
+ * replica is complete.  A later begin abandons an unfinished load.
+ * A new epoch (another database, or the old one restored) forgets every
+ * version and tombstone, but serves what is there until the sweep.
+ */
+uint32_t ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
+    ngx_uint_t new_epoch);
+ngx_int_t ngx_apikeys_store_load_sweep_locked(ngx_apikeys_store_t *st,
+    uint32_t load);
+
+/* retired memory whose readers are gone becomes free; any writer, any time */
+void ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st);
+
+
+/*
+ * The syncer's lease: one process per zone follows the database.  A pid that
+ * is dead, or a deadline that passed, loses it.  take: NGX_OK for holder and
+ * taker (renews the deadline), NGX_BUSY otherwise.  The fencing number grows
+ * with each change of holder; a holder checks it, locked, before it writes.
+ */
+ngx_int_t ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st,
+    ngx_msec_t ttl);
+void ngx_apikeys_store_lease_drop(ngx_apikeys_store_t *st);
+ngx_uint_t ngx_apikeys_store_lease_held(ngx_apikeys_store_t *st);
+
+/*
+ * What the syncer must hand to its successor, kept in the zone: the
+ * database's identity and the whole last snapshot, as text.  set is NGX_ERROR
+ * when it does not fit: then the successor begins with a full load.
+ */
+ngx_int_t ngx_apikeys_store_cursor_get(ngx_apikeys_store_t *st,
+    ngx_pool_t *pool, ngx_str_t *identity, ngx_str_t *snapshot);
+ngx_int_t ngx_apikeys_store_cursor_set_locked(ngx_apikeys_store_t *st,
+    const ngx_str_t *identity, const ngx_str_t *snapshot);
+
+/* proof of freshness: the boot-time clock, ms, when the poll was sent */
+void ngx_apikeys_store_set_fresh(ngx_apikeys_store_t *st, uint64_t boottime);
+uint64_t ngx_apikeys_store_boottime(void);
+
+/* the zone instance's uuid, 36 characters, made with the zone */
+void ngx_apikeys_store_instance(ngx_apikeys_store_t *st, ngx_str_t *uuid);
+
+
+/* figures for /status */
+
+typedef struct {
+    uint64_t                         keys;
+    uint64_t                         orgs;
+    uint64_t                         projects;
+    uint64_t                         tombstones;
+    uint64_t                         invalid;
+    uint64_t                         size;            /* of the arena, bytes */
+    uint64_t                         free_bytes;
+    uint64_t                         retired_bytes;
+    uint64_t                         epoch;           /* of the database */
+    uint64_t                         load_failures;   /* zone full */
+    uint64_t                         repairs;
+    ngx_uint_t                       complete;
+    uint64_t                         age;
+    ngx_pid_t                        syncer;
+} ngx_apikeys_store_stat_t;
+
+void ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_stat_t *stat);
+
+
+#endif /* _NGX_APIKEYS_STORE_H_INCLUDED_ */

@@ -1,0 +1,107 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * What the files of the HTTP side share: configuration, the identity that a
+ * request has shown, and the request's context.  Below all of them.
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <ngx_apikeys_cidr.h>
+#include <ngx_apikeys_nonce.h>
+#include <ngx_apikeys_pg_query.h>
+#include <ngx_apikeys_seal.h>
+#include <ngx_apikeys_store.h>
+#include <ngx_apikeys_sync.h>
+
+
+/* which administration API a location is; 0 in all others */
+#define NGX_HTTP_APIKEYS_ATLAS_V1           0x1
+#define NGX_HTTP_APIKEYS_ATLAS_V2           0x2
+#define NGX_HTTP_APIKEYS_OPS_MANAGER        0x4
+#define NGX_HTTP_APIKEYS_ANY_API            0x7
+
+/* schemes of apikeys_auth */
+#define NGX_HTTP_APIKEYS_AUTH_DIGEST        0x01
+#define NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256 0x02
+#define NGX_HTTP_APIKEYS_AUTH_BASIC         0x04
+#define NGX_HTTP_APIKEYS_AUTH_HEADER        0x08
+#define NGX_HTTP_APIKEYS_AUTH_OFF           0x10
+
+
+/* what was decided, and why; the names are $apikeys_decision's */
+typedef enum {
+    NGX_HTTP_APIKEYS_ALLOW = 0,
+    NGX_HTTP_APIKEYS_NO_CREDENTIAL,
+    NGX_HTTP_APIKEYS_BAD_CREDENTIAL,    /* malformed, foreign, or two */
+    NGX_HTTP_APIKEYS_UNKNOWN_KEY,
+    NGX_HTTP_APIKEYS_WRONG_SECRET,
+    NGX_HTTP_APIKEYS_STALE_NONCE,       /* right otherwise: stale=true */
+    NGX_HTTP_APIKEYS_REPLAY,
+    NGX_HTTP_APIKEYS_ADDRESS,           /* not on the key's access list */
+    NGX_HTTP_APIKEYS_NO_LIST,           /* the organisation demands one */
+    NGX_HTTP_APIKEYS_ROLE,
+    NGX_HTTP_APIKEYS_NOT_LOADED,        /* the replica cannot tell: 503 */
+    NGX_HTTP_APIKEYS_EXPIRED,           /* older than apikeys_stale: 503 */
+    NGX_HTTP_APIKEYS_ERROR              /* of memory or a library: 500 */
+} ngx_http_apikeys_decision_e;
+
+
+/* who asks; valid when the decision is ALLOW, ADDRESS, NO_LIST or ROLE */
+typedef struct {
+    u_char                    public_key[NGX_APIKEYS_PUBLIC_KEY_LEN];
+    ngx_apikeys_objectid_t    id;
+    ngx_apikeys_objectid_t    org;
+    uint32_t                  roles;       /* in org */
+    ngx_apikeys_cidr_t        address;     /* the client's */
+    ngx_apikeys_cidr_t        entry;       /* that let it in; family 0: the
+                                              key has no list */
+    unsigned                  operator:1;  /* by token; none of the above
+                                              but address */
+} ngx_http_apikeys_identity_t;
+
+
+/* of one process; NULL outside of workers */
+typedef struct {
+    ngx_apikeys_pg_pool_t    *pool;
+    ngx_apikeys_sync_t       *sync;
+} ngx_http_apikeys_worker_t;
+
+
+typedef struct {
+    ngx_apikeys_pg_conf_t    *database;
+    ngx_apikeys_store_t      *store;
+    ngx_apikeys_seal_t       *seal;
+    ngx_apikeys_nonce_t      *nonce;
+    ngx_str_t                 realm;
+    u_char                   *token;       /* SHA-256 of the operator's token,
+                                              or NULL */
+    ngx_apikeys_sync_conf_t   sync;
+    ngx_array_t              *routes;      /* ngx_http_apikeys_routes */
+    ngx_http_apikeys_worker_t worker;      /* set in init_process */
+} ngx_http_apikeys_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                api;         /* NGX_HTTP_APIKEYS_ATLAS_V1 ... */
+    ngx_str_t                 base;        /* the location's name */
+    ngx_str_t                 public_url;  /* no slash at the end, or empty */
+    ngx_uint_t                auth;        /* a mask of schemes */
+    ngx_str_t                 auth_header; /* of header=, lower case */
+    ngx_msec_t                stale;
+    ngx_flag_t                stale_allow;
+} ngx_http_apikeys_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_apikeys_module;
+
+
+#endif /* _NGX_HTTP_APIKEYS_H_INCLUDED_ */
