@@ -1,0 +1,435 @@
+package ApiKeys::Nginx;
+
+# An nginx of the test's own: a prefix directory, free ports, workers as an
+# unprivileged user, ended with the test.
+#
+# At its end, whoever ends it, the error log must hold no [alert], [crit] or
+# [emerg] that the test did not allow, and nothing from a sanitizer; else the
+# test fails, also when every one of its assertions held.
+
+use strict;
+use warnings;
+
+use File::Path qw( remove_tree );
+use File::Temp qw( tempdir );
+use IO::Socket::INET ();
+use POSIX qw( WNOHANG );
+use Scalar::Util ();
+use Test::More ();
+use Time::HiRes qw( sleep time );
+
+my $failed = 0;
+my %used;
+my @live;
+
+
+# new(http => , server => , main => , events => , workers => N,
+#     binary => , load => [modules], allow => qr/../, log_level => 'info',
+#     conf => 'a whole nginx.conf')
+# In all texts %%PORT%%, %%PORT_1%% ... and %%DIR%% are replaced.
+sub new {
+    my ($class, %opt) = @_;
+
+    my $dir = tempdir('ak-ngx-XXXXXX', DIR => '/tmp');
+    chmod 0755, $dir;
+    mkdir "$dir/$_" for qw( html tmp );
+
+    my $self = bless {
+        dir => $dir, owner => $$, opt => \%opt, ports => [],
+        binary => $opt{binary} || $ENV{TEST_NGINX_BINARY} || 'nginx',
+        load => $opt{load}
+            || [ split ' ', $ENV{TEST_NGINX_LOAD_MODULES} || '' ],
+    }, $class;
+
+    push @live, $self;
+    Scalar::Util::weaken($live[-1]);
+
+    $self->port(0);
+    $self->configure;
+    return $self;
+}
+
+
+# the nth port of this nginx, on 127.0.0.1
+sub port {
+    my ($self, $n) = @_;
+
+    return $self->{ports}[ $n || 0 ] ||= _free_port();
+}
+
+
+sub url { return 'http://127.0.0.1:' . $_[0]->port($_[1]) }
+sub dir { return $_[0]{dir} }
+sub pid { return $_[0]{pid} }
+
+
+# changes options and writes nginx.conf anew
+sub configure {
+    my ($self, %opt) = @_;
+
+    $self->{opt} = { %{ $self->{opt} }, %opt };
+    $self->write_file('nginx.conf', $self->{opt}{conf} || $self->_conf);
+    return $self;
+}
+
+
+# a file below the prefix; returns its absolute name
+sub write_file {
+    my ($self, $name, $text, $mode) = @_;
+
+    $text =~ s/%%PORT(?:_(\d+))?%%/$self->port($1)/ge;
+    $text =~ s/%%DIR%%/$self->{dir}/g;
+
+    open my $f, '>', "$self->{dir}/$name" or die "$name: $!\n";
+    chmod $mode, $f if defined $mode;
+    print $f $text;
+    close $f or die "$name: $!\n";
+    return "$self->{dir}/$name";
+}
+
+
+sub _conf {
+    my ($self) = @_;
+
+    my $opt = $self->{opt};
+    my $load = join '', map { "load_module $_;\n" } @{ $self->{load} };
+    my $user = $> == 0 ? "user www-data;\n" : '';
+    my $workers = $opt->{workers} || 1;
+    my $level = $opt->{log_level} || 'info';
+
+    my ($main, $events, $http, $server)
+        = map { $_ // '' } @$opt{qw( main events http server )};
+
+    $server = <<"END" if defined $opt->{server};
+    server {
+        listen 127.0.0.1:%%PORT%%;
+        server_name localhost;
+$server
+    }
+END
+
+    return <<"END";
+$load$user
+daemon off;
+worker_processes $workers;
+pid %%DIR%%/nginx.pid;
+error_log %%DIR%%/error.log $level;
+$main
+
+events {
+    worker_connections 512;
+$events
+}
+
+http {
+    access_log off;
+    root %%DIR%%/html;
+    default_type text/plain;
+    client_body_temp_path %%DIR%%/tmp/body;
+    proxy_temp_path %%DIR%%/tmp/proxy;
+    fastcgi_temp_path %%DIR%%/tmp/fastcgi;
+    uwsgi_temp_path %%DIR%%/tmp/uwsgi;
+    scgi_temp_path %%DIR%%/tmp/scgi;
+$http
+$server
+}
+END
+}
+
+
+# nginx -t: exit code and what it said
+sub test {
+    my ($self) = @_;
+
+    return $self->_run('-t');
+}
+
+
+# nginx -T
+sub dump_conf {
+    my ($self) = @_;
+
+    return ($self->_run('-T', '-q'))[1];
+}
+
+
+sub _run {
+    my ($self, @args) = @_;
+
+    my $pid = open my $out, '-|';
+    defined $pid or die "fork: $!\n";
+    if ($pid == 0) {
+        open STDERR, '>&', \*STDOUT;
+        { exec $self->_command, @args };
+        print "$self->{binary}: $!\n";
+        POSIX::_exit(127);
+    }
+
+    my $text = do { local $/; <$out> };
+    close $out;
+    return ($? >> 8 || $? & 127, $text // '');
+}
+
+
+sub _command {
+    my ($self) = @_;
+
+    return ($self->{binary}, '-p', "$self->{dir}/", '-c',
+        "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
+}
+
+
+# until it answers; dies with the error log when it does not
+sub start {
+    my ($self) = @_;
+
+    my $pid = fork;
+    defined $pid or die "fork: $!\n";
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', "$self->{dir}/stderr";
+        open STDERR, '>&', \*STDOUT;
+        { exec 'setpriv', '--pdeathsig', 'TERM', $self->_command };
+        POSIX::_exit(127);
+    }
+
+    $self->{pid} = $pid;
+    $self->{checked} = 0;
+    $self->wait_for(sub { $self->_alive && $self->_answers }, 60,
+        'nginx does not answer');
+    return $self;
+}
+
+
+sub _alive {
+    my ($self) = @_;
+
+    if (waitpid($self->{pid}, WNOHANG) == $self->{pid}) {
+        delete $self->{pid};
+        $self->{checked} = 1;
+        die "nginx does not start:\n" . $self->error_text;
+    }
+    return 1;
+}
+
+
+sub _answers {
+    my ($self) = @_;
+
+    my @listening = grep { defined } @{ $self->{ports} };
+
+    # with a configuration of the test's own perhaps none is listened on
+    return $self->workers if $self->{opt}{conf};
+    return $self->workers if !defined $self->{opt}{server};
+
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+        PeerPort => $listening[0], Timeout => 5) && $self->workers;
+}
+
+
+# polls a condition; dies with what was waited for, and the error log
+sub wait_for {
+    my ($self, $condition, $timeout, $what) = @_;
+
+    my $end = time + ($timeout || 10);
+
+    for ( ;; ) {
+        my $value = $condition->();
+        return $value if $value;
+        time < $end or die "$what\n" . $self->error_text;
+        sleep 0.01;
+    }
+}
+
+
+# until the error log, from where the last wait for it ended (or from the
+# given offset), holds what is looked for
+sub wait_log {
+    my ($self, $regex, $timeout, $from) = @_;
+
+    $from //= $self->{log_offset} || 0;
+
+    return $self->wait_for(sub {
+        my $text = substr $self->error_log, $from;
+        $text =~ $regex or return;
+        $self->{log_offset} = $from + $+[0];
+        return 1;
+    }, $timeout, "not in the error log: $regex");
+}
+
+
+# where the log ends now: for wait_log's last argument
+sub log_mark { return $_[0]{log_offset} = length $_[0]->error_log }
+
+sub error_log { return _read("$_[0]{dir}/error.log") }
+
+sub error_text {
+    my ($self) = @_;
+
+    return _read("$self->{dir}/stderr") . $self->error_log;
+}
+
+
+# pids of the workers that accept connections; exiting => 1: of those that
+# finish instead
+sub workers {
+    my ($self, %opt) = @_;
+
+    my $title = $opt{exiting} ? qr/^nginx: worker process is shutting down/
+        : qr/^nginx: worker process\s*$/;
+    return _children($self->{pid}, $title);
+}
+
+
+sub _children {
+    my ($parent, $title) = @_;
+
+    my @pids;
+
+    $parent or return;
+    for my $dir (glob '/proc/[0-9]*') {
+        my $stat = _read("$dir/stat");
+        $stat =~ /^(\d+) \(.*\) \S (\d+) /s && $2 == $parent or next;
+        my $pid = $1;
+        (my $line = _read("$dir/cmdline")) =~ tr/\0/ /;
+        push @pids, $pid if $line =~ $title;
+    }
+    return @pids;
+}
+
+
+# HUP; until all workers are new ones
+sub reload {
+    my ($self) = @_;
+
+    my %old = map { $_ => 1 } $self->workers;
+
+    CORE::kill 'HUP', $self->{pid};
+    $self->wait_for(sub {
+        my @workers = $self->workers;
+        return @workers && !grep { $old{$_} } @workers;
+    }, 30, 'no new workers after a reload');
+}
+
+
+sub signal {
+    my ($self, $signal, @pids) = @_;
+
+    return CORE::kill $signal, @pids ? @pids : $self->{pid};
+}
+
+
+# graceful: waits for the end, and complains when it does not come
+sub quit { return $_[0]->_end('QUIT', $_[1] || 30) }
+
+# fast
+sub stop { return $_[0]->_end('TERM', 30) }
+
+# kill -9 of the master and its workers
+sub kill {
+    my ($self) = @_;
+
+    my $pid = delete $self->{pid} or return;
+    CORE::kill 'KILL', $pid, _children($pid, qr/^nginx:/);
+    waitpid $pid, 0;
+    $self->check;
+}
+
+
+sub _end {
+    my ($self, $signal, $timeout) = @_;
+
+    my $pid = $self->{pid} or return;
+
+    CORE::kill $signal, $pid;
+    my $end = time + $timeout;
+
+    while (waitpid($pid, WNOHANG) == 0) {
+        if (time >= $end) {
+            _fail("nginx has not ended $timeout s after $signal");
+            CORE::kill 'KILL', $pid, _children($pid, qr/^nginx:/);
+            waitpid $pid, 0;
+            last;
+        }
+        sleep 0.01;
+    }
+    delete $self->{pid};
+    $self->check;
+}
+
+
+# what the error log must not hold; run at the end in any case
+sub check {
+    my ($self) = @_;
+
+    return if $self->{checked}++;
+
+    my $allow = $self->{opt}{allow};
+    my @bad = grep { !$allow || $_ !~ $allow }
+        grep { /\[(?:alert|crit|emerg)\]/ } split /\n/, $self->error_log;
+    _fail(join "\n", 'in the error log:', @bad) if @bad;
+
+    my $text = $self->error_text;
+    my $report = qr/(?:\w+Sanitizer:|runtime\ error:|==\d+==\ ?ERROR)/x;
+    _fail("a sanitizer's report:\n" . join "\n",
+        $text =~ /^(.*$report(?:.*\n?){1,40})/m) if $text =~ $report;
+}
+
+
+# outside of the plan, which may be over: the exit code tells
+sub _fail {
+    my ($text) = @_;
+
+    Test::More::diag($text);
+    $failed++;
+}
+
+
+sub _free_port {
+    for (1 .. 50) {
+        my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
+            or next;
+        return $s->sockport if !$used{ $s->sockport }++;
+    }
+    die "no free port\n";
+}
+
+
+sub _read {
+    my ($file) = @_;
+
+    open my $f, '<', $file or return '';
+    local $/;
+    my $text = <$f>;
+    return $text // '';
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $self->{owner} != $$;
+
+    local ($?, $@, $!);
+    $self->_end('TERM', 30);
+    if ($ENV{APIKEYS_TEST_KEEP}) {
+        Test::More::diag("kept: $self->{dir}");
+        return;
+    }
+    remove_tree($self->{dir}, { safe => 0 });
+}
+
+
+# objects that outlive the test end here: global destruction is too late for
+# an exit code
+END {
+    my $code = $?;
+    for my $nginx (grep { defined } @live) {
+        $nginx->_end('TERM', 30) if $nginx->{owner} == $$;
+    }
+    $? = $code || ($failed ? 1 : 0);
+}
+
+
+1;
