@@ -1,0 +1,268 @@
+--
+-- Copyright (C) ngx_http_apikeys_module contributors
+--
+-- Tables and constraints.  Everything that a row must satisfy is said here,
+-- so that a row typed into psql is as sound as one made by the API: formats,
+-- lengths, role names, uniqueness, and that a key, its projects and its
+-- organization belong together.
+--
+-- Apply the numbered files in order: sql/apply.sh CONNINFO, or each with
+-- psql -X -v ON_ERROR_STOP=1 -f FILE.  A file is one transaction, records its
+-- number in apikeys.schema_version, and is skipped when it is there already.
+--
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+SELECT pg_advisory_xact_lock(hashtext('apikeys.schema_version'));
+
+SELECT to_regclass('apikeys.schema_version') IS NOT NULL AS applied \gset
+\if :applied
+    ROLLBACK;
+    \quit
+\endif
+
+CREATE SCHEMA apikeys;
+
+SET LOCAL search_path = apikeys, pg_catalog;
+
+
+CREATE TABLE schema_version (
+    version  integer      PRIMARY KEY CHECK (version > 0),
+    applied  timestamptz  NOT NULL DEFAULT now()
+);
+
+-- a file applied before its predecessor would fail later and less clearly
+CREATE FUNCTION check_schema_version() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.version <> (SELECT coalesce(max(version), 0) + 1
+                         FROM apikeys.schema_version)
+    THEN
+        RAISE EXCEPTION 'schema version % does not follow the current one',
+                        NEW.version;
+    END IF;
+
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_schema_version BEFORE INSERT ON schema_version
+    FOR EACH ROW EXECUTE FUNCTION check_schema_version();
+
+
+-- an ObjectId: the second of creation, then 8 random bytes
+CREATE FUNCTION new_id() RETURNS text
+LANGUAGE sql VOLATILE AS $$
+    SELECT lpad(to_hex(extract(epoch FROM clock_timestamp())::bigint), 8, '0')
+           || left(r, 8) || right(r, 8)
+      FROM replace(gen_random_uuid()::text, '-', '') AS r
+$$;
+
+-- times as the API writes them
+CREATE FUNCTION utc(t timestamptz) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+$$;
+
+
+-- the state of an object as the replica and the API read it; all as text
+CREATE TYPE state AS (
+    kind                  text,      -- key, org, project
+    id                    text,
+    version               bigint,
+    deleted               boolean,
+    org_id                text,
+    public_key            text,
+    secret                text,      -- hex
+    redacted              text,
+    descr                 text,
+    roles                 text,      -- A,B
+    projects              text,      -- PROJECT:A,B;PROJECT:A
+    entries               text,      -- CIDR,CIDR
+    access_list_required  boolean,
+    name                  text,
+    created               text
+);
+
+
+-- one sequence for all kinds: of two states of an object the newer has the
+-- larger version, because it was drawn under the object's row lock
+CREATE SEQUENCE version_seq;
+
+
+CREATE TABLE orgs (
+    id                    text COLLATE "C" PRIMARY KEY DEFAULT new_id()
+                          CHECK (id ~ '^[0-9a-f]{24}$'),
+    version               bigint       NOT NULL,
+    name                  text COLLATE "C" NOT NULL
+                          CHECK (char_length(name) BETWEEN 1 AND 64),
+    access_list_required  boolean      NOT NULL DEFAULT false,
+    created               timestamptz  NOT NULL DEFAULT now()
+);
+
+
+CREATE TABLE projects (
+    id       text COLLATE "C" PRIMARY KEY DEFAULT new_id()
+             CHECK (id ~ '^[0-9a-f]{24}$'),
+    org_id   text COLLATE "C" NOT NULL
+             REFERENCES orgs ON DELETE CASCADE,
+    version  bigint       NOT NULL,
+    name     text COLLATE "C" NOT NULL
+             CHECK (char_length(name) BETWEEN 1 AND 64),
+    created  timestamptz  NOT NULL DEFAULT now(),
+    UNIQUE (id, org_id)
+);
+
+CREATE INDEX projects_by_org ON projects (org_id, name, id);
+
+
+CREATE TABLE keys (
+    id          text COLLATE "C" PRIMARY KEY DEFAULT new_id()
+                CHECK (id ~ '^[0-9a-f]{24}$'),
+    org_id      text COLLATE "C" NOT NULL
+                REFERENCES orgs ON DELETE CASCADE,
+    version     bigint       NOT NULL,
+    public_key  text COLLATE "C" NOT NULL UNIQUE
+                CHECK (public_key ~ '^[a-z]{8}$'),
+    secret      bytea        NOT NULL CHECK (octet_length(secret) = 80),
+    redacted    text COLLATE "C" NOT NULL
+                CHECK (redacted ~ '^[0-9a-f]{12}$'),
+    descr       text COLLATE "C" NOT NULL
+                CHECK (char_length(descr) BETWEEN 1 AND 250),
+    roles       text[] COLLATE "C" NOT NULL DEFAULT '{}'
+                CONSTRAINT keys_roles_check CHECK (roles <@ ARRAY[
+                    'ORG_BILLING_ADMIN',
+                    'ORG_BILLING_READ_ONLY',
+                    'ORG_GROUP_CREATOR',
+                    'ORG_MEMBER',
+                    'ORG_OWNER',
+                    'ORG_READ_ONLY',
+                    'ORG_STREAM_PROCESSING_ADMIN'
+                ]),
+    created     timestamptz  NOT NULL DEFAULT now(),
+    UNIQUE (id, org_id)
+);
+
+CREATE INDEX keys_by_org ON keys (org_id, public_key);
+
+
+-- org_id is there for its foreign keys alone: a key can only be given roles
+-- in a project of its own organization
+CREATE TABLE key_projects (
+    key_id      text COLLATE "C" NOT NULL,
+    project_id  text COLLATE "C" NOT NULL,
+    org_id      text COLLATE "C" NOT NULL,
+    roles       text[] COLLATE "C" NOT NULL
+                CONSTRAINT key_projects_roles_check CHECK (
+                    cardinality(roles) > 0 AND roles <@ ARRAY[
+                    'GROUP_ACCESS_MANAGER',
+                    'GROUP_AUTOMATION_ADMIN',
+                    'GROUP_BACKUP_ADMIN',
+                    'GROUP_BACKUP_MANAGER',
+                    'GROUP_BILLING_ADMIN',
+                    'GROUP_CHARTS_ADMIN',
+                    'GROUP_CLUSTER_MANAGER',
+                    'GROUP_DATABASE_ACCESS_ADMIN',
+                    'GROUP_DATA_ACCESS_ADMIN',
+                    'GROUP_DATA_ACCESS_READ_ONLY',
+                    'GROUP_DATA_ACCESS_READ_WRITE',
+                    'GROUP_MONITORING_ADMIN',
+                    'GROUP_OBSERVABILITY_VIEWER',
+                    'GROUP_OWNER',
+                    'GROUP_READ_ONLY',
+                    'GROUP_SEARCH_INDEX_EDITOR',
+                    'GROUP_STREAM_PROCESSING_OWNER',
+                    'GROUP_USER_ADMIN'
+                ]),
+    PRIMARY KEY (key_id, project_id),
+    FOREIGN KEY (key_id, org_id) REFERENCES keys (id, org_id)
+        ON DELETE CASCADE,
+    FOREIGN KEY (project_id, org_id) REFERENCES projects (id, org_id)
+        ON DELETE CASCADE
+);
+
+CREATE INDEX key_projects_by_project ON key_projects (project_id);
+
+
+-- an IPv4-mapped block is stored as IPv4, or an address could be listed
+-- twice and matched once
+CREATE TABLE access_list (
+    key_id   text COLLATE "C" NOT NULL
+             REFERENCES keys ON DELETE CASCADE,
+    cidr     cidr         NOT NULL,
+    created  timestamptz  NOT NULL DEFAULT now(),
+    PRIMARY KEY (key_id, cidr),
+    CONSTRAINT access_list_mapped_check
+        CHECK (NOT cidr <<= '::ffff:0:0/96'),
+    CONSTRAINT access_list_refused_check
+        CHECK (cidr NOT IN ('0.0.0.0/0', '::/0', '0.0.0.0/32', '::/128'))
+);
+
+
+-- written every few seconds by every node: outside the feed, and away from
+-- access_list, whose rows it would bloat
+CREATE TABLE access_usage (
+    key_id             text COLLATE "C" NOT NULL,
+    cidr               cidr         NOT NULL,
+    count              bigint       NOT NULL CHECK (count >= 0),
+    last_used          timestamptz  NOT NULL,
+    last_used_address  inet         NOT NULL,
+    PRIMARY KEY (key_id, cidr),
+    FOREIGN KEY (key_id, cidr) REFERENCES access_list ON DELETE CASCADE
+);
+
+CREATE VIEW access_entries AS
+    SELECT a.key_id,
+           a.cidr,
+           utc(a.created) AS created,
+           coalesce(u.count, 0) AS count,
+           utc(u.last_used) AS last_used,
+           host(u.last_used_address) AS last_used_address
+      FROM access_list a
+      LEFT JOIN access_usage u USING (key_id, cidr);
+
+
+-- no foreign keys: what happened outlives what it happened to
+CREATE TABLE audit (
+    id          bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at          timestamptz  NOT NULL DEFAULT clock_timestamp(),
+    event       text         NOT NULL,
+    caller      text         NOT NULL,     -- a key's id, or "operator"
+    address     text,
+    org_id      text COLLATE "C",
+    project_id  text COLLATE "C",
+    key_id      text COLLATE "C",
+    before      jsonb,
+    after       jsonb
+);
+
+CREATE INDEX audit_by_org ON audit (org_id, at);
+
+CREATE FUNCTION refuse_change() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: rows can only be added',
+                    TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+END
+$$;
+
+CREATE TRIGGER audit_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE audit ENABLE ALWAYS TRIGGER audit_append_only;
+
+
+-- proof that a node's master key file is the one that sealed keys.secret;
+-- a value derived from the master key, of no use without it
+CREATE TABLE master_key (
+    one      boolean  PRIMARY KEY DEFAULT true CHECK (one),
+    "check"  text     NOT NULL
+);
+
+
+INSERT INTO schema_version (version) VALUES (1);
+
+COMMIT;
