@@ -1,0 +1,69 @@
+# Developers' and newcomers' commands.  `make help` lists them.
+#
+# Everything that is made lies in build/ and can be deleted, but for
+# build/run: the database and keys of `make run`.
+
+SHELL = /bin/bash
+
+PORT ?= 8080
+NODES ?= 1
+TESTS ?= t
+
+export PORT NODES PORT_OM44
+
+srcs = $(wildcard src/*.c src/*.h)
+module = build/ngx_http_apikeys_module.so
+
+
+.PHONY: all deps run start stop reset test test-asan test-valgrind check clean \
+    help
+
+all: $(module)                                 ## builds the module (default)
+
+# a pattern: gcc and clang have a tree each
+build/%/objs/Makefile: config util/configure
+	@util/configure $* $(if $(filter clang,$*),clang,gcc)
+
+$(module): build/gcc/objs/Makefile $(srcs)
+	@$(MAKE) --no-print-directory -s -C build/gcc -f objs/Makefile modules
+	@install -m 0644 build/gcc/objs/ngx_http_apikeys_module.so $@.new
+	@mv $@.new $@
+	@echo "built $@"
+
+deps:                                          ## installs missing packages
+	@util/deps
+
+run: deps                                      ## a private server, in the foreground
+	@$(MAKE) --no-print-directory all
+	@util/run foreground
+
+start: deps                                    ## the same in the background
+	@$(MAKE) --no-print-directory all
+	@util/run start
+
+stop:                                          ## ends what start started
+	@util/run stop
+
+reset: stop                                    ## deletes the data of run
+	@util/run reset
+
+test: deps                                     ## runs every test (TESTS=t/x.t)
+	@$(MAKE) --no-print-directory all
+	@util/test $(TESTS)
+
+test-asan: deps                                ## the same under sanitizers
+	@util/test --asan $(TESTS)
+
+test-valgrind: deps                            ## the same under valgrind
+	@$(MAKE) --no-print-directory all
+	@util/test --valgrind $(TESTS)
+
+check: deps                                    ## style, layers, warnings, analysis
+	@util/check
+
+clean:                                         ## deletes what was built
+	@find build -mindepth 1 -maxdepth 1 ! -name run -exec rm -rf {} + \
+	    2>/dev/null || :
+
+help:                                          ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
