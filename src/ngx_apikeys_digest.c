@@ -49,15 +49,16 @@ typedef struct {
 } ngx_apikeys_digest_ctx_t;
 
 
+/* what is hashed, ":" between the parts */
 typedef struct {
-    ngx_str_t  data[7];
-    ngx_uint_t n;
+    ngx_str_t              data[7];
+    ngx_uint_t             n;
 } ngx_apikeys_digest_input_t;
 
 
 typedef struct {
-    EVP_MD      *md;
-    EVP_MD_CTX  *ctx;
+    EVP_MD                *md;
+    EVP_MD_CTX            *ctx;
 } ngx_apikeys_digest_sha256_t;
 
 
@@ -223,7 +224,8 @@ ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
     switch (name->data[0] | 0x20) {
 
     case 'a':
-        return ngx_apikeys_digest_is(name, "algorithm") ? &ctx->algorithm : NULL;
+        return ngx_apikeys_digest_is(name, "algorithm") ? &ctx->algorithm
+                                                        : NULL;
 
     case 'c':
         return ngx_apikeys_digest_is(name, "cnonce") ? &d->cnonce : NULL;
@@ -464,8 +466,6 @@ ngx_apikeys_digest_add(ngx_apikeys_digest_input_t *in, const ngx_str_t *s)
     in->data[in->n++] = *s;
 }
 
-
-/* the hash of all parts with ":" between */
 
 static ngx_int_t
 ngx_apikeys_digest_hash(u_char *out, ngx_apikeys_digest_alg_e alg,

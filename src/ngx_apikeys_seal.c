@@ -1,0 +1,658 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The ring of master keys.
+ *
+ * The master reads the file, since only root may, and workers inherit the
+ * ring by fork().  The ring lies in pages of its own, which are kept out of
+ * core files and wiped when the configuration goes; nothing that is made of
+ * a master key stays elsewhere: ciphers are keyed for one call and wiped
+ * after it, which costs a microsecond where a credential is opened once for
+ * each time it is loaded.
+ *
+ * One master key gives independent keys by HKDF, one for each purpose, so
+ * that sealing, nonces and snapshots cannot be played against each other.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_seal.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+
+#define NGX_APIKEYS_SEAL_ID_LEN        4
+#define NGX_APIKEYS_SEAL_IV_LEN        12
+#define NGX_APIKEYS_SEAL_TAG_LEN       16
+
+/* 32 bytes in base64: 43 digits and one "=" */
+#define NGX_APIKEYS_SEAL_TEXT_LEN      44
+
+/* a file of sixteen lines with comments is far below it */
+#define NGX_APIKEYS_SEAL_FILE_SIZE     16384
+
+#define NGX_APIKEYS_SEAL_ADVICE                                              \
+    "make one with \"openssl rand -base64 32\""
+
+
+typedef struct {
+    u_char                     master[NGX_APIKEYS_SEAL_KEY_LEN];
+    u_char                     seal[NGX_APIKEYS_SEAL_KEY_LEN];
+    u_char                     id[NGX_APIKEYS_SEAL_ID_LEN];
+} ngx_apikeys_seal_key_t;
+
+
+/* the secret pages */
+typedef struct {
+    ngx_apikeys_seal_key_t     keys[NGX_APIKEYS_SEAL_MAX_KEYS];
+
+    /* only while the file is read; what base64 decodes may be too long */
+    u_char                     decoded[NGX_APIKEYS_SEAL_TEXT_LEN];
+    u_char                     file[NGX_APIKEYS_SEAL_FILE_SIZE];
+} ngx_apikeys_seal_ring_t;
+
+
+struct ngx_apikeys_seal_s {
+    ngx_apikeys_seal_ring_t   *ring;
+    size_t                     size;      /* of the pages */
+    ngx_uint_t                 nkeys;
+    EVP_KDF                   *kdf;
+    EVP_CIPHER                *cipher;
+};
+
+
+/* sealed: these, in this order */
+typedef struct {
+    u_char                     id[NGX_APIKEYS_SEAL_ID_LEN];
+    u_char                     iv[NGX_APIKEYS_SEAL_IV_LEN];
+    u_char                     text[sizeof(ngx_apikeys_secret_t)];
+    u_char                     tag[NGX_APIKEYS_SEAL_TAG_LEN];
+} ngx_apikeys_seal_box_t;
+
+
+static ngx_int_t ngx_apikeys_seal_encrypt(EVP_CIPHER_CTX *ctx,
+    ngx_apikeys_seal_box_t *box, const ngx_apikeys_secret_t *secret,
+    const ngx_str_t *context);
+static ngx_int_t ngx_apikeys_seal_decrypt(ngx_apikeys_seal_t *seal,
+    ngx_apikeys_seal_key_t *key, ngx_apikeys_secret_t *secret,
+    const ngx_apikeys_seal_box_t *box, const ngx_str_t *context);
+static ngx_int_t ngx_apikeys_seal_init(ngx_conf_t *cf,
+    ngx_apikeys_seal_t *seal);
+static ngx_int_t ngx_apikeys_seal_read_file(ngx_conf_t *cf,
+    ngx_apikeys_seal_t *seal, ngx_str_t *file);
+static ngx_int_t ngx_apikeys_seal_check_file(ngx_conf_t *cf, ngx_str_t *file,
+    ngx_file_info_t *fi);
+static ngx_int_t ngx_apikeys_seal_parse(ngx_conf_t *cf,
+    ngx_apikeys_seal_t *seal, ngx_str_t *file, size_t size);
+static ngx_int_t ngx_apikeys_seal_parse_line(ngx_conf_t *cf,
+    ngx_apikeys_seal_t *seal, ngx_str_t *file, ngx_uint_t n,
+    ngx_str_t *line);
+static ngx_int_t ngx_apikeys_seal_derive_keys(ngx_conf_t *cf,
+    ngx_apikeys_seal_t *seal);
+static void ngx_apikeys_seal_cleanup(void *data);
+
+
+ngx_int_t
+ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
+    u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,
+    const ngx_str_t *context)
+{
+    ngx_int_t                rc;
+    EVP_CIPHER_CTX          *ctx;
+    ngx_apikeys_seal_box_t   box;
+    ngx_apikeys_seal_key_t  *key;
+
+    key = &seal->ring->keys[0];
+
+    ngx_memcpy(box.id, key->id, NGX_APIKEYS_SEAL_ID_LEN);
+
+    ctx = EVP_CIPHER_CTX_new();
+
+    if (ctx == NULL
+        || RAND_bytes(box.iv, NGX_APIKEYS_SEAL_IV_LEN) != 1
+        || EVP_EncryptInit_ex2(ctx, seal->cipher, key->seal, box.iv, NULL)
+           != 1)
+    {
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_apikeys_seal_encrypt(ctx, &box, secret, context);
+    }
+
+    EVP_CIPHER_CTX_free(ctx);
+
+    if (rc != NGX_OK) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(sealed, &box, NGX_APIKEYS_SEALED_LEN);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_encrypt(EVP_CIPHER_CTX *ctx, ngx_apikeys_seal_box_t *box,
+    const ngx_apikeys_secret_t *secret, const ngx_str_t *context)
+{
+    int  len;
+
+    if (EVP_EncryptUpdate(ctx, NULL, &len, context->data,
+                          (int) context->len)
+        != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    if (EVP_EncryptUpdate(ctx, box->text, &len, (u_char *) secret,
+                          sizeof(ngx_apikeys_secret_t))
+        != 1
+        || len != sizeof(ngx_apikeys_secret_t))
+    {
+        return NGX_ERROR;
+    }
+
+    if (EVP_EncryptFinal_ex(ctx, box->tag, &len) != 1) {
+        return NGX_ERROR;
+    }
+
+    if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG,
+                            NGX_APIKEYS_SEAL_TAG_LEN, box->tag)
+        != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_apikeys_seal_open(ngx_apikeys_seal_t *seal, ngx_apikeys_secret_t *secret,
+    const ngx_str_t *sealed, const ngx_str_t *context)
+{
+    ngx_int_t                rc;
+    ngx_uint_t               i;
+    ngx_apikeys_seal_box_t   box;
+    ngx_apikeys_seal_key_t  *key;
+
+    if (sealed->len != NGX_APIKEYS_SEALED_LEN) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(&box, sealed->data, NGX_APIKEYS_SEALED_LEN);
+
+    for (i = 0; i < seal->nkeys; i++) {
+        key = &seal->ring->keys[i];
+
+        if (ngx_memcmp(box.id, key->id, NGX_APIKEYS_SEAL_ID_LEN) != 0) {
+            continue;
+        }
+
+        rc = ngx_apikeys_seal_decrypt(seal, key, secret, &box, context);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_decrypt(ngx_apikeys_seal_t *seal,
+    ngx_apikeys_seal_key_t *key, ngx_apikeys_secret_t *secret,
+    const ngx_apikeys_seal_box_t *box, const ngx_str_t *context)
+{
+    int                    len;
+    u_char                 rest[NGX_APIKEYS_SEAL_TAG_LEN];
+    ngx_int_t              rc;
+    EVP_CIPHER_CTX        *ctx;
+    ngx_apikeys_secret_t   text;
+
+    rc = NGX_ERROR;
+
+    ctx = EVP_CIPHER_CTX_new();
+    if (ctx == NULL) {
+        goto done;
+    }
+
+    if (EVP_DecryptInit_ex2(ctx, seal->cipher, key->seal, box->iv, NULL)
+        != 1)
+    {
+        goto done;
+    }
+
+    if (EVP_DecryptUpdate(ctx, NULL, &len, context->data,
+                          (int) context->len)
+        != 1)
+    {
+        goto done;
+    }
+
+    if (EVP_DecryptUpdate(ctx, (u_char *) &text, &len, box->text,
+                          sizeof(ngx_apikeys_secret_t))
+        != 1
+        || len != sizeof(ngx_apikeys_secret_t))
+    {
+        goto done;
+    }
+
+    if (EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG,
+                            NGX_APIKEYS_SEAL_TAG_LEN, (void *) box->tag)
+        != 1)
+    {
+        goto done;
+    }
+
+    rc = NGX_DECLINED;
+
+    if (EVP_DecryptFinal_ex(ctx, rest, &len) == 1) {
+        *secret = text;
+        rc = NGX_OK;
+    }
+
+done:
+
+    /* what was decrypted is not to be used, nor kept, before the tag fits */
+
+    OPENSSL_cleanse(&text, sizeof(ngx_apikeys_secret_t));
+    EVP_CIPHER_CTX_free(ctx);
+
+    if (rc != NGX_OK) {
+        ERR_clear_error();
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_apikeys_seal_derive(ngx_apikeys_seal_t *seal, ngx_uint_t n,
+    const char *purpose, u_char *out, size_t len)
+{
+    int           rc;
+    EVP_KDF_CTX  *ctx;
+    OSSL_PARAM    params[5];
+
+    if (n >= seal->nkeys) {
+        return NGX_ERROR;
+    }
+
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST,
+                                                 "SHA256", 0);
+    params[1] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY,
+                                                  seal->ring->keys[n].master,
+                                                  NGX_APIKEYS_SEAL_KEY_LEN);
+    params[2] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT,
+                                                  "ngx_http_apikeys_module",
+                                                  23);
+    params[3] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO,
+                                                  (char *) purpose,
+                                                  ngx_strlen(purpose));
+    params[4] = OSSL_PARAM_construct_end();
+
+    ctx = EVP_KDF_CTX_new(seal->kdf);
+    if (ctx == NULL) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    rc = EVP_KDF_derive(ctx, out, len, params);
+
+    EVP_KDF_CTX_free(ctx);
+
+    if (rc != 1) {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal)
+{
+    return seal->nkeys;
+}
+
+
+ngx_apikeys_seal_t *
+ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file)
+{
+    ngx_str_t            name;
+    ngx_apikeys_seal_t  *seal;
+
+    name = *file;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NULL;
+    }
+
+    seal = ngx_pcalloc(cf->pool, sizeof(ngx_apikeys_seal_t));
+    if (seal == NULL) {
+        return NULL;
+    }
+
+    if (ngx_apikeys_seal_init(cf, seal) != NGX_OK) {
+        return NULL;
+    }
+
+    if (ngx_apikeys_seal_read_file(cf, seal, &name) != NGX_OK) {
+        return NULL;
+    }
+
+    if (ngx_apikeys_seal_derive_keys(cf, seal) != NGX_OK) {
+        return NULL;
+    }
+
+    return seal;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_init(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
+{
+    void                *pages;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_apikeys_seal_cleanup;
+    cln->data = seal;
+
+    seal->size = ngx_align(sizeof(ngx_apikeys_seal_ring_t), ngx_pagesize);
+
+    pages = mmap(NULL, seal->size, PROT_READ|PROT_WRITE,
+                 MAP_PRIVATE|MAP_ANON, -1, 0);
+
+    if (pages == MAP_FAILED) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "mmap(%uz) for the master keys failed",
+                           seal->size);
+        return NGX_ERROR;
+    }
+
+    seal->ring = pages;
+
+#ifdef MADV_DONTDUMP
+
+    if (madvise(pages, seal->size, MADV_DONTDUMP) == -1) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, ngx_errno,
+                           "madvise(MADV_DONTDUMP) for the master keys "
+                           "failed, core files would hold them");
+    }
+
+#endif
+
+    seal->kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    seal->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+
+    if (seal->kdf == NULL || seal->cipher == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "OpenSSL provides no HKDF or no AES-256-GCM, "
+                           "enable its default provider");
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_read_file(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
+    ngx_str_t *file)
+{
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_int_t        rc;
+    ngx_file_info_t  fi;
+
+    /* non-blocking: a fifo would otherwise hold the master for ever */
+
+    fd = ngx_open_file(file->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " master key file \"%V\" failed, "
+                           NGX_APIKEYS_SEAL_ADVICE, file);
+        return NGX_ERROR;
+    }
+
+    rc = NGX_ERROR;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_fd_info_n " master key file \"%V\" failed",
+                           file);
+        goto done;
+    }
+
+    if (ngx_apikeys_seal_check_file(cf, file, &fi) != NGX_OK) {
+        goto done;
+    }
+
+    n = ngx_read_fd(fd, seal->ring->file, NGX_APIKEYS_SEAL_FILE_SIZE);
+
+    if (n == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_read_fd_n " master key file \"%V\" failed",
+                           file);
+        goto done;
+    }
+
+    rc = ngx_apikeys_seal_parse(cf, seal, file, n);
+
+done:
+
+    OPENSSL_cleanse(seal->ring->file, NGX_APIKEYS_SEAL_FILE_SIZE);
+    OPENSSL_cleanse(seal->ring->decoded, NGX_APIKEYS_SEAL_TEXT_LEN);
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " master key file \"%V\" failed",
+                           file);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_check_file(ngx_conf_t *cf, ngx_str_t *file,
+    ngx_file_info_t *fi)
+{
+    if (!ngx_is_file(fi)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "master key file \"%V\" is not a regular file",
+                           file);
+        return NGX_ERROR;
+    }
+
+    if (ngx_file_access(fi) & 0077) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "master key file \"%V\" is open to others than "
+                           "its owner, run \"chmod 600 %V\"", file, file);
+        return NGX_ERROR;
+    }
+
+    if (ngx_file_size(fi) > NGX_APIKEYS_SEAL_FILE_SIZE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "master key file \"%V\" is larger than %d bytes, "
+                           "it must hold one key in base64 a line", file,
+                           NGX_APIKEYS_SEAL_FILE_SIZE);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_parse(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
+    ngx_str_t *file, size_t size)
+{
+    u_char      *p, *last, *eol;
+    ngx_str_t    line;
+    ngx_uint_t   n;
+
+    p = seal->ring->file;
+    last = p + size;
+
+    for (n = 1; p < last; n++) {
+
+        eol = ngx_strlchr(p, last, LF);
+        if (eol == NULL) {
+            eol = last;
+        }
+
+        line.data = p;
+        line.len = eol - p;
+
+        while (line.len && (line.data[line.len - 1] == ' '
+                            || line.data[line.len - 1] == '\t'
+                            || line.data[line.len - 1] == CR))
+        {
+            line.len--;
+        }
+
+        if (line.len && line.data[0] != '#'
+            && ngx_apikeys_seal_parse_line(cf, seal, file, n, &line)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        p = eol + 1;
+    }
+
+    if (seal->nkeys == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "master key file \"%V\" holds no key, "
+                           NGX_APIKEYS_SEAL_ADVICE, file);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* messages name the line and never show it */
+
+static ngx_int_t
+ngx_apikeys_seal_parse_line(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
+    ngx_str_t *file, ngx_uint_t n, ngx_str_t *line)
+{
+    u_char                  *master;
+    ngx_str_t                decoded;
+    ngx_uint_t               i;
+    ngx_apikeys_seal_key_t  *keys;
+
+    keys = seal->ring->keys;
+
+    if (seal->nkeys == NGX_APIKEYS_SEAL_MAX_KEYS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "master key file \"%V\" holds more than %d keys, "
+                           "remove the last ones, which only open what was "
+                           "sealed long ago", file,
+                           NGX_APIKEYS_SEAL_MAX_KEYS);
+        return NGX_ERROR;
+    }
+
+    decoded.data = seal->ring->decoded;
+
+    if (line->len != NGX_APIKEYS_SEAL_TEXT_LEN
+        || ngx_decode_base64(&decoded, line) != NGX_OK
+        || decoded.len != NGX_APIKEYS_SEAL_KEY_LEN)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "line %ui of master key file \"%V\" is not 32 "
+                           "bytes in base64, " NGX_APIKEYS_SEAL_ADVICE,
+                           n, file);
+        return NGX_ERROR;
+    }
+
+    master = keys[seal->nkeys].master;
+    ngx_memcpy(master, decoded.data, NGX_APIKEYS_SEAL_KEY_LEN);
+
+    for (i = 0; i < seal->nkeys; i++) {
+
+        if (CRYPTO_memcmp(keys[i].master, master, NGX_APIKEYS_SEAL_KEY_LEN)
+            == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "line %ui of master key file \"%V\" repeats "
+                               "a key, remove it", n, file);
+            return NGX_ERROR;
+        }
+    }
+
+    seal->nkeys++;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_seal_derive_keys(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
+{
+    ngx_uint_t               i;
+    ngx_apikeys_seal_key_t  *key;
+
+    for (i = 0; i < seal->nkeys; i++) {
+        key = &seal->ring->keys[i];
+
+        if (ngx_apikeys_seal_derive(seal, i, "seal", key->seal,
+                                    NGX_APIKEYS_SEAL_KEY_LEN)
+            != NGX_OK
+            || ngx_apikeys_seal_derive(seal, i, "id", key->id,
+                                       NGX_APIKEYS_SEAL_ID_LEN)
+               != NGX_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "OpenSSL could not derive from a master key");
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_seal_cleanup(void *data)
+{
+    ngx_apikeys_seal_t *seal = data;
+
+    EVP_CIPHER_free(seal->cipher);
+    EVP_KDF_free(seal->kdf);
+
+    if (seal->ring == NULL) {
+        return;
+    }
+
+    OPENSSL_cleanse(seal->ring, sizeof(ngx_apikeys_seal_ring_t));
+
+    if (munmap(seal->ring, seal->size) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                      "munmap(%p, %uz) of the master keys failed",
+                      seal->ring, seal->size);
+    }
+}
