@@ -68,7 +68,8 @@ ngx_int_t ngx_apikeys_json_next(ngx_apikeys_json_t *object,
 
 /*
  * The writer.  An allocation failure is kept in "failed" and makes all later
- * calls empty, so callers look once, at the end.
+ * calls empty, so callers look once, at the end.  Strings should be UTF-8;
+ * in one that is not, every byte beyond ASCII is written as \ufffd.
  */
 typedef struct {
     ngx_pool_t    *pool;
@@ -77,6 +78,7 @@ typedef struct {
     ngx_buf_t     *buf;       /* being filled */
     off_t          size;      /* bytes written */
     ngx_uint_t     depth;
+    ngx_uint_t     indent;    /* columns, of the objects that are open */
     unsigned       pretty:1;
     unsigned       failed:1;
     unsigned       comma:1;   /* something precedes at this level */
@@ -96,6 +98,9 @@ void ngx_apikeys_json_out_string(ngx_apikeys_json_out_t *o,
 void ngx_apikeys_json_out_int(ngx_apikeys_json_out_t *o, int64_t n);
 void ngx_apikeys_json_out_bool(ngx_apikeys_json_out_t *o, ngx_uint_t b);
 void ngx_apikeys_json_out_null(ngx_apikeys_json_out_t *o);
+/* a name and its string at once */
+void ngx_apikeys_json_out_member(ngx_apikeys_json_out_t *o, const char *name,
+    const ngx_str_t *s);
 
 
 #endif /* _NGX_APIKEYS_JSON_H_INCLUDED_ */

@@ -1,0 +1,624 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * JSON in and out.
+ *
+ * In: jansson.  Nesting is bounded on the text before jansson, which
+ * recurses, sees it.  A document is freed by its pool; the cleanup is
+ * registered first, so that no failure in between leaks it.
+ *
+ * Out: bytes go straight into the buffers that will be sent.  A buffer is
+ * never moved once it holds something, and what is written at once lies in
+ * one buffer.  The style "pretty" is that of Jackson's default printer:
+ * only objects begin new lines, arrays stay on theirs.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_json.h>
+
+#include <jansson.h>
+
+
+/* one object of the API fits the first, a page of a list takes the others */
+#define NGX_APIKEYS_JSON_FIRST_SIZE    1024
+#define NGX_APIKEYS_JSON_NEXT_SIZE     8192
+
+/* the deepest level that the mask of arrays can tell */
+#define NGX_APIKEYS_JSON_OUT_DEPTH     32
+
+
+static ngx_int_t ngx_apikeys_json_check_depth(const ngx_str_t *text);
+static void ngx_apikeys_json_cleanup(void *data);
+static void ngx_apikeys_json_out_open(ngx_apikeys_json_out_t *o,
+    ngx_uint_t array);
+static void ngx_apikeys_json_out_close(ngx_apikeys_json_out_t *o);
+static void ngx_apikeys_json_out_separate(ngx_apikeys_json_out_t *o);
+static void ngx_apikeys_json_out_indent(ngx_apikeys_json_out_t *o);
+static void ngx_apikeys_json_out_raw(ngx_apikeys_json_out_t *o,
+    const char *data, size_t len);
+static void ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o,
+    u_char *data, size_t len);
+static void ngx_apikeys_json_out_replaced(ngx_apikeys_json_out_t *o,
+    u_char *data, size_t len);
+static ngx_int_t ngx_apikeys_json_check_utf8(u_char *data, size_t len);
+static u_char *ngx_apikeys_json_out_reserve(ngx_apikeys_json_out_t *o,
+    size_t len);
+static void ngx_apikeys_json_out_advance(ngx_apikeys_json_out_t *o,
+    u_char *p);
+
+
+ngx_int_t
+ngx_apikeys_json_parse(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_apikeys_json_t **value)
+{
+    json_t              *root;
+    json_error_t         error;
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_apikeys_json_check_depth(text) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* integers as reals: a number too large for 64 bits is still a number */
+
+    root = json_loadb((char *) text->data, text->len,
+                      JSON_REJECT_DUPLICATES|JSON_DECODE_ANY
+                      |JSON_DECODE_INT_AS_REAL,
+                      &error);
+
+    if (root == NULL) {
+
+        if (json_error_code(&error) == json_error_out_of_memory) {
+            return NGX_ERROR;
+        }
+
+        return NGX_DECLINED;
+    }
+
+    cln->handler = ngx_apikeys_json_cleanup;
+    cln->data = root;
+
+    *value = (ngx_apikeys_json_t *) root;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Exact for every text that is JSON; what is counted in other text does not
+ * matter as long as it bounds the brackets that jansson can meet.
+ */
+
+static ngx_int_t
+ngx_apikeys_json_check_depth(const ngx_str_t *text)
+{
+    u_char      *p, *last;
+    ngx_uint_t   depth, quoted;
+
+    depth = 0;
+    quoted = 0;
+    last = text->data + text->len;
+
+    for (p = text->data; p < last; p++) {
+
+        switch (*p) {
+
+        case '"':
+            quoted = !quoted;
+            break;
+
+        case '\\':
+            if (quoted) {
+                p++;
+            }
+            break;
+
+        case '[':
+        case '{':
+            if (!quoted && ++depth > NGX_APIKEYS_JSON_MAX_DEPTH) {
+                return NGX_DECLINED;
+            }
+            break;
+
+        case ']':
+        case '}':
+            if (!quoted && depth) {
+                depth--;
+            }
+            break;
+
+        default:
+            break;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_json_cleanup(void *data)
+{
+    json_t *root = data;
+
+    json_decref(root);
+}
+
+
+ngx_apikeys_json_type_e
+ngx_apikeys_json_type(ngx_apikeys_json_t *value)
+{
+    switch (json_typeof((json_t *) value)) {
+
+    case JSON_OBJECT:
+        return NGX_APIKEYS_JSON_OBJECT;
+
+    case JSON_ARRAY:
+        return NGX_APIKEYS_JSON_ARRAY;
+
+    case JSON_STRING:
+        return NGX_APIKEYS_JSON_STRING;
+
+    case JSON_INTEGER:
+    case JSON_REAL:
+        return NGX_APIKEYS_JSON_NUMBER;
+
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return NGX_APIKEYS_JSON_BOOLEAN;
+
+    default: /* JSON_NULL */
+        return NGX_APIKEYS_JSON_NULL;
+    }
+}
+
+
+ngx_uint_t
+ngx_apikeys_json_true(ngx_apikeys_json_t *value)
+{
+    return json_is_true((json_t *) value);
+}
+
+
+void
+ngx_apikeys_json_string(ngx_apikeys_json_t *value, ngx_str_t *s)
+{
+    s->data = (u_char *) json_string_value((json_t *) value);
+    s->len = json_string_length((json_t *) value);
+}
+
+
+ngx_uint_t
+ngx_apikeys_json_size(ngx_apikeys_json_t *array)
+{
+    return json_array_size((json_t *) array);
+}
+
+
+ngx_apikeys_json_t *
+ngx_apikeys_json_item(ngx_apikeys_json_t *array, ngx_uint_t i)
+{
+    return (ngx_apikeys_json_t *) json_array_get((json_t *) array, i);
+}
+
+
+ngx_apikeys_json_t *
+ngx_apikeys_json_member(ngx_apikeys_json_t *object, const char *name)
+{
+    return (ngx_apikeys_json_t *) json_object_get((json_t *) object, name);
+}
+
+
+ngx_int_t
+ngx_apikeys_json_next(ngx_apikeys_json_t *object, ngx_apikeys_json_iter_t *it,
+    ngx_str_t *name, ngx_apikeys_json_t **value)
+{
+    json_t  *o;
+
+    o = (json_t *) object;
+
+    it->iter = it->iter ? json_object_iter_next(o, it->iter)
+                        : json_object_iter(o);
+
+    if (it->iter == NULL) {
+        return NGX_DONE;
+    }
+
+    name->data = (u_char *) json_object_iter_key(it->iter);
+    name->len = ngx_strlen(name->data);
+
+    *value = (ngx_apikeys_json_t *) json_object_iter_value(it->iter);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_json_out_init(ngx_apikeys_json_out_t *o, ngx_pool_t *pool,
+    ngx_uint_t pretty)
+{
+    ngx_memzero(o, sizeof(ngx_apikeys_json_out_t));
+
+    o->pool = pool;
+    o->last = &o->out;
+    o->pretty = pretty ? 1 : 0;
+}
+
+
+void
+ngx_apikeys_json_out_object(ngx_apikeys_json_out_t *o)
+{
+    ngx_apikeys_json_out_open(o, 0);
+}
+
+
+void
+ngx_apikeys_json_out_object_end(ngx_apikeys_json_out_t *o)
+{
+    ngx_apikeys_json_out_close(o);
+}
+
+
+void
+ngx_apikeys_json_out_array(ngx_apikeys_json_out_t *o)
+{
+    ngx_apikeys_json_out_open(o, 1);
+}
+
+
+void
+ngx_apikeys_json_out_array_end(ngx_apikeys_json_out_t *o)
+{
+    ngx_apikeys_json_out_close(o);
+}
+
+
+void
+ngx_apikeys_json_out_name(ngx_apikeys_json_out_t *o, const char *name)
+{
+    ngx_apikeys_json_out_separate(o);
+    ngx_apikeys_json_out_quoted(o, (u_char *) name, ngx_strlen(name));
+
+    if (o->pretty) {
+        ngx_apikeys_json_out_raw(o, " : ", 3);
+
+    } else {
+        ngx_apikeys_json_out_raw(o, ":", 1);
+    }
+
+    o->name = 1;
+}
+
+
+void
+ngx_apikeys_json_out_string(ngx_apikeys_json_out_t *o, const ngx_str_t *s)
+{
+    ngx_apikeys_json_out_separate(o);
+    ngx_apikeys_json_out_quoted(o, s->data, s->len);
+}
+
+
+void
+ngx_apikeys_json_out_int(ngx_apikeys_json_out_t *o, int64_t n)
+{
+    u_char  *p;
+
+    ngx_apikeys_json_out_separate(o);
+
+    p = ngx_apikeys_json_out_reserve(o, NGX_INT64_LEN);
+    if (p == NULL) {
+        return;
+    }
+
+    ngx_apikeys_json_out_advance(o, ngx_sprintf(p, "%L", n));
+}
+
+
+void
+ngx_apikeys_json_out_bool(ngx_apikeys_json_out_t *o, ngx_uint_t b)
+{
+    ngx_apikeys_json_out_separate(o);
+
+    if (b) {
+        ngx_apikeys_json_out_raw(o, "true", 4);
+
+    } else {
+        ngx_apikeys_json_out_raw(o, "false", 5);
+    }
+}
+
+
+void
+ngx_apikeys_json_out_null(ngx_apikeys_json_out_t *o)
+{
+    ngx_apikeys_json_out_separate(o);
+    ngx_apikeys_json_out_raw(o, "null", 4);
+}
+
+
+void
+ngx_apikeys_json_out_member(ngx_apikeys_json_out_t *o, const char *name,
+    const ngx_str_t *s)
+{
+    ngx_apikeys_json_out_name(o, name);
+    ngx_apikeys_json_out_string(o, s);
+}
+
+
+static void
+ngx_apikeys_json_out_open(ngx_apikeys_json_out_t *o, ngx_uint_t array)
+{
+    ngx_apikeys_json_out_separate(o);
+
+    if (o->depth == NGX_APIKEYS_JSON_OUT_DEPTH) {
+        o->failed = 1;
+        return;
+    }
+
+    if (array) {
+        o->arrays |= (uint32_t) 1 << o->depth;
+        ngx_apikeys_json_out_raw(o, "[", 1);
+
+    } else {
+        o->arrays &= ~((uint32_t) 1 << o->depth);
+        o->indent += 2;
+        ngx_apikeys_json_out_raw(o, "{", 1);
+    }
+
+    o->depth++;
+    o->comma = 0;
+}
+
+
+static void
+ngx_apikeys_json_out_close(ngx_apikeys_json_out_t *o)
+{
+    ngx_uint_t  array, empty;
+
+    if (o->failed) {
+        return;
+    }
+
+    o->depth--;
+
+    array = o->arrays & ((uint32_t) 1 << o->depth);
+    empty = !o->comma;
+
+    if (!array) {
+        o->indent -= 2;
+    }
+
+    if (o->pretty) {
+
+        if (array || empty) {
+            ngx_apikeys_json_out_raw(o, " ", 1);
+
+        } else {
+            ngx_apikeys_json_out_indent(o);
+        }
+    }
+
+    ngx_apikeys_json_out_raw(o, array ? "]" : "}", 1);
+
+    o->comma = 1;
+}
+
+
+/* what stands before a value of an array, or before a member's name */
+
+static void
+ngx_apikeys_json_out_separate(ngx_apikeys_json_out_t *o)
+{
+    ngx_uint_t  array;
+
+    if (o->name) {
+        o->name = 0;
+        o->comma = 1;
+        return;
+    }
+
+    if (o->depth == 0) {
+        return;
+    }
+
+    if (o->comma) {
+        ngx_apikeys_json_out_raw(o, ",", 1);
+    }
+
+    o->comma = 1;
+
+    if (o->pretty) {
+        array = o->arrays & ((uint32_t) 1 << (o->depth - 1));
+
+        if (array) {
+            ngx_apikeys_json_out_raw(o, " ", 1);
+
+        } else {
+            ngx_apikeys_json_out_indent(o);
+        }
+    }
+}
+
+
+static void
+ngx_apikeys_json_out_indent(ngx_apikeys_json_out_t *o)
+{
+    u_char  *p;
+
+    p = ngx_apikeys_json_out_reserve(o, o->indent + 1);
+    if (p == NULL) {
+        return;
+    }
+
+    *p++ = LF;
+    ngx_memset(p, ' ', o->indent);
+
+    ngx_apikeys_json_out_advance(o, p + o->indent);
+}
+
+
+static void
+ngx_apikeys_json_out_raw(ngx_apikeys_json_out_t *o, const char *data,
+    size_t len)
+{
+    u_char  *p;
+
+    p = ngx_apikeys_json_out_reserve(o, len);
+    if (p == NULL) {
+        return;
+    }
+
+    ngx_apikeys_json_out_advance(o, ngx_cpymem(p, data, len));
+}
+
+
+static void
+ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o, u_char *data,
+    size_t len)
+{
+    size_t   escape;
+    u_char  *p;
+
+    if (ngx_apikeys_json_check_utf8(data, len) != NGX_OK) {
+        ngx_apikeys_json_out_replaced(o, data, len);
+        return;
+    }
+
+    escape = (size_t) ngx_escape_json(NULL, data, len);
+
+    p = ngx_apikeys_json_out_reserve(o, len + escape + 2);
+    if (p == NULL) {
+        return;
+    }
+
+    *p++ = '"';
+
+    if (escape) {
+        p = (u_char *) ngx_escape_json(p, data, len);
+
+    } else {
+        p = ngx_cpymem(p, data, len);
+    }
+
+    *p++ = '"';
+
+    ngx_apikeys_json_out_advance(o, p);
+}
+
+
+/*
+ * Bytes that are not UTF-8 come from a request's path and must not make the
+ * document that names them unreadable.
+ */
+
+static void
+ngx_apikeys_json_out_replaced(ngx_apikeys_json_out_t *o, u_char *data,
+    size_t len)
+{
+    u_char  *p, *last;
+
+    /* 6 is the most that one byte can take */
+
+    p = ngx_apikeys_json_out_reserve(o, 6 * len + 2);
+    if (p == NULL) {
+        return;
+    }
+
+    *p++ = '"';
+
+    for (last = data + len; data < last; data++) {
+
+        if (*data < 0x80) {
+            p = (u_char *) ngx_escape_json(p, data, 1);
+
+        } else {
+            p = ngx_cpymem(p, "\\ufffd", 6);
+        }
+    }
+
+    *p++ = '"';
+
+    ngx_apikeys_json_out_advance(o, p);
+}
+
+
+static ngx_int_t
+ngx_apikeys_json_check_utf8(u_char *data, size_t len)
+{
+    size_t   i;
+    json_t  *s;
+
+    for (i = 0; i < len && data[i] < 0x80; i++) { /* void */ }
+
+    if (i == len) {
+        return NGX_OK;
+    }
+
+    /* nginx's decoder takes surrogates, jansson's is exact */
+
+    s = json_stringn((char *) data, len);
+    if (s == NULL) {
+        return NGX_DECLINED;
+    }
+
+    json_decref(s);
+
+    return NGX_OK;
+}
+
+
+/* room for "len" bytes on end, or NULL when the document has failed */
+
+static u_char *
+ngx_apikeys_json_out_reserve(ngx_apikeys_json_out_t *o, size_t len)
+{
+    size_t        size;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    if (o->failed) {
+        return NULL;
+    }
+
+    b = o->buf;
+
+    if (b && (size_t) (b->end - b->last) >= len) {
+        return b->last;
+    }
+
+    size = b ? NGX_APIKEYS_JSON_NEXT_SIZE : NGX_APIKEYS_JSON_FIRST_SIZE;
+
+    cl = ngx_alloc_chain_link(o->pool);
+    b = ngx_create_temp_buf(o->pool, ngx_max(size, len));
+
+    if (cl == NULL || b == NULL) {
+        o->failed = 1;
+        return NULL;
+    }
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *o->last = cl;
+    o->last = &cl->next;
+    o->buf = b;
+
+    return b->last;
+}
+
+
+static void
+ngx_apikeys_json_out_advance(ngx_apikeys_json_out_t *o, u_char *p)
+{
+    o->size += p - o->buf->last;
+    o->buf->last = p;
+}
