@@ -67,7 +67,8 @@ sub node {
 sub http_conf {
     my ($self, %opt) = @_;
 
-    my $info = $opt{conninfo} || $self->{db}->conninfo;
+    my $info = $opt{conninfo}
+        || $self->{db}->conninfo(user => 'apikeys_nginx');
     my $params = $opt{database} // '';
     my $zone = $opt{zone} || '8m';
     my $token = ($opt{token} // 1)
@@ -225,9 +226,10 @@ sub _expect {
 
 sub _random {
     my ($n) = @_;
+    my $bytes;
 
     open my $f, '<:raw', '/dev/urandom' or die "urandom: $!\n";
-    read $f, my $bytes, $n;
+    read $f, $bytes, $n;
     return $bytes;
 }
 

@@ -296,7 +296,10 @@ sub database {
 
     my $db = bless { pg => $self, name => $name, owner => $$ },
         'ApiKeys::Pg::Database';
-    $db->apply_schema if $opt{schema};
+    if ($opt{schema}) {
+        $db->apply_schema;
+        $db->grant;
+    }
     return $db;
 }
 
@@ -457,13 +460,35 @@ sub _psql {
 sub apply_schema {
     my ($self) = @_;
 
-    my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
-    require Cwd;
-    $root = Cwd::abs_path($root eq '' ? '.' : $root);
-
+    my $root = _root();
     my @files = sort glob "$root/sql/[0-9]*.sql";
     @files or die "no schema in $root/sql\n";
     $self->_psql('-o', '/dev/null', '-f', $_) for @files;
+}
+
+
+# the role that nginx connects as, with no more rights than it needs
+sub grant {
+    my ($self) = @_;
+
+    $self->psql(<<'END');
+SET client_min_messages = error;
+DO $$
+BEGIN
+    CREATE ROLE apikeys_nginx LOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END $$;
+END
+    $self->_psql('-f', _root() . '/sql/grants.sql');
+}
+
+
+sub _root {
+    my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
+
+    require Cwd;
+    return Cwd::abs_path($root eq '' ? '.' : $root);
 }
 
 

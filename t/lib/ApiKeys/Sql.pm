@@ -1,0 +1,184 @@
+package ApiKeys::Sql;
+
+# A session in which a test calls the functions of sql/ by the names of their
+# arguments, those left out being null; and, so that two sessions can be
+# interleaved, starts a call, sees that it waits for a lock, and finishes it.
+#
+#     my $s = ApiKeys::Sql->new($db);
+#     my ($key) = $s->call('create_key', org => $org, ...);
+#     is $s->error, 'AK020 ...'     when the list is empty
+
+use strict;
+use warnings;
+
+use DBD::Pg qw( :async );
+use Time::HiRes qw( sleep time );
+
+my $serial = 0;
+
+
+sub new {
+    my ($class, $db) = @_;
+
+    my $dbh = $db->connect;
+    $dbh->do(q{SET statement_timeout = '120s'});
+    return bless { db => $db, dbh => $dbh, error => '' }, $class;
+}
+
+
+sub dbh { return $_[0]{dbh} }
+sub error { return $_[0]{error} }
+
+sub value { my $self = shift; return ($self->{dbh}->selectrow_array(
+    shift, undef, @_))[0] }
+
+sub column { my $self = shift; return @{ $self->{dbh}->selectcol_arrayref(
+    shift, undef, @_) } }
+
+
+# a statement as typed; true, or false and error() is "SQLSTATE DETAIL"
+sub run {
+    my ($self, $sql, @args) = @_;
+
+    return $self->_guard(sub { $self->{dbh}->do($sql, undef, @args); 1 });
+}
+
+
+# the rows of a function's result, as hashes
+sub call {
+    my ($self, $function, %args) = @_;
+
+    return $self->_guard(sub {
+        my $sth = $self->_prepare($function, \%args);
+        return @{ $sth->fetchall_arrayref({}) };
+    });
+}
+
+
+sub start {
+    my ($self, $function, %args) = @_;
+
+    $self->{sth} = $self->_prepare($function, \%args,
+        { pg_async => PG_ASYNC });
+}
+
+
+# true as soon as the started call waits for another session, false when it
+# is through without having waited
+sub waits {
+    my ($self) = @_;
+
+    $self->{watch} ||= $self->{db}->connect;
+    my $end = time + 60;
+
+    while (time < $end) {
+        my ($blocked) = $self->{watch}->selectrow_array(
+            'SELECT cardinality(pg_blocking_pids(?))', undef,
+            $self->{dbh}{pg_pid});
+        return 1 if $blocked;
+        return 0 if $self->{dbh}->pg_ready;
+        sleep 0.005;
+    }
+    die "the call neither ends nor waits\n";
+}
+
+
+sub finish {
+    my ($self) = @_;
+
+    my $sth = delete $self->{sth};
+    return $self->_guard(sub {
+        $sth->pg_result;
+        return @{ $sth->fetchall_arrayref({}) };
+    });
+}
+
+
+# an organization with an owner, and a project, made by the operator
+sub organization {
+    my ($self, %opt) = @_;
+
+    my ($org, $owner) = $self->call('create_org', name => 'org',
+        credential(), descr => 'owner', roles => ['ORG_OWNER']);
+    $org or die $self->error;
+
+    my ($project) = $self->call('create_project', org => $org->{id},
+        name => 'project');
+    $project or die $self->error;
+
+    return ($org->{id}, $owner->{id}, $project->{id});
+}
+
+
+sub key {
+    my ($self, $org, @roles) = @_;
+
+    my ($key) = $self->call('create_key', org => $org, credential(),
+        descr => 'key', roles => \@roles);
+    $key or die $self->error;
+    return $key->{id};
+}
+
+
+# arguments that no two keys share
+sub credential {
+    my $n = ++$serial * 100_000 + $$ % 100_000;
+    my $public = '';
+
+    for (my $i = $n; length $public < 8; $i = int($i / 26)) {
+        $public .= chr(97 + $i % 26);
+    }
+
+    return (key_id => sprintf('%024x', $n), public_key => $public,
+        secret => 'ab' x 80, redacted => '0123456789ab');
+}
+
+
+sub _prepare {
+    my ($self, $function, $args, $attr) = @_;
+
+    my @list = $self->_arguments($function);
+    my %known = map { $_->[0] => 1 } @list;
+    $known{$_} or die "$function has no argument $_\n" for keys %$args;
+
+    my $sth = $self->{dbh}->prepare(
+        "SELECT s.*, pg_current_xact_id()::text AS xid FROM apikeys.$function("
+        . join(', ', map { "p_$_->[0] => ?::$_->[1]" } @list) . ') s',
+        $attr || {});
+    $sth->execute(map { $args->{ $_->[0] } } @list);
+    return $sth;
+}
+
+
+sub _arguments {
+    my ($self, $function) = @_;
+
+    return @{ $self->{arguments}{$function} ||=
+        $self->{dbh}->selectall_arrayref(<<'END', undef, $function) };
+        SELECT regexp_replace(p.proargnames[t.n], '^p_', ''),
+               format_type(t.oid, NULL)
+          FROM pg_proc p, unnest(p.proargtypes::oid[])
+               WITH ORDINALITY AS t (oid, n)
+         WHERE p.pronamespace = 'apikeys'::regnamespace AND p.proname = ?
+         ORDER BY t.n
+END
+}
+
+
+sub _guard {
+    my ($self, $code) = @_;
+
+    $self->{error} = '';
+    my @rows = eval { $code->() };
+    return wantarray ? @rows : $rows[0] if !$@;
+
+    my $state = $self->{dbh}->state;
+    die $@ if !$state || $state eq '00000' || $state eq 'S1000';
+
+    my ($detail) = $self->{dbh}->errstr =~ /^DETAIL:\s+(.*)$/m;
+    $self->{error} = $state =~ /^AK/ ? "$state $detail" : $state;
+    return;
+}
+
+
+1;
