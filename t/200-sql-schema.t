@@ -1,0 +1,179 @@
+# The schema: applied once, and what its constraints refuse to anyone.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Pg ();
+use ApiKeys::Sql ();
+use Test::More;
+
+my $db = ApiKeys::Pg->new->database;
+my $apply = "$FindBin::Bin/../sql/apply.sh";
+
+is(system($apply, $db->conninfo), 0, 'sql/apply.sh applies the schema');
+
+my $s = ApiKeys::Sql->new($db);
+my @versions = $s->column(
+    'SELECT version FROM apikeys.schema_version ORDER BY version');
+my @files = glob "$FindBin::Bin/../sql/[0-9]*.sql";
+
+is(@versions, @files, 'each file recorded itself');
+is(system($apply, $db->conninfo), 0, 'a second time nothing is applied');
+is($s->value('SELECT count(*) FROM apikeys.schema_version'), @files,
+    'nothing is recorded twice');
+
+{
+    my $gap = ApiKeys::Pg->new->database;
+    ok !eval { $gap->_psql('-f', $files[1]); 1 },
+        'a file without its predecessor fails';
+    $gap->_psql('-f', $files[0]);
+    ok !eval { $gap->_psql('-f', $files[2]); 1 }, 'so does one left out';
+    is $gap->psql('SELECT count(*) FROM pg_proc '
+        . q{WHERE pronamespace = 'apikeys'::regnamespace}
+        . q{ AND proname = 'identity'}), '0', 'and leaves nothing behind';
+}
+
+my ($org, $owner, $project) = $s->organization;
+my ($other_org, $other_key, $other_project) = $s->organization;
+
+like $org, qr/^[0-9a-f]{24}$/, 'an id is made';
+cmp_ok abs(hex(substr $org, 0, 8) - time), '<', 60,
+    'and begins with the second of creation';
+
+sub insert_key {
+    my (%column) = @_;
+
+    my %default = (ApiKeys::Sql::credential(), org_id => $org,
+        descr => 'd', roles => '{}');
+    my %row = (id => delete $default{key_id}, %default, %column);
+    my @names = sort keys %row;
+
+    return $s->run('INSERT INTO apikeys.keys (' . join(', ', @names)
+        . ') VALUES (' . join(', ', map { $_ eq 'secret'
+            ? q{decode(?, 'hex')} : '?' } @names) . ')', @row{@names});
+}
+
+ok insert_key(), 'a sound key is taken';
+
+for my $case (
+    [ 'an id in upper case', id => 'A' x 24 ],
+    [ 'a short id', id => 'a' x 23 ],
+    [ 'an id with a new line', id => 'a' x 24 . "\n" ],
+    [ 'a public key of 7', public_key => 'abcdefg' ],
+    [ 'a public key of 9', public_key => 'abcdefghi' ],
+    [ 'a public key with a digit', public_key => 'abcdefg1' ],
+    [ 'a secret of 79 bytes', secret => 'ab' x 79 ],
+    [ 'a secret of 81 bytes', secret => 'ab' x 81 ],
+    [ 'a redacted part of 11', redacted => 'a' x 11 ],
+    [ 'no description', descr => '' ],
+    [ 'a description of 251', descr => 'd' x 251 ],
+    [ 'an unknown role', roles => '{ORG_OWNER,ORG_KING}' ],
+    [ 'a project role as the organization\'s', roles => '{GROUP_OWNER}' ],
+    [ 'a null role', roles => '{NULL}' ])
+{
+    my ($name, @column) = @$case;
+    ok !insert_key(@column), "$name is refused";
+    is $s->error, '23514', 'by a check';
+}
+
+ok insert_key(descr => "\x{e9}" x 250), '250 characters, not bytes, are taken';
+ok !insert_key(roles => undef), 'null roles are refused';
+is $s->error, '23502', 'by not null';
+ok !insert_key(org_id => 'f' x 24), 'a key of no organization is refused';
+is $s->error, '23503', 'by the foreign key';
+ok !insert_key(id => $owner), 'an id is unique';
+is $s->error, '23505', 'by the primary key';
+
+ok insert_key(id => 'e' x 24, roles => '{ORG_OWNER,ORG_MEMBER,ORG_OWNER}'),
+    'roles in any order and twice are taken';
+is $s->value('SELECT roles::text FROM apikeys.keys WHERE id = ?', 'e' x 24),
+    '{ORG_MEMBER,ORG_OWNER}', 'and kept once, ascending';
+
+ok !$s->run('UPDATE apikeys.keys SET id = ? WHERE id = ?', 'd' x 24, 'e' x 24),
+    'the id of a key cannot change';
+ok !$s->run('UPDATE apikeys.keys SET public_key = ? WHERE id = ?',
+    'zzzzzzzz', 'e' x 24), 'nor its public key';
+ok $s->run('UPDATE apikeys.keys SET version = 1 WHERE id = ?', 'e' x 24);
+cmp_ok $s->value('SELECT version FROM apikeys.keys WHERE id = ?', 'e' x 24),
+    '>', 1, 'nobody chooses a version';
+
+for my $table (qw( orgs projects )) {
+    for my $case ([ 0, '' ], [ 1, 'n' ], [ 1, "\x{e9}" x 64 ],
+        [ 0, 'n' x 65 ])
+    {
+        my ($fine, $name) = @$case;
+        my $column = $table eq 'orgs' ? '' : ', org_id';
+        my $done = $s->run("INSERT INTO apikeys.$table (name$column) VALUES (?"
+            . ($column && ", '$org'") . ')', $name);
+        is !!$done, !!$fine, "$table: a name of " . length $name;
+    }
+}
+
+
+# assignments
+
+my $assign = 'INSERT INTO apikeys.key_projects (key_id, project_id, roles) '
+    . 'VALUES (?, ?, ?)';
+
+for my $case (
+    [ '23514', $owner, $project, '{}' ],
+    [ '23514', $owner, $project, '{ORG_OWNER}' ],
+    [ '23514', $owner, $project, '{GROUP_OWNER,NULL}' ],
+    [ '23502', $owner, $project, undef ],
+    [ '23503', $owner, $other_project, '{GROUP_OWNER}' ],
+    [ '23503', $owner, 'f' x 24, '{GROUP_OWNER}' ],
+    [ '23503', 'f' x 24, $project, '{GROUP_OWNER}' ])
+{
+    my ($error, @row) = @$case;
+    ok !$s->run($assign, @row), 'an unsound assignment is refused';
+    is $s->error, $error;
+}
+ok !$s->run('INSERT INTO apikeys.key_projects VALUES (?, ?, ?, ?)', $owner,
+    $other_project, $org, '{GROUP_OWNER}'),
+    'a project of another organization, claimed to be one\'s own';
+is $s->error, '23503';
+ok $s->run($assign, $owner, $project, '{GROUP_READ_ONLY,GROUP_OWNER}');
+ok !$s->run('UPDATE apikeys.keys SET org_id = ? WHERE id = ?', $other_org,
+    $owner), 'a key with projects stays in its organization';
+
+
+# access lists
+
+my $entry = 'INSERT INTO apikeys.access_list (key_id, cidr) VALUES (?, ?)';
+
+for my $cidr (qw( 0.0.0.0/0 ::/0 0.0.0.0/32 ::/128 ::ffff:0:0/96
+    ::ffff:10.0.0.0/104 ::ffff:1.2.3.4 ))
+{
+    ok !$s->run($entry, $owner, $cidr), "$cidr is refused";
+    is $s->error, '23514';
+}
+ok !$s->run($entry, $owner, '10.1.0.0/8'), 'host bits are refused';
+is $s->error, '22P02';
+ok $s->run($entry, $owner, $_), "$_ is taken"
+    for qw( 0.0.0.0/1 128.0.0.0/1 ::/1 ::fffe:0:0/95 ::/80 10.0.0.1/32
+            2001:db8::/32 ::1/128 );
+ok !$s->run($entry, $owner, '10.0.0.1'), 'one address once';
+is $s->error, '23505';
+ok !$s->run($entry, 'f' x 24, '10.0.0.1'), 'the key must exist';
+
+
+# the audit
+
+ok $s->value('SELECT count(*) FROM apikeys.audit'), 'there is an audit';
+for my $sql ('UPDATE apikeys.audit SET caller = $$x$$',
+    'DELETE FROM apikeys.audit WHERE false', 'TRUNCATE apikeys.audit')
+{
+    ok !$s->run($sql), "$sql is refused";
+    is $s->error, '55000';
+}
+ok $s->run('SET session_replication_role = replica');
+ok !$s->run('DELETE FROM apikeys.audit'), 'whatever the session\'s role';
+ok $s->run('RESET session_replication_role');
+
+unlike $s->value('SELECT string_agg(a::text, $$ $$) FROM apikeys.audit a'),
+    qr/abababab/, 'the audit holds no secret';
+
+done_testing;
