@@ -44,8 +44,10 @@ void ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync);
 /*
  * Publishes the state rows of a mutation's result (type apikeys.state, all
  * columns first in the row, in order; see sql/) and calls the handler when
- * the zone has them, from the event loop or inline.  NGX_OK: done, the
- * handler is not called; NGX_AGAIN: the zone was busy, it will be called.
+ * the zone has them, from the event loop.  NGX_OK: done, the handler is not
+ * called; NGX_AGAIN: the zone was busy, it will be called.  The caller fills
+ * sync, pool, handler and data.  There is no failure: the mutation is
+ * committed, and what cannot be published here arrives by the feed.
  */
 typedef void (*ngx_apikeys_sync_handler_pt)(void *data);
 
@@ -55,6 +57,8 @@ typedef struct {
     ngx_apikeys_sync_handler_pt   handler;
     void                         *data;
     ngx_array_t                  *states;   /* decoded, waiting */
+    ngx_uint_t                    next;     /* the first that waits */
+    uint64_t                      since;    /* boot-time clock, ms */
     ngx_event_t                   event;
 } ngx_apikeys_sync_publication_t;
 

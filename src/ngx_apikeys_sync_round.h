@@ -1,0 +1,159 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * What the files of the sync layer share: the state of one process's syncer
+ * and the borders between the lease and errors (ngx_apikeys_sync.c), the
+ * session, the rounds and their rows.  Nobody else includes this.
+ */
+
+
+#ifndef _NGX_APIKEYS_SYNC_ROUND_H_INCLUDED_
+#define _NGX_APIKEYS_SYNC_ROUND_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_sync.h>
+#include <ngx_apikeys_sync_state.h>
+
+
+/* why the database is not followed; a change of it is logged, once */
+typedef enum {
+    NGX_APIKEYS_SYNC_FOLLOWS = 0,
+    NGX_APIKEYS_SYNC_UNREACHABLE,
+    NGX_APIKEYS_SYNC_REFUSED,           /* an answer of the server */
+    NGX_APIKEYS_SYNC_SCHEMA,
+    NGX_APIKEYS_SYNC_MASTER_KEY
+} ngx_apikeys_sync_trouble_e;
+
+
+typedef void (*ngx_apikeys_sync_step_pt)(ngx_apikeys_sync_t *sync);
+
+
+struct ngx_apikeys_sync_s {
+    ngx_apikeys_sync_conf_t      *conf;
+    ngx_cycle_t                  *cycle;
+    ngx_log_t                    *log;
+    ngx_socket_t                  fd;        /* -1: debug logging takes the
+                                                data of an event for a
+                                                connection */
+
+    ngx_event_t                   lease_event;  /* in every worker */
+    uint64_t                      alive;     /* its last run, boot-time ms */
+
+    /* below: of the process that has the lease, 0 in the others */
+
+    ngx_event_t                   event;     /* runs "step" */
+    ngx_apikeys_sync_step_pt      step;
+    ngx_apikeys_pg_pool_t        *pp;        /* one connection */
+    ngx_apikeys_pg_query_t       *query;     /* that is not finished */
+    ngx_pool_t                   *pool;      /* of this round */
+
+    /* the cursor: what the zone holds; in "pool", as the next two */
+    ngx_str_t                     identity;
+    ngx_str_t                     snapshot;
+    ngx_str_t                     applied;   /* the last snapshot that was
+                                                applied in full */
+
+    /* of the rows of a feed or a load */
+    ngx_str_t                     new_identity;
+    ngx_str_t                     new_snapshot;
+    ngx_str_t                     answer;    /* feed, load, epoch or empty */
+    ngx_apikeys_sync_step_pt      arrived;
+    ngx_pool_t                   *batch;
+    ngx_array_t                   states;    /* in "batch" */
+    ngx_uint_t                    next;      /* the first not published */
+    ngx_uint_t                    weight;    /* of "states" */
+    ngx_uint_t                    rows;
+    ngx_uint_t                    keys;
+    ngx_uint_t                    unreadable;
+    uint64_t                      version;   /* the greatest seen */
+    uint32_t                      load;      /* its number, 0: a feed */
+    uint64_t                      sent;      /* boot-time ms */
+    uint64_t                      progress;  /* boot-time ms, last row */
+    ngx_msec_t                    slice;     /* the loop's time, and what */
+    uint64_t                      spent;     /* rows cost in it, us */
+
+    /* tombstones below "forget" were seen at "forget_since" */
+    uint64_t                      forget;
+    uint64_t                      forget_since;
+
+    uint64_t                      heartbeat; /* boot-time ms, the last */
+    uint64_t                      prune;
+    uint64_t                      loaded;
+
+    ngx_uint_t                    errors;    /* in a row */
+    ngx_apikeys_sync_trouble_e    trouble;
+
+    ngx_apikeys_sync_stat_t       stat;
+
+    unsigned                      leader:1;
+    unsigned                      listening:1;
+    unsigned                      checked:1; /* schema and master key */
+    unsigned                      waiting:1; /* "event" is the next poll */
+    unsigned                      again:1;   /* notified while busy */
+    unsigned                      moved:1;   /* no heartbeat told it yet */
+    unsigned                      header:1;  /* the header row has come */
+    unsigned                      epoch:1;   /* the load begins one */
+    unsigned                      fenced:1;  /* another has the lease */
+};
+
+
+/* ngx_apikeys_sync.c */
+
+/* not from inside a handler of the pool, which it destroys */
+void ngx_apikeys_sync_resign(ngx_apikeys_sync_t *sync);
+
+/*
+ * Starts a query of the syncer; params are copied.  When it cannot be
+ * started, the round has failed and nothing more is called.
+ */
+void ngx_apikeys_sync_query(ngx_apikeys_sync_t *sync,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params, ngx_msec_t timeout,
+    ngx_apikeys_pg_handler_pt handler, ngx_apikeys_pg_row_pt row);
+
+/* each ends the round; the next is started by a timer, never from inside */
+void ngx_apikeys_sync_done(ngx_apikeys_sync_t *sync);
+void ngx_apikeys_sync_failed(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_trouble_e trouble, const ngx_str_t *reason);
+void ngx_apikeys_sync_query_failed(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q);
+void ngx_apikeys_sync_no_memory(ngx_apikeys_sync_t *sync);
+void ngx_apikeys_sync_fenced(ngx_apikeys_sync_t *sync);
+
+/* runs "step" after "delay" */
+void ngx_apikeys_sync_later(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_step_pt step, ngx_msec_t delay);
+
+ngx_uint_t ngx_apikeys_sync_same(const ngx_str_t *one, const ngx_str_t *two);
+
+
+/* ngx_apikeys_sync_session.c: checks the database, then starts a round */
+void ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync);
+
+
+/* ngx_apikeys_sync_round.c */
+
+/* one feed or load, published, with its heartbeat; the session is checked */
+void ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync);
+
+/* how often a heartbeat is due without changes */
+ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
+    ngx_apikeys_sync_t *sync);
+
+
+/* ngx_apikeys_sync_rows.c */
+
+/* "arrived" is called when all rows of the answer are in the zone */
+void ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params, ngx_msec_t timeout,
+    ngx_apikeys_sync_step_pt arrived);
+
+/* drops the rows of a round that ended before they were published */
+void ngx_apikeys_sync_rows_abandon(ngx_apikeys_sync_t *sync);
+
+
+#endif /* _NGX_APIKEYS_SYNC_ROUND_H_INCLUDED_ */

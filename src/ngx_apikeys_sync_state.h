@@ -1,0 +1,88 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Rows of the type apikeys.state, decoded: what the load, the feed and the
+ * mutations return, in the form in which the store takes it.
+ */
+
+
+#ifndef _NGX_APIKEYS_SYNC_STATE_H_INCLUDED_
+#define _NGX_APIKEYS_SYNC_STATE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_sync.h>
+
+
+/* columns of apikeys.state */
+enum {
+    NGX_APIKEYS_SYNC_KIND = 0,
+    NGX_APIKEYS_SYNC_ID,
+    NGX_APIKEYS_SYNC_VERSION,
+    NGX_APIKEYS_SYNC_DELETED,
+    NGX_APIKEYS_SYNC_ORG,
+    NGX_APIKEYS_SYNC_PUBLIC_KEY,
+    NGX_APIKEYS_SYNC_SECRET,
+    NGX_APIKEYS_SYNC_REDACTED,
+    NGX_APIKEYS_SYNC_DESCR,
+    NGX_APIKEYS_SYNC_ROLES,
+    NGX_APIKEYS_SYNC_PROJECTS,
+    NGX_APIKEYS_SYNC_ENTRIES,
+    NGX_APIKEYS_SYNC_REQUIRED,
+    NGX_APIKEYS_SYNC_NAME,
+    NGX_APIKEYS_SYNC_CREATED,
+    NGX_APIKEYS_SYNC_NCOLUMNS
+};
+
+
+/* one row of a result */
+typedef struct {
+    ngx_apikeys_pg_query_t          *query;
+    ngx_uint_t                       number;
+    ngx_uint_t                       column;   /* where the state begins */
+} ngx_apikeys_sync_row_t;
+
+
+typedef struct {
+    ngx_apikeys_store_kind_e         kind;
+    ngx_uint_t                       deleted;  /* then "u" is not set */
+    ngx_apikeys_objectid_t           id;
+    uint64_t                         version;
+    union {
+        ngx_apikeys_store_key_t      key;
+        ngx_apikeys_store_org_t      org;
+        ngx_apikeys_store_project_t  project;
+    } u;
+} ngx_apikeys_sync_state_t;
+
+
+/*
+ * Decodes a row into "state"; lists are allocated from "pool".  A key that
+ * cannot be understood in full, or whose secret does not open, comes out as
+ * unreadable: readers get 503 for it, never a list or a role too many.
+ * NGX_ERROR: no memory, or the row does not even name an object.
+ */
+ngx_int_t ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf,
+    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
+    ngx_apikeys_sync_state_t *state);
+
+/*
+ * Publishes states[*next..] under the zone's lock, for about a millisecond,
+ * and moves *next.  With "fenced" only while this process has the lease.
+ * NGX_OK: all are there; NGX_AGAIN: some are left, or the lock was busy:
+ * try again from a timer; NGX_ABORT: the lease is lost, nothing was written.
+ */
+ngx_int_t ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
+    ngx_array_t *states, ngx_uint_t *next, uint32_t load, ngx_uint_t fenced);
+
+/* to be called before the memory of decoded states is given back */
+void ngx_apikeys_sync_state_wipe(ngx_array_t *states);
+
+/* a monotonic clock in microseconds, to bound slices of work */
+uint64_t ngx_apikeys_sync_state_clock(void);
+
+
+#endif /* _NGX_APIKEYS_SYNC_STATE_H_INCLUDED_ */
