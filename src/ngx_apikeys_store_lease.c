@@ -1,0 +1,235 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * What the syncer keeps in the zone: its lease, the cursor that it hands to
+ * its successor, the proof of freshness.
+ *
+ * The holder renews without the mutex, so that a busy zone does not cost it
+ * the lease; all else about the lease is written under the mutex, and a
+ * holder that writes looks again when it has it.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_store_int.h>
+
+
+static ngx_int_t ngx_apikeys_store_lease_take_locked(ngx_apikeys_store_t *st,
+    ngx_msec_t ttl);
+
+
+ngx_int_t
+ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st, ngx_msec_t ttl)
+{
+    ngx_int_t  rc;
+
+    if (ngx_apikeys_store_lease_held(st)) {
+        ngx_apikeys_store_set(&st->head->syncer_deadline,
+                              ngx_apikeys_store_boottime() + ttl);
+        return NGX_OK;
+    }
+
+    if (st->locked) {
+        return ngx_apikeys_store_lease_take_locked(st, ttl);
+    }
+
+    if (ngx_apikeys_store_lock(st) != NGX_OK) {
+        return NGX_BUSY;
+    }
+
+    rc = ngx_apikeys_store_lease_take_locked(st, ttl);
+
+    ngx_apikeys_store_unlock(st);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_apikeys_store_lease_take_locked(ngx_apikeys_store_t *st, ngx_msec_t ttl)
+{
+    uint64_t                   now;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+    now = ngx_apikeys_store_boottime();
+
+    if (sh->syncer
+        && now < sh->syncer_deadline
+        && ngx_apikeys_store_lock_process_alive(sh->syncer, sh->syncer_start))
+    {
+        return NGX_BUSY;
+    }
+
+    /* nobody's, from the first store to the last: a killed taker has none */
+
+    ngx_apikeys_store_set(&sh->syncer, 0);
+    ngx_apikeys_store_set(&sh->syncer_fence, sh->syncer_fence + 1);
+    ngx_apikeys_store_set(&sh->syncer_start, st->start);
+    ngx_apikeys_store_set(&sh->syncer_deadline, now + ttl);
+
+    st->fence = sh->syncer_fence;
+
+    ngx_apikeys_store_set(&sh->syncer, ngx_pid);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_store_lease_drop(ngx_apikeys_store_t *st)
+{
+    if (!ngx_apikeys_store_lease_held(st)) {
+        return;
+    }
+
+    /* one store is enough, and the mutex may be busy in a process' last act */
+
+    ngx_apikeys_store_set(&st->head->syncer_deadline, 0);
+}
+
+
+ngx_uint_t
+ngx_apikeys_store_lease_held(ngx_apikeys_store_t *st)
+{
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    return st->fence != 0
+           && ngx_apikeys_store_load(&sh->syncer) == ngx_pid
+           && ngx_apikeys_store_load(&sh->syncer_fence) == st->fence
+           && ngx_apikeys_store_boottime()
+              < ngx_apikeys_store_load(&sh->syncer_deadline);
+}
+
+
+/*
+ * There are two cursors; a new one is written where the old one is not, and
+ * then holds by one store: of its number, whose parity says where, and a bit
+ * that says that it holds.  So a killed writer leaves the old one, and who
+ * reads has a whole one if the number is the same afterwards.
+ */
+
+ngx_int_t
+ngx_apikeys_store_cursor_get(ngx_apikeys_store_t *st, ngx_pool_t *pool,
+    ngx_str_t *identity, ngx_str_t *snapshot)
+{
+    uint64_t                     n;
+    ngx_apikeys_store_cursor_t  *cursor;
+
+    n = ngx_apikeys_store_load(&st->head->cursor);
+
+    if (!(n & 1)) {
+        return NGX_DECLINED;
+    }
+
+    cursor = &st->head->cursors[(n >> 1) & 1];
+
+    identity->len = ngx_min(cursor->identity_len,
+                            NGX_APIKEYS_STORE_IDENTITY_LEN);
+    snapshot->len = ngx_min(cursor->snapshot_len,
+                            NGX_APIKEYS_STORE_SNAPSHOT_LEN);
+
+    identity->data = ngx_pnalloc(pool, identity->len);
+    snapshot->data = ngx_pnalloc(pool, snapshot->len);
+
+    if (identity->data == NULL || snapshot->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(identity->data, cursor->identity, identity->len);
+    ngx_memcpy(snapshot->data, cursor->snapshot, snapshot->len);
+
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+
+    return (st->head->cursor == n) ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_apikeys_store_cursor_set_locked(ngx_apikeys_store_t *st,
+    const ngx_str_t *identity, const ngx_str_t *snapshot)
+{
+    uint64_t                     n;
+    ngx_apikeys_store_cursor_t  *cursor;
+
+    if (identity->len > NGX_APIKEYS_STORE_IDENTITY_LEN
+        || snapshot->len > NGX_APIKEYS_STORE_SNAPSHOT_LEN)
+    {
+        /* the old one would hide what the new one has seen be applied */
+
+        ngx_apikeys_store_set(&st->head->cursor,
+                              st->head->cursor & ~(uint64_t) 1);
+        return NGX_ERROR;
+    }
+
+    n = (st->head->cursor >> 1) + 1;
+    cursor = &st->head->cursors[n & 1];
+
+    cursor->identity_len = identity->len;
+    cursor->snapshot_len = snapshot->len;
+
+    ngx_memcpy(cursor->identity, identity->data, identity->len);
+    ngx_memcpy(cursor->snapshot, snapshot->data, snapshot->len);
+
+    ngx_apikeys_store_set(&st->head->cursor, n << 1 | 1);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_store_set_fresh(ngx_apikeys_store_t *st, uint64_t boottime)
+{
+    uint64_t  fresh;
+
+    fresh = ngx_apikeys_store_load(&st->head->fresh);
+
+    /* a syncer that was slow must not take back what its successor proved */
+
+    while (boottime > fresh
+           && !__atomic_compare_exchange_n(&st->head->fresh, &fresh, boottime,
+                                           0, __ATOMIC_ACQ_REL,
+                                           __ATOMIC_ACQUIRE))
+    {
+        /* void */
+    }
+}
+
+
+uint64_t
+ngx_apikeys_store_age(ngx_apikeys_store_t *st)
+{
+    uint64_t  now, fresh;
+
+    fresh = ngx_apikeys_store_load(&st->head->fresh);
+
+    if (fresh == 0) {
+        return (uint64_t) -1;
+    }
+
+    now = ngx_apikeys_store_boottime();
+
+    return (now > fresh) ? now - fresh : 0;
+}
+
+
+/* counts while the machine sleeps, and is the same in all its processes */
+
+uint64_t
+ngx_apikeys_store_boottime(void)
+{
+    struct timespec  ts;
+
+#ifdef CLOCK_BOOTTIME
+    (void) clock_gettime(CLOCK_BOOTTIME, &ts);
+#else
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+#endif
+
+    return (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}

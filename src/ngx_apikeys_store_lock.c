@@ -1,0 +1,305 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The writer lock: the zone's slab mutex, only ever tried.
+ *
+ * nginx frees the mutex of a dead worker for zones of the current cycle and
+ * only while the master lives; so a writer that finds it taken looks whether
+ * the holder is still there.  What is logged under the mutex is written when
+ * it is free again.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_store_int.h>
+
+
+/*
+ * A holder that looks like another process with a reused pid may be one that
+ * has the mutex and has not yet written its name: that takes three stores.
+ */
+#define NGX_APIKEYS_STORE_SUSPECT_TIME  100
+
+#define NGX_APIKEYS_STORE_FULL_INTERVAL  60000
+
+
+static ngx_int_t ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st);
+static ngx_uint_t ngx_apikeys_store_lock_holder_dead(ngx_apikeys_store_t *st,
+    ngx_pid_t pid);
+static u_char *ngx_apikeys_store_lock_process_stat(ngx_pid_t pid, u_char *buf,
+    size_t size);
+static void ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st);
+
+
+ngx_int_t
+ngx_apikeys_store_lock(ngx_apikeys_store_t *st)
+{
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    if (st->locked) {
+        ngx_log_error(NGX_LOG_ALERT, st->log, 0,
+                      "apikeys zone is locked twice by one process");
+        return NGX_BUSY;
+    }
+
+    if (!ngx_shmtx_trylock(&st->shpool->mutex)) {
+
+        if (ngx_apikeys_store_lock_free_dead(st) != NGX_OK
+            || !ngx_shmtx_trylock(&st->shpool->mutex))
+        {
+            return NGX_BUSY;
+        }
+    }
+
+    st->locked = 1;
+    st->suspect = 0;
+
+    sh->writer_start = st->start;
+    ngx_apikeys_store_set(&sh->writer, ngx_pid);
+
+    if (ngx_apikeys_store_load(&sh->dirty)) {
+        ngx_apikeys_store_repair(st);
+    }
+
+    __atomic_store_n(&sh->dirty, 1, __ATOMIC_SEQ_CST);
+
+    ngx_apikeys_store_reclaim_locked(st);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_store_unlock(ngx_apikeys_store_t *st)
+{
+    if (!st->locked) {
+        ngx_log_error(NGX_LOG_ALERT, st->log, 0,
+                      "apikeys zone is unlocked but was not locked");
+        return;
+    }
+
+    ngx_apikeys_store_set(&st->head->dirty, 0);
+    ngx_apikeys_store_set(&st->head->writer, 0);
+
+    st->locked = 0;
+
+    ngx_shmtx_unlock(&st->shpool->mutex);
+
+    ngx_apikeys_store_lock_log(st);
+}
+
+
+static ngx_int_t
+ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st)
+{
+    ngx_pid_t  pid;
+
+    pid = (ngx_pid_t) *st->shpool->mutex.lock;
+
+    if (pid == 0) {
+        return NGX_OK;
+    }
+
+    if (!ngx_apikeys_store_lock_holder_dead(st, pid)) {
+        return NGX_BUSY;
+    }
+
+    /* two that come here at once: the second one's exchange fails */
+
+    if (ngx_shmtx_force_unlock(&st->shpool->mutex, pid)) {
+        st->freed = pid;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_apikeys_store_lock_holder_dead(ngx_apikeys_store_t *st, ngx_pid_t pid)
+{
+    uint64_t                   now;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    if (pid == ngx_pid) {
+
+        /* not locked by us: somebody who had this pid before */
+
+        return 1;
+    }
+
+    if (!ngx_apikeys_store_lock_process_alive(pid, 0)) {
+        return 1;
+    }
+
+    if (ngx_apikeys_store_load(&sh->writer) != pid
+        || ngx_apikeys_store_lock_process_alive(pid, sh->writer_start))
+    {
+        st->suspect = 0;
+        return 0;
+    }
+
+    /* the name in the head is of a process that is gone */
+
+    now = ngx_apikeys_store_boottime();
+
+    if (st->suspect != pid) {
+        st->suspect = pid;
+        st->suspected = now;
+        return 0;
+    }
+
+    return now - st->suspected >= NGX_APIKEYS_STORE_SUSPECT_TIME;
+}
+
+
+ngx_uint_t
+ngx_apikeys_store_lock_process_alive(ngx_pid_t pid, uint64_t start)
+{
+    u_char    *state, buf[512];
+    uint64_t   now;
+
+    if (kill(pid, 0) == -1 && ngx_errno == ESRCH) {
+        return 0;
+    }
+
+    /* there, or a zombie; or it may not be seen, then it is taken as alive */
+
+    state = ngx_apikeys_store_lock_process_stat(pid, buf, sizeof(buf));
+
+    if (state == NULL) {
+        return 1;
+    }
+
+    if (*state == 'Z' || *state == 'X') {
+        return 0;
+    }
+
+    if (start == 0) {
+        return 1;
+    }
+
+    now = ngx_apikeys_store_lock_process_start(pid);
+
+    return now == 0 || now == start;
+}
+
+
+uint64_t
+ngx_apikeys_store_lock_process_start(ngx_pid_t pid)
+{
+    u_char      *p, buf[512];
+    uint64_t     start;
+    ngx_uint_t   field;
+
+    p = ngx_apikeys_store_lock_process_stat(pid, buf, sizeof(buf));
+
+    if (p == NULL) {
+        return 0;
+    }
+
+    /* the state is field 3, the start field 22 */
+
+    for (field = 3; field < 22; field++) {
+        p = (u_char *) ngx_strchr(p, ' ');
+
+        if (p == NULL) {
+            return 0;
+        }
+
+        p++;
+    }
+
+    for (start = 0; *p >= '0' && *p <= '9'; p++) {
+        start = start * 10 + (*p - '0');
+    }
+
+    return start;
+}
+
+
+/* the process' line in /proc from its state on, or NULL */
+
+static u_char *
+ngx_apikeys_store_lock_process_stat(ngx_pid_t pid, u_char *buf, size_t size)
+{
+    u_char    *p, name[sizeof("/proc//stat") + NGX_INT64_LEN];
+    ssize_t    n;
+    ngx_fd_t   fd;
+
+    (void) ngx_sprintf(name, "/proc/%P/stat%Z", pid);
+
+    fd = ngx_open_file(name, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        return NULL;
+    }
+
+    n = ngx_read_fd(fd, buf, size - 1);
+
+    (void) ngx_close_file(fd);
+
+    if (n <= 0) {
+        return NULL;
+    }
+
+    buf[n] = '\0';
+
+    /* the command's name, in parentheses, may hold anything but ends last */
+
+    for (p = buf + n; p > buf; p--) {
+        if (p[-1] == ')') {
+            return (p[0] == ' ') ? p + 1 : NULL;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st)
+{
+    uint64_t  now, size;
+
+    if (st->freed) {
+        ngx_log_error(NGX_LOG_WARN, st->log, 0,
+                      "apikeys zone \"%V\" was locked by %P, which is gone",
+                      &st->shm_zone->shm.name, st->freed);
+        st->freed = 0;
+    }
+
+    if (st->repaired) {
+        ngx_log_error(NGX_LOG_NOTICE, st->log, 0,
+                      "apikeys zone \"%V\" was left by a dead writer "
+                      "and is repaired", &st->shm_zone->shm.name);
+        st->repaired = 0;
+    }
+
+    if (st->full == 0) {
+        return;
+    }
+
+    now = ngx_apikeys_store_boottime();
+    size = ngx_apikeys_store_zone_size(st->nonces_size, st->full);
+    st->full = 0;
+
+    if (st->head->full_logged
+        && now - st->head->full_logged < NGX_APIKEYS_STORE_FULL_INTERVAL)
+    {
+        return;
+    }
+
+    st->head->full_logged = now;
+
+    ngx_log_error(NGX_LOG_CRIT, st->log, 0,
+                  "apikeys zone \"%V\" of %uz bytes is full, the replica is "
+                  "incomplete, it needs at least %uL bytes",
+                  &st->shm_zone->shm.name, st->shm_zone->shm.size, size);
+}

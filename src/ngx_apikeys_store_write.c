@@ -1,0 +1,671 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Publishing and deleting, under the mutex.
+ *
+ * A record is complete before one store links it into the chain of its id,
+ * which is the commit; the chain of its public key follows.  A writer that
+ * is killed in between leaves the old record under the public key until the
+ * next writer's repair, and nobody was told that the change is here.
+ *
+ * Nothing that was refused memory is served in its old form: the old record
+ * becomes invalid, and where there is none the version is kept in "failed",
+ * below which nothing is taken for an object that is not here.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_store_int.h>
+
+
+/* entries around an entry: one of each prefix, and a bit of room */
+#define NGX_APIKEYS_STORE_MAX_NESTING  130
+
+
+static ngx_int_t ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *draft, const ngx_apikeys_store_key_t *key,
+    uint32_t load);
+static ngx_uint_t ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec,
+    const ngx_apikeys_store_record_t *draft);
+static ngx_uint_t ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec, uint64_t version, uint32_t load);
+static ngx_int_t ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *old, uint64_t version, uint32_t cells);
+static uint32_t ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *draft, uint32_t old, uint32_t load);
+static void ngx_apikeys_store_write_link(ngx_apikeys_store_t *st,
+    uint32_t *link, uint32_t i);
+static uint32_t *ngx_apikeys_store_write_find_key(ngx_apikeys_store_t *st,
+    uint32_t i);
+static void ngx_apikeys_store_write_invalidate(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *rec);
+static uint32_t ngx_apikeys_store_write_cells(
+    const ngx_apikeys_store_key_t *key);
+static ngx_uint_t ngx_apikeys_store_write_nv4(
+    const ngx_apikeys_store_key_t *key);
+static uint32_t ngx_apikeys_store_write_body(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_key_t *key);
+static void ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *entries,
+    ngx_uint_t family);
+static void ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_body_t *b, const ngx_apikeys_store_grant_t *grants);
+
+
+ngx_int_t
+ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_key_t *key, uint32_t load)
+{
+    ngx_apikeys_store_record_t  draft;
+
+    ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
+
+    draft.kind = NGX_APIKEYS_STORE_KEY;
+    draft.state = key->unreadable ? NGX_APIKEYS_STORE_INVALID
+                                  : NGX_APIKEYS_STORE_LIVE;
+    draft.id = key->id;
+    draft.org = key->org;
+    draft.version = key->version;
+
+    ngx_memcpy(draft.public_key, key->public_key,
+               NGX_APIKEYS_PUBLIC_KEY_LEN);
+
+    return ngx_apikeys_store_write_publish(st, &draft, key, load);
+}
+
+
+ngx_int_t
+ngx_apikeys_store_publish_org_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_org_t *org, uint32_t load)
+{
+    ngx_apikeys_store_record_t  draft;
+
+    ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
+
+    draft.kind = NGX_APIKEYS_STORE_ORG;
+    draft.state = NGX_APIKEYS_STORE_LIVE;
+    draft.id = org->id;
+    draft.version = org->version;
+    draft.flags = org->access_list_required ? NGX_APIKEYS_STORE_LIST_REQUIRED
+                                            : 0;
+
+    return ngx_apikeys_store_write_publish(st, &draft, NULL, load);
+}
+
+
+ngx_int_t
+ngx_apikeys_store_publish_project_locked(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_project_t *project, uint32_t load)
+{
+    ngx_apikeys_store_record_t  draft;
+
+    ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
+
+    draft.kind = NGX_APIKEYS_STORE_PROJECT;
+    draft.state = NGX_APIKEYS_STORE_LIVE;
+    draft.id = project->id;
+    draft.org = project->org;
+    draft.version = project->version;
+
+    return ngx_apikeys_store_write_publish(st, &draft, NULL, load);
+}
+
+
+static ngx_int_t
+ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *draft, const ngx_apikeys_store_key_t *key,
+    uint32_t load)
+{
+    uint32_t                     i, n, rival, cells, *link;
+    ngx_apikeys_store_head_t    *sh;
+    ngx_apikeys_store_record_t  *old;
+
+    sh = st->head;
+
+    if (load && (load != sh->load || !sh->loading)) {
+        return NGX_DECLINED;
+    }
+
+    cells = ngx_apikeys_store_write_cells(key);
+    sh->load_cells += load ? cells : 0;
+
+    link = ngx_apikeys_store_write_find(st, draft->kind, &draft->id);
+    i = *link;
+    old = i ? ngx_apikeys_store_record(st, i) : NULL;
+
+    if (old) {
+        if (load && ngx_apikeys_store_write_same(st, old, draft)) {
+            old->load = load;
+            return NGX_OK;
+        }
+
+        if (!ngx_apikeys_store_write_yields(st, old, draft->version, load)) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if ((old == NULL || old->state == NGX_APIKEYS_STORE_DELETED)
+        && load == 0 && draft->version < sh->failed)
+    {
+        /* what was lost may have been its removal */
+        return NGX_ERROR;
+    }
+
+    if (cells == 0 || ngx_apikeys_store_retire_reserve(st, cells) != NGX_OK) {
+        return ngx_apikeys_store_write_full(st, old, draft->version, cells);
+    }
+
+    draft->load = sh->load;
+    draft->body = key ? ngx_apikeys_store_write_body(st, key) : 0;
+
+    rival = key ? ngx_apikeys_store_write_claim(st, draft, i, load) : 0;
+
+    n = ngx_apikeys_arena_alloc(&st->arena);
+    *ngx_apikeys_store_record(st, n) = *draft;
+
+    ngx_apikeys_store_write_link(st, link, n);
+
+    if (rival) {
+        ngx_apikeys_store_write_unlink_key(st, rival);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a load need not copy what is here already */
+
+static ngx_uint_t
+ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec,
+    const ngx_apikeys_store_record_t *draft)
+{
+    return rec->state == NGX_APIKEYS_STORE_LIVE
+           && draft->state == NGX_APIKEYS_STORE_LIVE
+           && rec->version == draft->version
+           && rec->load >= st->head->epoch_load;
+}
+
+
+/*
+ * Whether a record gives way to a publication.  Versions of another database
+ * say nothing, nor does one that the load's snapshot is later than.
+ */
+
+static ngx_uint_t
+ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec, uint64_t version, uint32_t load)
+{
+    if (rec->load < st->head->epoch_load || (load && rec->load != load)) {
+        return 1;
+    }
+
+    if (rec->state == NGX_APIKEYS_STORE_INVALID) {
+
+        /* the same version may have failed for want of space */
+
+        return version >= rec->version;
+    }
+
+    return version > rec->version;
+}
+
+
+static ngx_int_t
+ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *old, uint64_t version, uint32_t cells)
+{
+    uint64_t                   used;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    if (old && old->state != NGX_APIKEYS_STORE_DELETED) {
+        ngx_apikeys_store_write_invalidate(st, old);
+        ngx_apikeys_store_set(&old->version, version);
+        old->load = sh->load;
+
+    } else if (version > sh->failed) {
+        sh->failed = version;
+    }
+
+    ngx_apikeys_store_set(&sh->complete, 0);
+
+    sh->load_failed = 1;
+    sh->load_failures++;
+
+    /* a quarter more, for changed records are there twice for a while */
+
+    used = sh->arena.ncells - sh->arena.nfree + cells;
+    used = ngx_max(used, sh->load_cells);
+    st->full = used + used / 4;
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_apikeys_store_write_invalidate(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *rec)
+{
+    ngx_apikeys_store_write_count(st, rec, -1);
+    ngx_apikeys_store_set(&rec->state, NGX_APIKEYS_STORE_INVALID);
+    ngx_apikeys_store_write_count(st, rec, 1);
+}
+
+
+/*
+ * A public key is one key's at any moment of the database, but changes may
+ * come here in another order than they were made.  The newer version has
+ * it; the other one is set aside until its own change comes.  Returns the
+ * record that must leave the chain once the new one is in it.
+ */
+
+static uint32_t
+ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *draft, uint32_t old, uint32_t load)
+{
+    uint32_t                     i;
+    ngx_apikeys_store_record_t  *rec;
+
+    i = *ngx_apikeys_store_key_bucket(st, draft->public_key);
+
+    for ( /* void */ ; i; i = rec->next_key) {
+
+        rec = ngx_apikeys_store_record(st, i);
+
+        if (i != old
+            && ngx_memcmp(rec->public_key, draft->public_key,
+                          NGX_APIKEYS_PUBLIC_KEY_LEN)
+               == 0)
+        {
+            break;
+        }
+    }
+
+    if (i == 0) {
+        return 0;
+    }
+
+    if (!ngx_apikeys_store_write_yields(st, rec, draft->version, load)) {
+        draft->state = NGX_APIKEYS_STORE_INVALID;
+        draft->flags |= NGX_APIKEYS_STORE_DETACHED;
+        return 0;
+    }
+
+    ngx_apikeys_store_write_invalidate(st, rec);
+    rec->flags |= NGX_APIKEYS_STORE_DETACHED;
+
+    return i;
+}
+
+
+/* link names the old record, or is the end of the chain */
+
+static void
+ngx_apikeys_store_write_link(ngx_apikeys_store_t *st, uint32_t *link,
+    uint32_t i)
+{
+    uint32_t                     n, *name;
+    ngx_apikeys_store_record_t  *rec, *old;
+
+    n = *link;
+    rec = ngx_apikeys_store_record(st, i);
+    old = n ? ngx_apikeys_store_record(st, n) : NULL;
+
+    if (old) {
+        rec->next_id = old->next_id;
+        ngx_apikeys_store_write_count(st, old, -1);
+    }
+
+    ngx_apikeys_store_write_count(st, rec, 1);
+    ngx_apikeys_store_set(link, i);
+
+    if (rec->kind == NGX_APIKEYS_STORE_KEY
+        && !(rec->flags & NGX_APIKEYS_STORE_DETACHED))
+    {
+        name = old ? ngx_apikeys_store_write_find_key(st, n) : NULL;
+
+        if (name && ngx_memcmp(rec->public_key, old->public_key,
+                               NGX_APIKEYS_PUBLIC_KEY_LEN)
+                    == 0)
+        {
+            rec->next_key = old->next_key;
+
+        } else {
+            name = ngx_apikeys_store_key_bucket(st, rec->public_key);
+            rec->next_key = *name;
+        }
+
+        ngx_apikeys_store_set(name, i);
+    }
+
+    if (old) {
+        ngx_apikeys_store_write_unlink_key(st, n);
+        ngx_apikeys_store_retire_record(st, n);
+    }
+}
+
+
+uint32_t *
+ngx_apikeys_store_write_find(ngx_apikeys_store_t *st, ngx_uint_t kind,
+    const ngx_apikeys_objectid_t *id)
+{
+    uint32_t                    *link;
+    ngx_apikeys_store_record_t  *rec;
+
+    link = ngx_apikeys_store_id_bucket(st, id);
+
+    while (*link) {
+        rec = ngx_apikeys_store_record(st, *link);
+
+        if (rec->kind == kind
+            && ngx_memcmp(rec->id.data, id->data, NGX_APIKEYS_OBJECTID_LEN)
+               == 0)
+        {
+            break;
+        }
+
+        link = &rec->next_id;
+    }
+
+    return link;
+}
+
+
+/* the link that names a record in the chain of its public key, or NULL */
+
+static uint32_t *
+ngx_apikeys_store_write_find_key(ngx_apikeys_store_t *st, uint32_t i)
+{
+    uint32_t                    *link;
+    ngx_apikeys_store_record_t  *rec;
+
+    rec = ngx_apikeys_store_record(st, i);
+
+    if (rec->kind != NGX_APIKEYS_STORE_KEY) {
+        return NULL;
+    }
+
+    link = ngx_apikeys_store_key_bucket(st, rec->public_key);
+
+    while (*link && *link != i) {
+        link = &ngx_apikeys_store_record(st, *link)->next_key;
+    }
+
+    return *link ? link : NULL;
+}
+
+
+void
+ngx_apikeys_store_write_unlink_key(ngx_apikeys_store_t *st, uint32_t i)
+{
+    uint32_t  *link;
+
+    link = ngx_apikeys_store_write_find_key(st, i);
+
+    if (link) {
+        ngx_apikeys_store_set(link, ngx_apikeys_store_record(st, i)->next_key);
+    }
+}
+
+
+ngx_int_t
+ngx_apikeys_store_delete_locked(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
+    uint64_t version)
+{
+    uint32_t                     i, *link;
+    ngx_apikeys_store_head_t    *sh;
+    ngx_apikeys_store_record_t  *rec;
+
+    sh = st->head;
+    link = ngx_apikeys_store_write_find(st, kind, id);
+    i = *link;
+
+    if (i == 0) {
+
+        /* older versions may still be on the way */
+
+        if (ngx_apikeys_store_retire_reserve(st, 1) != NGX_OK) {
+            return ngx_apikeys_store_write_full(st, NULL, version + 1, 1);
+        }
+
+        i = ngx_apikeys_arena_alloc(&st->arena);
+        rec = ngx_apikeys_store_record(st, i);
+
+        rec->kind = (u_char) kind;
+        rec->state = NGX_APIKEYS_STORE_DELETED;
+        rec->id = *id;
+        rec->version = version;
+        rec->load = sh->load;
+
+        ngx_apikeys_store_write_link(st, link, i);
+
+        return NGX_OK;
+    }
+
+    rec = ngx_apikeys_store_record(st, i);
+
+    if (rec->load >= sh->epoch_load && rec->version > version) {
+        return NGX_DECLINED;
+    }
+
+    if (rec->state != NGX_APIKEYS_STORE_DELETED) {
+        ngx_apikeys_store_write_delete(st, i);
+    }
+
+    ngx_apikeys_store_set(&rec->version, version);
+    rec->load = sh->load;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_store_write_delete(ngx_apikeys_store_t *st, uint32_t i)
+{
+    ngx_apikeys_store_record_t  *rec;
+
+    rec = ngx_apikeys_store_record(st, i);
+
+    ngx_apikeys_store_write_count(st, rec, -1);
+    ngx_apikeys_store_set(&rec->state, NGX_APIKEYS_STORE_DELETED);
+    ngx_apikeys_store_write_count(st, rec, 1);
+
+    ngx_apikeys_store_write_unlink_key(st, i);
+    ngx_apikeys_store_retire_body(st, i);
+}
+
+
+void
+ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec, int64_t n)
+{
+    ngx_apikeys_store_counts_t  *counts;
+
+    counts = &st->head->counts;
+
+    if (rec->state == NGX_APIKEYS_STORE_DELETED) {
+        counts->tombstones += n;
+        return;
+    }
+
+    if (rec->state == NGX_APIKEYS_STORE_INVALID) {
+        counts->invalid += n;
+    }
+
+    switch (rec->kind) {
+
+    case NGX_APIKEYS_STORE_KEY:
+        counts->keys += n;
+        break;
+
+    case NGX_APIKEYS_STORE_ORG:
+        counts->orgs += n;
+        break;
+
+    default: /* NGX_APIKEYS_STORE_PROJECT */
+        counts->projects += n;
+    }
+}
+
+
+/* cells of a record and what is below it; 0: no list can be so long */
+
+static uint32_t
+ngx_apikeys_store_write_cells(const ngx_apikeys_store_key_t *key)
+{
+    ngx_uint_t                nv4;
+    ngx_apikeys_store_body_t  b;
+
+    if (key == NULL) {
+        return 1;
+    }
+
+    if (key->nentries > NGX_APIKEYS_STORE_MAX_ENTRIES
+        || key->ngrants > NGX_APIKEYS_STORE_MAX_GRANTS)
+    {
+        return 0;
+    }
+
+    nv4 = ngx_apikeys_store_write_nv4(key);
+
+    b.nv4 = (uint16_t) nv4;
+    b.nv6 = (uint16_t) (key->nentries - nv4);
+    b.ngrants = (uint16_t) key->ngrants;
+
+    return 2 + ngx_apikeys_arena_list_cells(ngx_apikeys_store_body_leaves(&b));
+}
+
+
+static ngx_uint_t
+ngx_apikeys_store_write_nv4(const ngx_apikeys_store_key_t *key)
+{
+    ngx_uint_t  n;
+
+    for (n = 0; n < key->nentries && key->entries[n].family == 4; n++) {
+        /* void */
+    }
+
+    return n;
+}
+
+
+static uint32_t
+ngx_apikeys_store_write_body(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_key_t *key)
+{
+    uint32_t                   i, n;
+    ngx_uint_t                 nv4;
+    ngx_apikeys_store_body_t  *b;
+
+    i = ngx_apikeys_arena_alloc(&st->arena);
+    b = (ngx_apikeys_store_body_t *) &st->arena.cells[i];
+
+    nv4 = ngx_apikeys_store_write_nv4(key);
+
+    b->secret = key->secret;
+    b->roles = key->roles;
+    b->nv4 = (uint16_t) nv4;
+    b->nv6 = (uint16_t) (key->nentries - nv4);
+    b->ngrants = (uint16_t) key->ngrants;
+
+    n = ngx_apikeys_store_body_leaves(b);
+
+    if (n) {
+        b->list = ngx_apikeys_arena_list_create(&st->arena, n);
+
+        ngx_apikeys_store_write_entries(st, b, key->entries, 4);
+        ngx_apikeys_store_write_entries(st, b, key->entries + nv4, 6);
+        ngx_apikeys_store_write_grants(st, b, key->grants);
+    }
+
+    return i;
+}
+
+
+/*
+ * Entries of one family.  The stack holds those around the one in turn, the
+ * smallest on top: in their order an entry comes after all that hold it, and
+ * one that does not hold it holds none that follow.
+ */
+
+static void
+ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *entries,
+    ngx_uint_t family)
+{
+    void                    *leaf;
+    uint16_t                 stack[NGX_APIKEYS_STORE_MAX_NESTING], parent;
+    uint32_t                 first, net;
+    ngx_uint_t               i, n, per, bits, depth;
+    ngx_apikeys_store_v4_t  *v4;
+    ngx_apikeys_store_v6_t  *v6;
+
+    n = (family == 4) ? b->nv4 : b->nv6;
+    per = (family == 4) ? NGX_APIKEYS_STORE_V4_LEAF
+                        : NGX_APIKEYS_STORE_V6_LEAF;
+    first = (family == 4) ? 0 : ngx_apikeys_store_leaves(b->nv4,
+                                                NGX_APIKEYS_STORE_V4_LEAF);
+    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+    depth = 0;
+
+    for (i = 0; i < n; i++) {
+
+        while (depth && !ngx_apikeys_cidr_contains(&entries[stack[depth - 1]],
+                                                   &entries[i]))
+        {
+            depth--;
+        }
+
+        parent = depth ? stack[depth - 1] : NGX_APIKEYS_STORE_NONE;
+
+        if (depth < NGX_APIKEYS_STORE_MAX_NESTING) {
+            stack[depth++] = (uint16_t) i;
+        }
+
+        leaf = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits,
+                                           first + i / per);
+
+        if (family == 4) {
+            ngx_memcpy(&net, entries[i].addr, 4);
+
+            v4 = (ngx_apikeys_store_v4_t *) leaf + i % per;
+            v4->addr = ntohl(net);
+            v4->prefix = entries[i].prefix;
+            v4->parent = parent;
+
+        } else {
+            v6 = (ngx_apikeys_store_v6_t *) leaf + i % per;
+            ngx_memcpy(v6->addr, entries[i].addr, 16);
+            v6->prefix = entries[i].prefix;
+            v6->parent = parent;
+        }
+    }
+}
+
+
+static void
+ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_body_t *b, const ngx_apikeys_store_grant_t *grants)
+{
+    uint32_t                    first;
+    ngx_uint_t                  i, bits;
+    ngx_apikeys_store_grant_t  *grant;
+
+    first = ngx_apikeys_store_leaves(b->nv4, NGX_APIKEYS_STORE_V4_LEAF)
+            + ngx_apikeys_store_leaves(b->nv6, NGX_APIKEYS_STORE_V6_LEAF);
+    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+
+    for (i = 0; i < b->ngrants; i++) {
+        grant = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits, first
+                                            + i / NGX_APIKEYS_STORE_GRANT_LEAF);
+
+        grant[i % NGX_APIKEYS_STORE_GRANT_LEAF] = grants[i];
+    }
+}
