@@ -1,0 +1,398 @@
+# What each function does, refuses, returns and notes, in one session.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Pg ();
+use ApiKeys::Sql ();
+use Test::More;
+
+my $db = ApiKeys::Pg->new->database(schema => 1);
+my $s = ApiKeys::Sql->new($db);
+my $none = 'f' x 24;
+
+my ($org, $owner, $project) = $s->organization;
+my ($org2, $owner2, $project2) = $s->organization;
+my @as_owner = (caller => $owner, address => '192.0.2.1',
+    org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']);
+
+# the events since it was asked the last time
+my $noted = 0;
+
+sub events {
+    my @rows = @{ $s->dbh->selectall_arrayref('SELECT * FROM apikeys.audit
+        WHERE id > ? ORDER BY id', { Slice => {} }, $noted) };
+
+    $noted = $rows[-1]{id} if @rows;
+    return @rows;
+}
+
+sub names { return [ map { $_->{event} } events() ] }
+
+sub refused {
+    my ($error, $name, $function, %args) = @_;
+
+    my @rows = $s->call($function, %args);
+    is "@rows|" . $s->error, "|$error", $name;
+}
+
+
+# organizations
+
+is_deeply names(), [ ('ORG_CREATED', 'API_KEY_CREATED', 'GROUP_CREATED') x 2 ],
+    'what the operator made is in the audit';
+is $s->value('SELECT count(*) FROM apikeys.audit WHERE caller <> ?',
+    'operator'), 0, 'under that name';
+
+my @rows = $s->call('create_org', name => 'bare');
+is_deeply [ map { $_->{kind} } @rows ], ['org'], 'an organization alone';
+is_deeply [ @{ $rows[0] }{qw( name access_list_required deleted )} ],
+    [ 'bare', 0, 0 ], 'requires no list';
+like $rows[0]{created}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+
+@rows = $s->call('create_org', name => 'o', ApiKeys::Sql::credential(),
+    descr => 'd', roles => ['ORG_OWNER', 'ORG_MEMBER']);
+is_deeply [ map { $_->{kind} } @rows ], [ 'org', 'key' ], 'or with a key';
+is $rows[1]{roles}, 'ORG_MEMBER,ORG_OWNER', 'with its roles';
+is $rows[1]{org_id}, $rows[0]{id}, 'in it';
+is $rows[1]{secret}, 'ab' x 80, 'and its secret';
+refused("AK002 $owner", 'a key makes no organization', 'create_org',
+    caller => $owner, name => 'o');
+names();
+
+my ($state) = $s->call('update_org_settings', @as_owner, org => $org,
+    required => 1);
+is $state->{access_list_required}, 1, 'a list is required';
+is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_REQUIRED'];
+($state) = $s->call('update_org_settings', @as_owner, org => $org);
+is $state->{access_list_required}, 1, 'null leaves it';
+is_deeply names(), [], 'and is no change';
+($state) = $s->call('update_org_settings', @as_owner, org => $org,
+    required => 0);
+is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'];
+
+
+# projects
+
+@rows = $s->call('create_project', @as_owner, org => $org, name => 'mine');
+is_deeply [ map { $_->{kind} } @rows ], [ 'project', 'key' ],
+    'a project, and the key that made it';
+is $rows[0]{org_id}, $org;
+like $rows[1]{projects}, qr/$rows[0]{id}:GROUP_OWNER/, 'which owns it';
+is_deeply names(), [ 'GROUP_CREATED', 'API_KEY_ADDED_TO_GROUP' ];
+
+
+# keys
+
+($state) = $s->call('create_key', @as_owner, org => $org,
+    ApiKeys::Sql::credential(), descr => 'plain', roles => ['ORG_READ_ONLY']);
+my $key = $state->{id};
+is_deeply [ @$state{qw( kind org_id descr roles projects entries redacted )} ],
+    [ 'key', $org, 'plain', 'ORG_READ_ONLY', '', '', '0123456789ab' ],
+    'a key of the organization';
+my ($event) = events();
+is_deeply [ @$event{qw( event caller address org_id key_id )} ],
+    [ 'API_KEY_CREATED', $owner, '192.0.2.1', $org, $key ], 'is noted';
+
+($state) = $s->call('create_key', @as_owner, project => $project,
+    ApiKeys::Sql::credential(), descr => 'p', roles => ['ORG_MEMBER'],
+    grants => ['GROUP_READ_ONLY']);
+is_deeply [ @$state{qw( org_id roles projects )} ],
+    [ $org, 'ORG_MEMBER', "$project:GROUP_READ_ONLY" ],
+    'a key of a project, in its organization';
+my $guest = $state->{id};
+
+my @again = ApiKeys::Sql::credential();
+$s->call('create_key', org => $org, @again, descr => 'd') or die;
+refused('23505', 'the same id and public key', 'create_key', org => $org,
+    @again, descr => 'd');
+names();
+
+($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
+    descr => 'changed');
+is "$state->{descr} $state->{roles}", 'changed ORG_READ_ONLY',
+    'the description alone';
+is_deeply names(), ['API_KEY_DESCRIPTION_CHANGED'];
+($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
+    roles => ['ORG_MEMBER', 'ORG_GROUP_CREATOR', 'ORG_MEMBER']);
+is "$state->{descr} $state->{roles}", 'changed ORG_GROUP_CREATOR,ORG_MEMBER',
+    'the roles alone';
+($event) = events();
+is $event->{event}, 'API_KEY_ROLES_CHANGED';
+like $event->{before}, qr/ORG_READ_ONLY/, 'with what was';
+like $event->{after}, qr/ORG_GROUP_CREATOR/, 'and what is';
+$s->call('update_key', @as_owner, org => $org, key => $key,
+    descr => 'both', roles => ['ORG_MEMBER']);
+is_deeply names(), [ 'API_KEY_DESCRIPTION_CHANGED', 'API_KEY_ROLES_CHANGED' ];
+my $version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
+($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
+    descr => 'both', roles => ['ORG_MEMBER']);
+is $state->{version}, $version, 'the same again changes nothing';
+is_deeply names(), [], 'and is not noted';
+
+refused("AK022 $owner", 'the last owner is not demoted', 'update_key',
+    @as_owner, org => $org, key => $owner, roles => ['ORG_MEMBER']);
+($state) = $s->call('update_key', @as_owner, org => $org, key => $owner,
+    roles => [ 'ORG_OWNER', 'ORG_MEMBER' ]);
+ok $state, 'one that stays an owner may change';
+ok $s->call('update_key', @as_owner, org => $org, key => $owner,
+    descr => 'the owner'), 'its description, too';
+refused("AK021 $owner", 'nor deleted', 'delete_key', @as_owner, org => $org,
+    key => $owner);
+ok $s->call('update_key', org => $org2, key => $owner2,
+    roles => ['ORG_MEMBER']), 'the operator may demote it';
+ok $s->call('update_key', org => $org2, key => $owner2,
+    roles => ['ORG_OWNER']), 'and promote it';
+names();
+
+
+# assignments
+
+($state) = $s->call('assign_key', @as_owner, project => $project,
+    key => $key, grants => ['GROUP_OWNER', 'GROUP_READ_ONLY', 'GROUP_OWNER']);
+is $state->{projects}, "$project:GROUP_OWNER,GROUP_READ_ONLY", 'assigned';
+is_deeply names(), ['API_KEY_ADDED_TO_GROUP'];
+refused("AK023 $key", 'once', 'assign_key', @as_owner, project => $project,
+    key => $key, grants => ['GROUP_OWNER']);
+
+($state) = $s->call('set_key_grants', @as_owner, project => $project,
+    key => $key, grants => ['GROUP_READ_ONLY']);
+is $state->{projects}, "$project:GROUP_READ_ONLY", 'replaced';
+is_deeply names(), ['API_KEY_ROLES_CHANGED'];
+($state) = $s->call('set_key_grants', @as_owner, project => $project,
+    key => $key, descr => 'by the project');
+is "$state->{projects} $state->{descr}",
+    "$project:GROUP_READ_ONLY by the project", 'the description alone';
+is_deeply names(), ['API_KEY_DESCRIPTION_CHANGED'];
+
+($state) = $s->call('unassign_key', @as_owner, project => $project,
+    key => $key);
+is $state->{projects}, '', 'removed';
+is_deeply names(), ['API_KEY_REMOVED_FROM_GROUP'];
+refused("AK012 $key", 'once', 'unassign_key', @as_owner, project => $project,
+    key => $key);
+refused("AK012 $key", 'no description of a key that is not there',
+    'set_key_grants', @as_owner, project => $project, key => $key,
+    descr => 'x');
+($state) = $s->call('set_key_grants', @as_owner, project => $project,
+    key => $key, grants => ['GROUP_OWNER']);
+is $state->{projects}, "$project:GROUP_OWNER", 'roles assign as well';
+is_deeply names(), ['API_KEY_ADDED_TO_GROUP'];
+refused('23514', 'no roles are no assignment', 'set_key_grants', @as_owner,
+    project => $project, key => $key, grants => []);
+
+
+# access lists
+
+my @list = (@as_owner, org => $org, key => $key);
+
+($state) = $s->call('add_access_entries', @list,
+    entries => [qw( 10.1.0.0/16 2001:db8::/32 10.0.0.0/8 9.9.9.9/32 )]);
+is $state->{entries}, '9.9.9.9/32,10.0.0.0/8,10.1.0.0/16,2001:db8::/32',
+    'entries are added, ascending';
+is_deeply names(), ['API_KEY_ACCESS_LIST_ENTRY_ADDED'];
+for my $case (
+    [ '9.9.9.9', qw( 1.1.1.1/32 9.9.9.9/32 10.0.0.0/8 ) ],
+    [ '2001:db8::/32', qw( 2001:db8::/32 9.9.9.9/32 ) ])
+{
+    my ($shown, @entries) = @$case;
+    refused("AK031 $shown", "$shown is there", 'add_access_entries', @list,
+        entries => \@entries);
+}
+is $s->value('SELECT count(*) FROM apikeys.access_list'), 4,
+    'nothing of that is added';
+refused('23505', 'one entry twice', 'add_access_entries', @list,
+    entries => [ '1.1.1.1/32', '1.1.1.1/32' ]);
+
+refused('AK032 1.1.1.1', 'no such entry', 'delete_access_entry', @list,
+    entry => '1.1.1.1/32');
+my @own = (caller => $key, org => $org, key => $key, guard => '9.9.9.9');
+refused('AK033 9.9.9.9', 'the entry of the address it comes from',
+    'delete_access_entry', @own, entry => '9.9.9.9/32');
+refused('AK033 2001:db8::1', 'of an IPv6 address, too',
+    'delete_access_entry', @own, entry => '2001:db8::/32',
+    guard => '2001:db8::1');
+($state) = $s->call('delete_access_entry', @own, guard => '10.1.2.3',
+    entry => '10.1.0.0/16');
+is $state->{entries}, '9.9.9.9/32,10.0.0.0/8,2001:db8::/32',
+    'one of two that contain it may go';
+refused('AK033 10.1.2.3', 'not both', 'delete_access_entry', @own,
+    guard => '10.1.2.3', entry => '10.0.0.0/8');
+ok $s->call('delete_access_entry', @list, entry => '9.9.9.9/32'),
+    'another key may remove it';
+ok $s->call('delete_access_entry', org => $org, key => $key,
+    entry => '10.0.0.0/8', guard => '10.1.2.3'), 'so may the operator';
+($state) = $s->call('delete_access_entry', @own, entry => '2001:db8::/32');
+is $state->{entries}, '', 'the last entry may go from elsewhere';
+is_deeply names(), [ ('API_KEY_ACCESS_LIST_ENTRY_DELETED') x 4 ];
+
+$s->run("INSERT INTO apikeys.access_list (key_id, cidr)
+         SELECT '$guest', ('10.0.' || i / 256 || '.' || i % 256)::cidr
+           FROM generate_series(0, 9997) i") or die $s->error;
+@list = (@as_owner, org => $org, key => $guest);
+refused("AK030 $guest", 'not more than 10,000 entries', 'add_access_entries',
+    @list, entries => [qw( 1.1.1.1 1.1.1.2 1.1.1.3 )]);
+refused('AK031 10.0.0.0', 'a duplicate is said before that',
+    'add_access_entries', @list,
+    entries => [qw( 1.1.1.1 1.1.1.2 10.0.0.0 )]);
+ok $s->call('add_access_entries', @list, entries => [qw( 1.1.1.1 1.1.1.2 )]),
+    'the last two are added';
+names();
+
+
+# deletion
+
+($state) = $s->call('delete_key', @as_owner, org => $org, key => $guest);
+ok defined delete $state->{$_}, "a deleted state has $_" for qw( version xid );
+is_deeply { map { $_ => $state->{$_} } grep { defined $state->{$_} }
+        keys %$state },
+    { kind => 'key', id => $guest, deleted => 1, org_id => $org,
+      public_key => $state->{public_key} }, 'and nothing to use';
+is $s->value('SELECT count(*) FROM apikeys.access_list'), 0,
+    'the list is gone with the key';
+($event) = events();
+is $event->{event}, 'API_KEY_DELETED';
+like $event->{before}, qr/10\.0\.39\.13/, 'the audit has its entries';
+is $event->{after}, undef;
+
+
+# whether it is there, and whose it is
+
+my %needs = (
+    update_org_settings => { org => $org, required => 1 },
+    create_project => { org => $org, name => 'n' },
+    create_key => { org => $org, descr => 'd', roles => [] },
+    update_key => { org => $org, key => $key, descr => 'x' },
+    delete_key => { org => $org, key => $key },
+    set_key_grants => { project => $project, key => $key,
+        grants => ['GROUP_READ_ONLY'] },
+    assign_key => { project => $project, key => $key,
+        grants => ['GROUP_READ_ONLY'] },
+    unassign_key => { project => $project, key => $key },
+    add_access_entries => { org => $org, key => $key,
+        entries => ['1.2.3.4'] },
+    delete_access_entry => { org => $org, key => $key,
+        entry => '1.2.3.4' },
+);
+
+for my $function (sort keys %needs) {
+    my %args = %{ $needs{$function} };
+    my ($parent, $code) = $args{org} ? ('org', 'AK010') : ('project', 'AK011');
+    my $foreign = $args{org} ? $org2 : $project2;
+
+    %args = (%args, ApiKeys::Sql::credential())
+        if $function eq 'create_key';
+
+    refused("$code $none", "$function: no such $parent", $function, %args,
+        $parent => $none);
+    refused("$code $none", "$function: which is said before the role",
+        $function, @as_owner, %args, org_roles => [], $parent => $none);
+    refused("AK001 $none", "$function: a caller that is gone", $function,
+        %args, caller => $none, org_roles => ['ORG_OWNER']);
+    refused("AK002 $owner2", "$function: another organization's owner",
+        $function, %args, @as_owner, caller => $owner2);
+    refused("AK002 $owner", "$function: an owner in another one's",
+        $function, %args, @as_owner, $parent => $foreign);
+    refused("AK002 $key", "$function: another role", $function, %args,
+        caller => $key, org_roles => ['ORG_OWNER'],
+        project_roles => ['GROUP_ACCESS_MANAGER']);
+    refused("AK002 $owner", "$function: being another key", $function,
+        %args, caller => $owner);
+
+    next if !$args{key};
+
+    refused("AK012 $none", "$function: no such key", $function, @as_owner,
+        %args, key => $none);
+    refused("AK012 $owner2", "$function: another one's key", $function,
+        @as_owner, %args, key => $owner2);
+}
+is_deeply names(), [], 'what was refused is not noted';
+
+ok $s->call('update_key', %{ $needs{update_key} }, caller => $key),
+    'a key may change itself';
+ok $s->call('set_key_grants', %{ $needs{set_key_grants} }, caller => $key,
+    project_roles => ['GROUP_OWNER']), 'a role in the project entitles';
+ok $s->call('set_key_grants', %{ $needs{set_key_grants} }, caller => $owner,
+    org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']),
+    'or one in the organization';
+
+my ($project3) = map { $_->{id} } $s->call('create_project', org => $org,
+    name => 'third');
+refused("AK002 $key", 'a role in another project does not', 'unassign_key',
+    caller => $key, project => $project3, key => $owner,
+    project_roles => ['GROUP_OWNER', 'GROUP_READ_ONLY']);
+
+
+# isolation
+
+$s->dbh->begin_work;
+$s->run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+refused('0A000', 'REPEATABLE READ would not see what a lock waited for',
+    'create_project', org => $org, name => 'n');
+$s->dbh->rollback;
+$s->dbh->begin_work;
+$s->run('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+ok $s->call('create_project', org => $org, name => 'n'), 'SERIALIZABLE may';
+$s->dbh->commit;
+
+
+# what nginx's role may do
+
+$s->dbh->do('SET client_min_messages = error');
+my $role = "nginx_$$";
+$s->dbh->do("CREATE ROLE $role");
+ApiKeys::Pg::_run('psql', '-Xq', '-d', $db->conninfo, '-v', "role=$role",
+    '-f', "$FindBin::Bin/../sql/grants.sql");
+$s->dbh->do("SET ROLE $role");
+
+my ($org3, $owner3, $project4) = $s->organization;
+my $key3 = $s->key($org3, 'ORG_MEMBER');
+%needs = (%needs,
+    assign_key => { project => $project4, grants => ['GROUP_OWNER'] },
+    set_key_grants => { project => $project4, grants => ['GROUP_OWNER'] },
+    unassign_key => { project => $project4 });
+for my $function (qw( update_org_settings create_project create_key update_key
+    assign_key set_key_grants unassign_key add_access_entries
+    delete_access_entry delete_key ))
+{
+    my %args = %{ $needs{$function} };
+    $args{org} = $org3 if $args{org};
+    $args{key} = $key3 if $function !~ /org|create/;
+    %args = (%args, ApiKeys::Sql::credential())
+        if $function eq 'create_key';
+    ok $s->call($function, %args), "nginx's role may $function"
+        or diag $s->error;
+}
+ok $s->run($_), "and $_" for
+    'SELECT * FROM apikeys.load',
+    'SELECT * FROM apikeys.feed_since(apikeys.identity(), '
+        . 'pg_current_snapshot()::text)',
+    q{SELECT apikeys.heartbeat('i', 'n', apikeys.identity(), NULL, '600')},
+    q{SELECT apikeys.waiting_for('3', NULL)},
+    q{SELECT apikeys.flush_usage('{}', '{}', '{}', '{}', '{}')},
+    'SELECT apikeys.prune()',
+    q{SELECT apikeys.sign_off('i')},
+    q{SELECT apikeys.check_master_key('{a}')},
+    'SELECT * FROM apikeys.access_entries',
+    'LISTEN apikeys';
+for my $sql ('DELETE FROM apikeys.keys', 'UPDATE apikeys.orgs SET name = name',
+    'INSERT INTO apikeys.changes (kind, id, version) VALUES ($$key$$, $$$$, 1)',
+    'SELECT * FROM apikeys.audit', 'SELECT * FROM apikeys.master_key',
+    'DELETE FROM apikeys.instances', 'TRUNCATE apikeys.keys',
+    'SELECT apikeys.audit_event(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
+        . ' NULL)',
+    'SELECT apikeys.set_key(NULL, NULL, NULL, NULL, NULL, NULL)',
+    'REFRESH MATERIALIZED VIEW apikeys.feed_uuid',
+    'CREATE TABLE apikeys.x ()')
+{
+    ok !$s->run($sql), "but not $sql";
+    is $s->error, '42501';
+}
+$s->dbh->do('RESET ROLE');
+$s->dbh->do("DROP OWNED BY $role");
+$s->dbh->do("DROP ROLE $role");
+
+done_testing;

@@ -1,0 +1,372 @@
+# Two sessions at once: the second waits for the first, and then judges by
+# what the first left.  Each function, and batches of all of them.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Pg ();
+use ApiKeys::Sql ();
+use Test::More;
+
+my $db = ApiKeys::Pg->new->database(schema => 1);
+my $s = ApiKeys::Sql->new($db);
+my $a = ApiKeys::Sql->new($db);
+my $b = ApiKeys::Sql->new($db);
+
+alarm 300;
+
+
+# $first runs in a transaction, the call waits for it and then gives
+# $expected: an error, or a reference to what is asked of the answer
+sub after {
+    my ($name, $first, $end, $function, $args, $expected) = @_;
+
+    $a->dbh->begin_work;
+    $first->();
+    is $a->error, '', "$name: the first is through";
+
+    $b->start($function, %$args);
+    ok $b->waits, "$name: the second waits";
+    $end eq 'commit' ? $a->dbh->commit : $a->dbh->rollback;
+
+    my ($state) = $b->finish;
+    is ref $expected ? $b->error : "$b->{error}",
+        ref $expected ? '' : $expected, "$name: and is answered";
+    $expected->($state) if ref $expected;
+}
+
+sub count { return $s->value('SELECT count(*) FROM apikeys.keys
+    WHERE org_id = ?', shift) }
+
+
+# 500 keys
+
+for my $end (qw( commit rollback )) {
+    my ($org) = $s->organization;
+    $s->run("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
+                 descr)
+             SELECT '$org', translate(lpad((i + floor(random() * 90000000)
+                        ::bigint)::text, 8, '0'), '0123456789',
+                        'abcdefghij'),
+                    decode(repeat('ab', 80), 'hex'), '0123456789ab', 'd'
+               FROM generate_series(1, 498) i
+             ON CONFLICT DO NOTHING");
+    $s->key($org) while count($org) < 499;
+
+    after("500 keys, $end",
+        sub { $a->call('create_key', org => $org, ApiKeys::Sql::credential(),
+            descr => 'd') }, $end,
+        create_key => { org => $org, ApiKeys::Sql::credential(),
+            descr => 'd' },
+        $end eq 'commit' ? "AK020 $org" : sub {});
+    is count($org), 500, 'there are 500';
+}
+
+
+# the last owner
+
+my @demote = (roles => ['ORG_MEMBER']);
+
+for my $case (
+    [ [ delete_key => () ], [ delete_key => () ], 'AK021' ],
+    [ [ delete_key => () ], [ update_key => @demote ], 'AK022' ],
+    [ [ update_key => @demote ], [ delete_key => () ], 'AK021' ],
+    [ [ update_key => @demote ], [ update_key => @demote ], 'AK022' ])
+{
+    my ($first, $second, $code) = @$case;
+    my ($f1, @args1) = @$first;
+    my ($f2, @args2) = @$second;
+
+    for my $end (qw( commit rollback )) {
+        my ($org, $one) = $s->organization;
+        my $other = $s->key($org, 'ORG_OWNER');
+
+        after("last of two owners, $f1, $f2, $end",
+            sub { $a->call($f1, caller => $one, org_roles => ['ORG_OWNER'],
+                org => $org, key => $one, @args1) }, $end,
+            $f2 => { caller => $other, org_roles => ['ORG_OWNER'],
+                org => $org, key => $other, @args2 },
+            $end eq 'commit' ? "$code $other" : sub {});
+        is $s->value(q{SELECT count(*) FROM apikeys.keys
+            WHERE org_id = ? AND 'ORG_OWNER' = ANY (roles)}, $org), 1,
+            'one owner is left';
+    }
+}
+
+
+# the caller goes, or loses its role, while its call waits
+
+my %calls = (
+    update_org_settings => [qw( org )],
+    create_project => [qw( org )],
+    create_key => [qw( org )],
+    update_key => [qw( org key )],
+    delete_key => [qw( org key )],
+    set_key_grants => [qw( project key )],
+    assign_key => [qw( project key )],
+    unassign_key => [qw( project key )],
+    add_access_entries => [qw( org key )],
+    delete_access_entry => [qw( org key )],
+);
+my %more = (
+    update_org_settings => { required => 1 },
+    create_project => { name => 'n' },
+    create_key => { descr => 'd' },
+    update_key => { descr => 'x' },
+    set_key_grants => { grants => ['GROUP_OWNER'] },
+    assign_key => { grants => ['GROUP_OWNER'] },
+    add_access_entries => { entries => ['1.2.3.4'] },
+    delete_access_entry => { entry => '1.2.3.4' },
+);
+
+for my $function (sort keys %calls) {
+    my ($org, $owner, $project) = $s->organization;
+
+    for my $what (qw( deleted demoted typed org )) {
+        my $caller = $s->key($org, 'ORG_OWNER');
+        my %is = (org => $org, project => $project,
+            key => $s->key($org, 'ORG_MEMBER'));
+        my %args = (caller => $caller, org_roles => ['ORG_OWNER'],
+            (map { $_ => $is{$_} } @{ $calls{$function} }),
+            %{ $more{$function} || {} },
+            $function eq 'create_key' ? ApiKeys::Sql::credential() : ());
+
+        my %first = (
+            deleted => sub { $a->call('delete_key', org => $org,
+                key => $caller) },
+            demoted => sub { $a->call('update_key', org => $org,
+                key => $caller, roles => ['ORG_MEMBER']) },
+            typed => sub { $a->run('DELETE FROM apikeys.keys WHERE id = ?',
+                $caller) },
+            org => sub { $a->run('DELETE FROM apikeys.orgs WHERE id = ?',
+                $org) },
+        );
+        after("$function, caller $what", $first{$what}, 'commit',
+            $function => \%args,
+            ($what eq 'demoted' ? 'AK002' : 'AK001') . " $caller");
+    }
+}
+
+
+# the key or the project goes
+
+for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
+    my ($org, $owner, $project) = $s->organization;
+    my $key = $s->key($org, 'ORG_MEMBER');
+    my %is = (org => $org, project => $project, key => $key);
+    my %args = (caller => $owner, org_roles => ['ORG_OWNER'],
+        (map { $_ => $is{$_} } @{ $calls{$function} }),
+        %{ $more{$function} || {} });
+
+    after("$function, key deleted",
+        sub { $a->call('delete_key', org => $org, key => $key) }, 'commit',
+        $function => \%args, "AK012 $key");
+    $args{key} = $s->key($org, 'ORG_MEMBER');
+    after("$function, key deleted by psql",
+        sub { $a->run('DELETE FROM apikeys.keys WHERE id = ?', $args{key}) },
+        'commit', $function => \%args, "AK012 $args{key}");
+
+    next if $calls{$function}[0] ne 'project';
+
+    $args{key} = $s->key($org, 'ORG_MEMBER');
+    after("$function, project deleted by psql",
+        sub { $a->run('DELETE FROM apikeys.projects WHERE id = ?',
+            $project) }, 'commit', $function => \%args, "AK011 $project");
+}
+
+
+# assignments
+
+{
+    my ($org, $owner, $project) = $s->organization;
+    my @of = (project => $project, key => $s->key($org));
+    my @grant = (grants => ['GROUP_READ_ONLY']);
+    my $key = $of[3];
+
+    after('assigned twice', sub { $a->call('assign_key', @of, @grant) },
+        'commit', assign_key => { @of, @grant }, "AK023 $key");
+    after('removed twice', sub { $a->call('unassign_key', @of) },
+        'commit', unassign_key => { @of }, "AK012 $key");
+    after('set twice',
+        sub { $a->call('set_key_grants', @of, @grant) }, 'commit',
+        set_key_grants => { @of, grants => ['GROUP_OWNER'] },
+        sub { is $_[0]{projects}, "$project:GROUP_OWNER", 'last one wins' });
+    after('described while removed', sub { $a->call('unassign_key', @of) },
+        'commit', set_key_grants => { @of, descr => 'x' }, "AK012 $key");
+}
+
+
+# access lists: no list is returned or published that never was
+
+{
+    my ($org) = $s->organization;
+    my $key = $s->key($org);
+    my @of = (org => $org, key => $key);
+    my @ten = map { "10.0.0.$_/32" } 1 .. 10;
+
+    after('other entries',
+        sub { $a->call('add_access_entries', @of, entries => \@ten) },
+        'commit', add_access_entries => { @of, entries => ['9.9.9.9'] },
+        sub { is $_[0]{entries}, join(',', '9.9.9.9/32', @ten),
+            'the state has both' });
+    after('the same entry',
+        sub { $a->call('add_access_entries', @of, entries => ['8.8.8.8']) },
+        'commit', add_access_entries => { @of, entries => ['8.8.8.8'] },
+        'AK031 8.8.8.8');
+    after('the same entry, typed',
+        sub { $a->run('INSERT INTO apikeys.access_list (key_id, cidr)
+            VALUES (?, ?)', $key, '7.7.7.7') }, 'commit',
+        add_access_entries => { @of, entries => ['7.7.7.7'] },
+        'AK031 7.7.7.7');
+    after('removed twice',
+        sub { $a->call('delete_access_entry', @of, entry => '7.7.7.7') },
+        'commit', delete_access_entry => { @of, entry => '7.7.7.7' },
+        'AK032 7.7.7.7');
+
+    $s->call('add_access_entries', @of,
+        entries => [ '20.0.0.0/8', '20.1.0.0/16' ]);
+    after('both entries of the caller',
+        sub { $a->call('delete_access_entry', @of, entry => '20.0.0.0/8') },
+        'commit', delete_access_entry => { @of, caller => $key,
+            entry => '20.1.0.0/16', guard => '20.1.2.3' },
+        'AK033 20.1.2.3');
+
+    my $has = $s->value('SELECT count(*) FROM apikeys.access_list
+        WHERE key_id = ?', $key);
+    $s->run("INSERT INTO apikeys.access_list (key_id, cidr)
+             SELECT '$key', ('30.' || i / 65536 || '.' || i / 256 % 256 || '.'
+                    || i % 256)::cidr
+               FROM generate_series(1, 9999 - $has) i") or die $s->error;
+    after('10,000 entries',
+        sub { $a->call('add_access_entries', @of, entries => ['1.1.1.1']) },
+        'commit', add_access_entries => { @of, entries => ['1.1.1.2'] },
+        "AK030 $key");
+}
+
+
+# settings, projects, organizations
+
+{
+    my ($org, $owner) = $s->organization;
+    my $first;
+
+    after('settings', sub { ($first) = $a->call('update_org_settings',
+            org => $org, required => 1) }, 'commit',
+        update_org_settings => { org => $org },
+        sub { is $_[0]{version}, $first->{version}, 'sees the first one\'s' });
+    after('two projects', sub { $a->call('create_project', caller => $owner,
+            org_roles => ['ORG_OWNER'], org => $org, name => 'one') },
+        'commit', create_project => { caller => $owner,
+            org_roles => ['ORG_OWNER'], org => $org, name => 'two' },
+        sub { is scalar(@{ [ $s->value('SELECT projects
+            FROM apikeys.key_states WHERE id = ?', $owner) =~ /OWNER/g ] }),
+            2, 'one key owns both' });
+
+    for my $case ([ 'commit', '23505' ], [ 'rollback', sub {} ]) {
+        my ($end, $expected) = @$case;
+        my @credential = ApiKeys::Sql::credential();
+
+        after("one public key, $end", sub { $a->call('create_org',
+                name => 'a', @credential, descr => 'd', roles => []) }, $end,
+            create_org => { name => 'b', @credential, descr => 'd',
+                roles => [] }, $expected);
+    }
+}
+
+
+# use against deletion
+
+{
+    my ($org) = $s->organization;
+    my $key = $s->key($org);
+    my @use = ($key, '10.0.0.1', 1, 1700000000, '10.0.0.1');
+    my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?], ARRAY[?]'
+        . '::bigint[], ARRAY[?]::float8[], ARRAY[?])';
+
+    $s->call('add_access_entries', org => $org, key => $key,
+        entries => ['10.0.0.1']);
+    after('deleted while used', sub { $a->run($flush, @use) }, 'commit',
+        delete_key => { org => $org, key => $key }, sub {});
+    ok $s->run($flush, @use), 'use of what is gone is no error';
+    is $s->value('SELECT count(*) FROM apikeys.access_usage'), 0,
+        'and leaves nothing';
+}
+
+
+# batches
+
+my ($org, $owner, $project) = $s->organization;
+my @keys = map { $s->key($org, 'ORG_OWNER') } 1 .. 6;
+my @pids;
+
+for my $n (1 .. 6) {
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        alarm 300;
+        my $unexpected = eval { batch($n) } // $@;
+        warn "$unexpected\n" if $unexpected;
+        require POSIX;
+        POSIX::_exit($unexpected ? 1 : 0);
+    }
+    push @pids, $pid;
+}
+
+my $failed = 0;
+for my $pid (@pids) {
+    waitpid $pid, 0;
+    $failed++ if $?;
+}
+is $failed, 0, 'six sessions at the same keys, and no deadlock';
+is $s->value('SELECT count(*) FROM apikeys.changes c
+    JOIN apikeys.keys k USING (id)
+    WHERE c.version > k.version'), 0, 'each key has its newest version';
+
+done_testing;
+
+
+# the first error that no client should see, or nothing
+sub batch {
+    my ($n) = @_;
+
+    srand $n;
+    my $w = ApiKeys::Sql->new($db);
+
+    for (1 .. 150) {
+        my ($caller, $key) = @keys[rand @keys, rand @keys];
+        my @as = (caller => $caller, org_roles => ['ORG_OWNER'],
+            org => $org, key => $key);
+        my @in = (caller => $caller, org_roles => ['ORG_OWNER'],
+            project => $project, key => $key,
+            grants => ['GROUP_READ_ONLY']);
+        my @some = map { '10.0.0.' . int(rand 64) } 1 .. 4;
+
+        (
+            sub { $w->call('update_key', @as, descr => rand) },
+            sub { $w->call('add_access_entries', @as,
+                entries => [ $some[0] ]) },
+            sub { $w->call('delete_access_entry', @as, entry => $some[1]) },
+            sub { $w->call('set_key_grants', @in) },
+            sub { $w->call('unassign_key', @in[0 .. 7]) },
+            sub { $w->run('SELECT apikeys.flush_usage(?::text[], ?::text[],
+                ?::bigint[], ?::float8[], ?::text[])',
+                [ map { $keys[rand @keys] } 1 .. 4 ], \@some, [ (1) x 4 ],
+                [ (1700000000) x 4 ], \@some) },
+            sub { my ($k) = $w->call('create_key', @as[0 .. 5],
+                    ApiKeys::Sql::credential(), descr => 'd');
+                  $w->call('add_access_entries', org => $org,
+                      key => $k->{id}, entries => \@some);
+                  $w->call('delete_key', @as[0 .. 5], key => $k->{id}) },
+            sub { $w->run('INSERT INTO apikeys.access_list (key_id, cidr)
+                VALUES (?, ?) ON CONFLICT DO NOTHING', $key, $some[2]) },
+            sub { $w->run('UPDATE apikeys.keys SET descr = ? WHERE id = ?',
+                rand, $key) },
+            sub { $w->run('SELECT apikeys.prune()') },
+        )[rand 10]->();
+
+        return $w->error if $w->error && $w->error !~ /^(?:AK|23505)/;
+    }
+    return '';
+}
