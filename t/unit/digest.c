@@ -1,0 +1,419 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include "tap.h"
+
+#include <ngx_apikeys_digest.h>
+
+#include <openssl/evp.h>
+
+
+/* RFC 7616, 3.9.1 */
+#define RFC_NONCE    "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
+#define RFC_CNONCE   "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+#define RFC_MD5      "8ca523f5e9506fed4657c9700eebdbec"
+#define RFC_SHA256                                                           \
+    "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+
+#define RFC_COMMON                                                           \
+    "username=\"Mufasa\", realm=\"http-auth@example.org\", "                 \
+    "uri=\"/dir/index.html\", nonce=\"" RFC_NONCE "\", nc=00000001, "        \
+    "cnonce=\"" RFC_CNONCE "\", qop=auth, opaque=\"FQhe/qaU925kfnzjCev0ciny" \
+    "7QMkPqMAFRtzCUYo5tdS\""
+
+/* every parameter but the one under test */
+#define U  "username=\"u\","
+#define R  "realm=\"r\","
+#define N  "nonce=\"n\","
+#define I  "uri=\"/\","
+#define C  "cnonce=\"c\","
+#define P  "response=\"0123456789abcdef0123456789abcdef\","
+#define K  "nc=00000001,"
+#define Q  "qop=auth,"
+
+#define MD5_HEX  "0123456789abcdef0123456789abcdef"
+
+
+typedef struct {
+    const char  *header;
+    const char  *what;
+} header_t;
+
+
+static header_t  taken[] = {
+    { U R N I C P K "qop=auth", "the least there can be" },
+    { U R N I C P K "qop=\"auth\"", "qop quoted" },
+    { U R N I C P "nc=\"00000001\",qop=auth", "nc quoted" },
+    { U R N I C P K Q "algorithm=MD5", "algorithm unquoted" },
+    { U R N I C P K Q "algorithm=\"MD5\"", "algorithm quoted" },
+    { U R N I C P K Q "algorithm=md5", "algorithm in lower case" },
+    { "qop=auth," K P C I N R "username=\"u\"", "in the other order" },
+    { U R N I C K Q "response=" MD5_HEX, "response unquoted" },
+    { U R N I C K Q "response=\"0123456789ABCDEF0123456789ABCDEF\"",
+      "response in upper case" },
+    { "USERNAME=\"u\",Realm=\"r\"," N I C P K "QOP=auth",
+      "names in any case" },
+    { U " " R "\t" N I "  " C P K "qop=auth  ", "white space after commas" },
+    { "username = \"u\" ,realm= \"r\" ," N I C P K "qop =auth",
+      "white space around = and before commas" },
+    { "," U "," R ", ," N I C P K Q ",", "empty elements" },
+    { U R N I C P K Q "userhash=false", "userhash=false" },
+    { U R N I C P K Q "opaque=\"\",stale=false,domain=\"/\",x-y=1,x-y=2",
+      "unknown parameters" },
+    { "username=\"\",realm=\"\",nonce=\"\",uri=\"\",cnonce=\"\"," P K
+      "qop=auth", "empty strings (which authenticate no one)" },
+    { U R N "uri=\"/a?b=c,d=%2F&e='\"," C P K "qop=auth", "commas in uri" },
+    { "username=\"\xc3\xa9\"," R N I C P K "qop=auth", "bytes beyond ASCII" },
+    { NULL, NULL }
+};
+
+
+static header_t  refused[] = {
+    { "", "nothing" },
+    { ",", "a comma" },
+    { R N I C P K "qop=auth", "no username" },
+    { U N I C P K "qop=auth", "no realm" },
+    { U R I C P K "qop=auth", "no nonce" },
+    { U R N C P K "qop=auth", "no uri" },
+    { U R N I P K "qop=auth", "no cnonce" },
+    { U R N I C K "qop=auth", "no response" },
+    { U R N I C P "qop=auth", "no nc" },
+    { U R N I C P "nc=00000001", "no qop" },
+    { U U R N I C P K "qop=auth", "username twice" },
+    { U R N I C P K K "qop=auth", "nc twice" },
+    { U R N I C P K Q "qop=auth", "qop twice" },
+    { U R N I C P K Q "algorithm=MD5,algorithm=MD5", "algorithm twice" },
+    { U R N I C P K Q "Response=" MD5_HEX, "response twice, in other case" },
+    { U R N I C P K "qop=auth-int", "qop=auth-int" },
+    { U R N I C P K "qop=\"auth,auth-int\"", "a list of qop" },
+    { U R N I C P K "qop=AUTH", "qop in upper case" },
+    { U R N I C P K "qop=\"\"", "qop empty" },
+    { U R N I C P K Q "algorithm=MD5-sess", "MD5-sess" },
+    { U R N I C P K Q "algorithm=SHA-256-sess", "SHA-256-sess" },
+    { U R N I C P K Q "algorithm=SHA-512-256", "an unknown algorithm" },
+    { U R N I C P K Q "algorithm=\"\"", "an empty algorithm" },
+    { U R N I C P K Q "algorithm=SHA-256", "a response of MD5's length" },
+    { U R N I C K Q "response=\"012345\"", "a short response" },
+    { U R N I C K Q "response=\"" MD5_HEX "0\"", "a long response" },
+    { U R N I C P K Q "userhash=true", "userhash=true" },
+    { U R N I C P K Q "userhash=maybe", "userhash of another value" },
+    { U R N I C P K Q "username*=UTF-8''u", "username*" },
+    { R N I C P K Q "username*=UTF-8''u", "username* alone" },
+    { U R N I C P "nc=00000000,qop=auth", "nc 0" },
+    { U R N I C P "nc=1,qop=auth", "nc of one digit" },
+    { U R N I C P "nc=000000001,qop=auth", "nc of nine digits" },
+    { U R N I C P "nc=0000000g,qop=auth", "nc that is not hex" },
+    { U R N I C P "nc=-0000001,qop=auth", "nc below 0" },
+    { U R N I C P "nc=\"\",qop=auth", "nc empty" },
+    { "username=\"a\\\"b\"," R N I C P K "qop=auth", "an escape" },
+    { U R N I C P K Q "x=\"\\\\\"", "an escape in an unknown parameter" },
+    { "username=\"u," R N I C P K "qop=auth", "a string that does not end" },
+    { U R N I C P K "qop=\"auth", "nor does the last one" },
+    { U R N I C P K "qop=", "a value missing" },
+    { U R N I C P K "qop", "a name alone" },
+    { U R N I C P K "=auth", "a value alone" },
+    { U R N I C P K "qop==auth", "two =" },
+    { U R N I C P K "qop=auth;x=y", "a semicolon" },
+    { U R N I C P K "qop=auth x=y", "no comma" },
+    { "username=\"u\" " R N I C P K "qop=auth", "no comma after a string" },
+    { "username=\"u\"x," R N I C P K "qop=auth", "text after a string" },
+    { "username=u v," R N I C P K "qop=auth", "a token with a space" },
+    { U R N "uri=/," C P K "qop=auth", "uri unquoted" },
+    { "Digest " U R N I C P K "qop=auth", "the scheme once more" },
+    { "user name=\"u\"," R N I C P K "qop=auth", "a space in a name" },
+    { "\"username\"=\"u\"," R N I C P K "qop=auth", "a name quoted" },
+    { NULL, NULL }
+};
+
+
+static ngx_str_t  get = ngx_string("GET");
+
+
+static void
+check_headers(void)
+{
+    header_t              *h;
+    ngx_str_t              s;
+    ngx_apikeys_digest_t   d;
+
+    for (h = taken; h->header; h++) {
+        s = tap_str(h->header);
+        ok(ngx_apikeys_digest_parse(&d, &s) == NGX_OK, "taken: %s", h->what);
+        ngx_free(s.data);
+    }
+
+    for (h = refused; h->header; h++) {
+        s = tap_str(h->header);
+        ok(ngx_apikeys_digest_parse(&d, &s) == NGX_DECLINED, "refused: %s",
+           h->what);
+        ngx_free(s.data);
+    }
+}
+
+
+static void
+check_values(void)
+{
+    ngx_str_t             s;
+    ngx_apikeys_digest_t  d;
+
+    s = tap_str("username=\"user,=x\",realm=\"MMS Public API\", "
+                "nonce=\"bm9uY2U=\", uri=\"/a%2Fb?c=d, e\", algorithm=MD5, "
+                "response=\"" MD5_HEX "\", opaque=\"o\", qop=auth, "
+                "nc=0000FFfe, cnonce=\"0a4f113b\"");
+
+    ok(ngx_apikeys_digest_parse(&d, &s) == NGX_OK, "a header parses");
+    is_str(&d.username, "user,=x", "username");
+    is_str(&d.realm, "MMS Public API", "realm");
+    is_str(&d.nonce, "bm9uY2U=", "nonce");
+    is_str(&d.uri, "/a%2Fb?c=d, e", "uri, as it was sent");
+    is_str(&d.response, MD5_HEX, "response");
+    is_str(&d.cnonce, "0a4f113b", "cnonce");
+    is_str(&d.nc, "0000FFfe", "nc, as it was sent");
+    ok(d.count == 0xfffe, "its value");
+    ok(d.alg == NGX_APIKEYS_DIGEST_MD5, "the algorithm");
+
+    ngx_free(s.data);
+}
+
+
+static ngx_int_t
+verify(const char *header, const u_char *ha1, ngx_str_t *method)
+{
+    ngx_int_t             rc;
+    ngx_str_t             s;
+    ngx_apikeys_digest_t  d;
+
+    s = tap_str(header);
+
+    rc = ngx_apikeys_digest_parse(&d, &s);
+
+    if (rc == NGX_OK) {
+        rc = ngx_apikeys_digest_verify(&d, ha1, method);
+
+    } else {
+        rc = NGX_ABORT;
+    }
+
+    ngx_free(s.data);
+
+    return rc;
+}
+
+
+static void
+check_vectors(void)
+{
+    u_char     md5[NGX_APIKEYS_DIGEST_MD5_LEN];
+    u_char     sha[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_str_t  user, realm, pass, post;
+
+    ngx_str_set(&user, "Mufasa");
+    ngx_str_set(&realm, "http-auth@example.org");
+    ngx_str_set(&pass, "Circle of Life");
+    ngx_str_set(&post, "POST");
+
+    ngx_apikeys_digest_ha1_md5(md5, &user, &realm, &pass);
+    ok(ngx_apikeys_digest_ha1_sha256(sha, &user, &realm, &pass) == NGX_OK,
+       "HA1s are made");
+
+    ok(verify(RFC_COMMON ",response=\"" RFC_MD5 "\",algorithm=MD5", md5,
+              &get) == NGX_OK, "RFC 7616 3.9.1, MD5");
+    ok(verify(RFC_COMMON ",response=\"" RFC_SHA256 "\",algorithm=SHA-256",
+              sha, &get) == NGX_OK, "RFC 7616 3.9.1, SHA-256");
+    ok(verify(RFC_COMMON ",response=\"" RFC_SHA256 "\",algorithm=\"sha-256\"",
+              sha, &get) == NGX_OK, "again, in the same process");
+
+    ok(verify(RFC_COMMON ",response=\"" RFC_MD5 "\"", md5, &post)
+       == NGX_DECLINED, "another method does not verify");
+    ok(verify(RFC_COMMON ",response=\"" RFC_SHA256 "\",algorithm=SHA-256",
+              sha, &post) == NGX_DECLINED, "nor with SHA-256");
+    ok(verify(RFC_COMMON ",response=\"0" "ca523f5e9506fed4657c9700eebdbec\"",
+              md5, &get) == NGX_DECLINED, "nor a first digit");
+    ok(verify(RFC_COMMON ",response=\"8ca523f5e9506fed4657c9700eebdbe" "d\"",
+              md5, &get) == NGX_DECLINED, "nor a last digit");
+    ok(verify(RFC_COMMON ",response=\"8ca523f5e9506fed4657c9700eebdbeg\"",
+              md5, &get) == NGX_DECLINED, "nor what is not hex");
+
+    md5[15] ^= 1;
+    ok(verify(RFC_COMMON ",response=\"" RFC_MD5 "\"", md5, &get)
+       == NGX_DECLINED, "nor another password");
+
+    ngx_str_set(&realm, "testrealm@host.com");
+    ngx_str_set(&pass, "Circle Of Life");
+    ngx_apikeys_digest_ha1_md5(md5, &user, &realm, &pass);
+
+    ok(verify("username=\"Mufasa\",realm=\"testrealm@host.com\","
+              "nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\","
+              "uri=\"/dir/index.html\",qop=auth,nc=00000001,"
+              "cnonce=\"0a4f113b\","
+              "response=\"6629fae49393a05397450978507c4ef1\","
+              "opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"", md5, &get)
+       == NGX_OK, "RFC 2617 3.5");
+
+    ok(verify("username=\"Mufasa\",realm=\"testrealm@host.com\","
+              "nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\","
+              "uri=\"/dir/index.html\",qop=auth,nc=00000002,"
+              "cnonce=\"0a4f113b\","
+              "response=\"6629fae49393a05397450978507c4ef1\"", md5, &get)
+       == NGX_DECLINED, "its nc counted up without a new response");
+}
+
+
+/* the one-shot functions of libcrypto, over text put together by printf */
+
+static void
+reference(u_char *hex, const char *text, size_t len, ngx_uint_t sha256)
+{
+    size_t  n;
+    u_char  hash[EVP_MAX_MD_SIZE];
+
+    EVP_Q_digest(NULL, sha256 ? "SHA256" : "MD5", NULL, text, len, hash, &n);
+    *ngx_hex_dump(hex, hash, n) = '\0';
+}
+
+
+static void
+check_random(void)
+{
+    char        text[512], header[1024], uri[301], cnonce[65];
+    u_char      ha1[65], ha2[65], response[65];
+    u_char      binary[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    size_t      len, n;
+    ngx_str_t   user, realm, pass;
+    ngx_uint_t  i, sha, wrong;
+
+    ngx_str_set(&user, "abcdefgh");
+    ngx_str_set(&realm, "MMS Public API");
+    ngx_str_set(&pass, "c8150efd-c7a0-4afd-8c4f-01bdd56c8977");
+
+    for (wrong = 0, i = 0; i < 5000; i++) {
+        sha = i & 1;
+
+        n = ngx_random() % sizeof(uri);
+        memset(uri, 'a' + i % 26, n);
+        uri[n] = '\0';
+
+        n = ngx_random() % sizeof(cnonce);
+        memset(cnonce, '0' + i % 10, n);
+        cnonce[n] = '\0';
+
+        len = sprintf(text, "%s:%s:%s", user.data, realm.data, pass.data);
+        reference(ha1, text, len, sha);
+
+        len = sprintf(text, "GET:%s", uri);
+        reference(ha2, text, len, sha);
+
+        len = sprintf(text, "%s:nonce%d:%08x:%s:auth:%s", ha1, (int) i,
+                      (unsigned) i + 1, cnonce, ha2);
+        reference(response, text, len, sha);
+
+        sprintf(header, "username=\"abcdefgh\", realm=\"MMS Public API\", "
+                "nonce=\"nonce%d\", uri=\"%s\", qop=auth, nc=%08x, "
+                "cnonce=\"%s\", response=\"%s\", algorithm=%s", (int) i, uri,
+                (unsigned) i + 1, cnonce, response, sha ? "SHA-256" : "MD5");
+
+        if (sha) {
+            ngx_apikeys_digest_ha1_sha256(binary, &user, &realm, &pass);
+
+        } else {
+            ngx_apikeys_digest_ha1_md5(binary, &user, &realm, &pass);
+        }
+
+        wrong += verify(header, binary, &get) != NGX_OK;
+
+        binary[i % 16] ^= 0x80;
+        wrong += verify(header, binary, &get) != NGX_DECLINED;
+    }
+
+    ok(wrong == 0, "5,000 responses made by libcrypto");
+}
+
+
+static void
+check_hostile(void)
+{
+    u_char                ha1[NGX_APIKEYS_DIGEST_SHA256_LEN], *big;
+    size_t                len, size;
+    ngx_str_t             s;
+    ngx_uint_t            i, parsed;
+    ngx_apikeys_digest_t  d;
+
+    static const char  header[] = RFC_COMMON ", response=\"" RFC_MD5 "\"";
+
+    memset(ha1, 0, sizeof(ha1));
+
+    for (parsed = 0, len = 0; len < sizeof(header) - 1; len++) {
+        s = tap_exact(header, len);
+        parsed += ngx_apikeys_digest_parse(&d, &s) == NGX_OK;
+        ngx_free(s.data);
+    }
+
+    ok(parsed == 0, "a header truncated at each byte");
+
+    for (parsed = 0, len = 0; len < sizeof(header) - 1; len++) {
+        s = tap_exact(header, sizeof(header) - 1);
+        s.data[len] = '\0';
+        parsed += ngx_apikeys_digest_parse(&d, &s) == NGX_OK;
+        ngx_free(s.data);
+    }
+
+    ok(parsed == 0, "a NUL at each byte");
+
+    for (i = 0; i < 100000; i++) {
+        s = tap_exact(header, sizeof(header) - 1);
+
+        for (len = 0; len <= i % 4; len++) {
+            s.data[ngx_random() % s.len] =
+                             (u_char) " \",=\\\tx0\xff"[ngx_random() % 9];
+        }
+
+        if (ngx_apikeys_digest_parse(&d, &s) == NGX_OK) {
+            (void) ngx_apikeys_digest_verify(&d, ha1, &get);
+        }
+
+        ngx_free(s.data);
+    }
+
+    ok(1, "random damage does no harm");
+
+    size = 65536;
+    big = ngx_alloc(size, &tap_log);
+    s.data = big;
+    s.len = size;
+
+    for (i = 0; i < 5; i++) {
+        memset(big, "\"=, a"[i], size);
+        ok(ngx_apikeys_digest_parse(&d, &s) == NGX_DECLINED,
+           "64 KB of \"%c\"", "\"=, a"[i]);
+    }
+
+    memset(big, 'a', size);
+    len = sprintf((char *) big, "%s", U R N C P K Q "uri=\"");
+    big[len] = 'a';
+    big[size - 1] = '"';
+    ok(ngx_apikeys_digest_parse(&d, &s) == NGX_OK
+       && ngx_apikeys_digest_verify(&d, ha1, &get) == NGX_DECLINED,
+       "a uri of 64 KB is hashed");
+
+    ngx_free(big);
+}
+
+
+int
+main(void)
+{
+    tap_start();
+    srandom(1);
+
+    check_headers();
+    check_values();
+    check_vectors();
+    check_random();
+    check_hostile();
+
+    return tap_end();
+}
