@@ -158,16 +158,13 @@ ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync)
 
 /*
  * Before a load this instance is made known, so that from now on nothing is
- * pruned that the load's snapshot will need as a cursor.
+ * pruned that the load's snapshot will need as a cursor.  The cursor is
+ * still that of what the zone holds, should the round end here.
  */
 
 static void
 ngx_apikeys_sync_round_announce(ngx_apikeys_sync_t *sync)
 {
-    /* the database that is going to be loaded */
-
-    sync->identity = sync->new_identity;
-
     if (sync->epoch) {
         ngx_str_null(&sync->applied);
     }
@@ -214,13 +211,13 @@ ngx_apikeys_sync_round_load(ngx_apikeys_sync_t *sync)
      * identity that it is loaded from, and no snapshot to go on from.
      */
 
+    sync->identity = sync->new_identity;
+    ngx_str_null(&sync->snapshot);
     ngx_str_null(&none);
 
     (void) ngx_apikeys_store_cursor_set_locked(store, &sync->identity, &none);
 
     ngx_apikeys_store_unlock(store);
-
-    ngx_str_null(&sync->snapshot);
 
     sync->loaded = ngx_apikeys_store_boottime();
     sync->stat.loads++;
@@ -236,6 +233,8 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
 {
     ngx_int_t  rc;
 
+    static const ngx_str_t  abandoned = ngx_string("the load was abandoned");
+
     if (ngx_apikeys_sync_round_lock(sync, ngx_apikeys_sync_round_sweep)
         != NGX_OK)
     {
@@ -246,13 +245,25 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_store_unlock(sync->conf->store);
 
-    if (rc == NGX_AGAIN) {
+    switch (rc) {
+
+    case NGX_AGAIN:
         ngx_apikeys_sync_later(sync, ngx_apikeys_sync_round_sweep, 1);
         return;
-    }
 
-    ngx_log_error(NGX_LOG_NOTICE, sync->log, 0,
-                  "replica loaded, %ui keys", sync->keys);
+    case NGX_DECLINED:
+        ngx_apikeys_sync_failed(sync, NGX_APIKEYS_SYNC_REFUSED, &abandoned);
+        return;
+
+    case NGX_OK:
+        ngx_log_error(NGX_LOG_NOTICE, sync->log, 0,
+                      "replica loaded from the database, %ui keys",
+                      sync->keys);
+        break;
+
+    default: /* NGX_ERROR: the zone is full, which the store has logged */
+        break;
+    }
 
     sync->moved = 1;
 
@@ -409,7 +420,7 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
     params[1].data = p;
     params[1].len = ngx_sprintf(p, "%V:%P", hostname, ngx_pid) - p;
 
-    params[2] = sync->identity;
+    params[2] = sync->new_identity;
     params[3] = sync->applied;
 
     if (params[3].len == 0) {

@@ -171,10 +171,20 @@ ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_row_t     row;
     ngx_apikeys_sync_state_t  *state;
 
+    if (sync->states.elts == NULL
+        && ngx_array_init(&sync->states, sync->batch,
+                          NGX_APIKEYS_SYNC_ROWS_BATCH,
+                          sizeof(ngx_apikeys_sync_state_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     state = ngx_array_push(&sync->states);
     if (state == NULL) {
         return NGX_ERROR;
     }
+
 
     row.query = q;
     row.number = 0;
@@ -331,13 +341,8 @@ ngx_apikeys_sync_rows_abandon(ngx_apikeys_sync_t *sync)
 
     ngx_reset_pool(sync->batch);
 
-    /*
-     * A failed allocation leaves an array without memory, which
-     * ngx_array_push() refuses as any other lack of memory.
-     */
-    (void) ngx_array_init(&sync->states, sync->batch,
-                          NGX_APIKEYS_SYNC_ROWS_BATCH,
-                          sizeof(ngx_apikeys_sync_state_t));
+    sync->states.elts = NULL;
+    sync->states.nelts = 0;
     sync->next = 0;
     sync->weight = 0;
 }
