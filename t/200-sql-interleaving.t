@@ -279,20 +279,82 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
 
 # use against deletion
 
+my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?], ARRAY[?]::bigint[],'
+    . ' ARRAY[?]::float8[], ARRAY[?]) AS count';
+
 {
     my ($org) = $s->organization;
     my $key = $s->key($org);
     my @use = ($key, '10.0.0.1', 1, 1700000000, '10.0.0.1');
-    my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?], ARRAY[?]'
-        . '::bigint[], ARRAY[?]::float8[], ARRAY[?])';
 
     $s->call('add_access_entries', org => $org, key => $key,
-        entries => ['10.0.0.1']);
+        entries => [ '10.0.0.1', '10.0.0.2' ]);
+    $a->dbh->begin_work;
+    $a->call('delete_access_entry', org => $org, key => $key,
+        entry => '10.0.0.2') or die $a->error;
+    $b->start_run($flush, $key, '10.0.0.2', 1, 1700000000, '10.0.0.2');
+    ok $b->waits, 'used while deleted: the second waits';
+    $a->dbh->commit;
+    my ($row) = $b->finish;
+    is $b->error, '', 'and is no error';
+    is $row->{count}, 0, 'nothing took it';
+
     after('deleted while used', sub { $a->run($flush, @use) }, 'commit',
         delete_key => { org => $org, key => $key }, sub {});
     ok $s->run($flush, @use), 'use of what is gone is no error';
     is $s->value('SELECT count(*) FROM apikeys.access_usage'), 0,
         'and leaves nothing';
+}
+
+
+# locks are taken in order, whatever the order of the rows: who waits for
+# one holds none that comes after it
+
+sub holds_none {
+    my ($name, $lock, $first, $last) = @_;
+
+    ok $b->waits, "$name: waits for the first";
+    ok $s->run("$lock NOWAIT", $last), "$name: and does not hold the last";
+    $a->dbh->commit;
+    ok $b->finish, "$name: and goes on" or diag $b->error;
+}
+
+{
+    my ($org) = $s->organization;
+    my @keys = map { sprintf '%024d', $_ } 9, 5, 1;
+
+    for my $id (@keys) {
+        $s->call('create_key', ApiKeys::Sql::credential(), org => $org,
+            key_id => $id, descr => 'd') or die $s->error;
+    }
+
+    my $lock = 'SELECT FROM apikeys.keys WHERE id = ? FOR NO KEY UPDATE';
+    $a->dbh->begin_work;
+    $a->run($lock, '000000000000000000000001');
+    $b->start_run("INSERT INTO apikeys.access_list (key_id, cidr)
+        SELECT id, '1.2.3.4' FROM apikeys.keys WHERE id = ANY (?)", \@keys);
+    holds_none('entries of three keys', $lock, @keys[ 2, 0 ]);
+
+    my $key = $keys[0];
+    $lock = "SELECT FROM apikeys.access_list
+              WHERE key_id = '$key' AND cidr = ? FOR KEY SHARE";
+    $s->run('INSERT INTO apikeys.access_list (key_id, cidr)
+             VALUES (?, ?)', $key, $_) for qw( 9.0.0.0/8 1.0.0.0/8 );
+    $a->dbh->begin_work;
+    $a->run($lock, '1.0.0.0/8');
+    $b->start('delete_key', org => $org, key => $key);
+    holds_none('a list that goes', $lock, '1.0.0.0/8', '9.0.0.0/8');
+
+    # an insert into the key's list locks it so, then changes it
+    $key = $keys[1];
+    $a->dbh->begin_work;
+    $a->run('SELECT FROM apikeys.keys WHERE id = ? FOR KEY SHARE', $key);
+    $b->start('delete_key', org => $org, key => $key);
+    ok $b->waits, 'a key that is referred to: the deletion waits';
+    ok $a->run('UPDATE apikeys.keys SET descr = ? WHERE id = ?', 'x', $key),
+        'and lets the other change it';
+    $a->dbh->commit;
+    ok $b->finish, 'and deletes it';
 }
 
 

@@ -63,6 +63,14 @@ sub start {
 }
 
 
+sub start_run {
+    my ($self, $sql, @args) = @_;
+
+    $self->{sth} = $self->{dbh}->prepare($sql, { pg_async => PG_ASYNC });
+    $self->{sth}->execute(@args);
+}
+
+
 # true as soon as the started call waits for another session, false when it
 # is through without having waited
 sub waits {
@@ -89,6 +97,7 @@ sub finish {
     my $sth = delete $self->{sth};
     return $self->_guard(sub {
         $sth->pg_result;
+        return 1 if !$sth->{NUM_OF_FIELDS};
         return @{ $sth->fetchall_arrayref({}) };
     });
 }

@@ -1,0 +1,274 @@
+# Instances: leases, pruning, receipts, use, the master key, and what a
+# restore or a promotion does to who follows.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Pg ();
+use ApiKeys::Sql ();
+use Test::More;
+
+my $pg = ApiKeys::Pg->new;
+my $db = $pg->database(schema => 1);
+my $s = ApiKeys::Sql->new($db);
+my $identity = $s->value('SELECT apikeys.identity()');
+
+sub now { return $s->value('SELECT pg_current_snapshot()::text') }
+
+sub beat {
+    my ($name, $snapshot, $lease, $who) = @_;
+
+    return $s->value('SELECT apikeys.heartbeat(?, ?, ?, ?, ?)',
+        $name, "host:$name", $who // $identity, $snapshot, $lease // '600');
+}
+
+sub since { return $s->value('SELECT kind FROM apikeys.feed_since(?, ?)',
+    $_[1] // $identity, $_[0]) }
+
+sub prune { return $s->value('SELECT apikeys.prune()') }
+
+sub waiting { return [ map { s/^host://r } $s->column('SELECT name
+    FROM apikeys.waiting_for(?, ?)', @_) ] }
+
+
+like $identity, qr{^\d+/\d+/00000001/[0-9a-f-]{36}/\d+$},
+    'an identity: system, database, timeline, feed, schema';
+is $s->value('SELECT apikeys.identity()'), $identity, 'which stays';
+
+
+# pruning
+
+my $start = now();
+my ($org, $owner) = $s->organization;
+
+ok beat('a', $start), 'a heartbeat is taken';
+ok beat('b', now()), 'another one';
+is prune(), 0, 'nothing is pruned that one instance needs';
+is since($start), 'feed', 'which can go on';
+
+ok beat('a', now()), 'it went on';
+cmp_ok prune(), '>', 0, 'what all have is pruned';
+is since($start), 'epoch', 'who comes from before must load';
+is since(now()), 'feed', 'who is up to date must not';
+is $s->value('SELECT count(*) FROM apikeys.changes'), 0, 'nothing is left';
+
+my $late = now();
+ok beat('new', undef), 'one that has nothing yet';
+$s->key($org);
+my $loaded = now();
+$s->key($org);
+ok beat($_, now()) for qw( a b );
+prune();
+is since($late), 'feed', 'holds what it will need after its load';
+ok beat('new', undef), 'and holds it while the load lasts';
+prune();
+is since($loaded), 'feed';
+ok beat('new', now());
+prune();
+is since($loaded), 'epoch', 'until it has loaded';
+
+my $old = now();
+ok beat('a', $old, '0'), 'a lease that has run out';
+$s->key($org);
+ok beat($_, now()) for qw( b new );
+prune();
+is since($old), 'epoch', 'holds nothing';
+
+ok beat('a', now(), 'infinity'), 'a lease without an end';
+my $held = now();
+$s->key($org);
+ok beat($_, now()) for qw( b new );
+prune();
+is since($held), 'feed', 'holds all';
+$s->run('SELECT apikeys.sign_off(?)', 'a');
+prune();
+is since($held), 'epoch', 'until its owner signs off';
+
+{
+    my $open = ApiKeys::Sql->new($db);
+    $open->dbh->begin_work;
+    my ($org) = $open->organization;
+    my $before = now();
+    ok beat($_, now()) for qw( b new );
+    prune();
+    is since($before), 'feed', 'an open transaction holds its own';
+    $open->dbh->commit;
+    is $s->value('SELECT count(*) FROM apikeys.feed_since(?, ?)
+        WHERE id = ?', $identity, $before, $org), 1, 'and is seen';
+}
+
+$s->dbh->begin_work;
+my $mine = $s->key($org);
+prune();
+is $s->value('SELECT count(*) FROM apikeys.changes WHERE id = ?', $mine), 1,
+    'a transaction that prunes keeps what it did';
+$s->dbh->commit;
+
+$s->dbh->begin_work;
+$s->run('SELECT apikeys.prune()');
+my $other = ApiKeys::Sql->new($db);
+is $other->value('SELECT apikeys.prune()'), 0, 'two do not prune at once';
+$s->dbh->commit;
+
+ok !beat('x', now(), '600', 'another'), 'a heartbeat for another database';
+is $s->value('SELECT count(*) FROM apikeys.instances WHERE uuid = ?', 'x'),
+    0, 'is not written';
+
+
+# receipts
+
+my ($state) = $s->call('update_key', org => $org, key => $owner,
+    descr => 'x');
+my $xid = $state->{xid};
+like $xid, qr/^\d+$/, 'a mutation has a transaction';
+is_deeply waiting($xid, undef), [qw( b new )], 'none has applied it';
+beat('b', now());
+is_deeply waiting($xid, undef), ['new'], 'one has';
+beat('new', undef);
+is_deeply waiting($xid, undef), ['new'], 'nothing applied is not applied';
+beat('new', now());
+is_deeply waiting($xid, undef), [], 'all have';
+beat('slow', $start);
+is_deeply waiting($xid, undef), ['slow'], 'a slow one counts';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
+          - interval '10 s' WHERE uuid = 'slow'});
+is_deeply waiting($xid, '3'), [], 'but not when only those heard of do';
+is_deeply waiting($xid, '60'), ['slow'], 'within a time';
+beat('slow', $start, '0');
+is_deeply waiting($xid, undef), [], 'nor without a lease';
+
+
+# use
+
+my $use = 'SELECT apikeys.flush_usage(?::text[], ?::text[], ?::bigint[],
+    ?::float8[], ?::text[])';
+my $entry = 'SELECT count, last_used, last_used_address
+    FROM apikeys.access_entries WHERE key_id = ? AND cidr = ?';
+
+$s->call('add_access_entries', org => $org, key => $owner,
+    entries => [ '10.0.0.0/8', '2001:db8::/32' ]) or die $s->error;
+is_deeply [ $s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8') ],
+    [ 0, undef, undef ], 'an entry that was not used';
+is $s->value($use, [ $owner, $owner, 'f' x 24, $owner ],
+    [ '10.0.0.0/8', '2001:db8::/32', '10.0.0.0/8', '11.0.0.0/8' ],
+    [ 3, 1, 1, 1 ], [ 1700000000.25, 1700000001, 1, 1 ],
+    [ '10.1.2.3', '2001:db8::1', '10.0.0.1', '11.0.0.1' ]), 2,
+    'two entries were used; two are not there';
+is $s->value($use, [ ($owner) x 2 ], [ ('10.0.0.0/8') x 2 ], [ 2, 5 ],
+    [ 1600000000, 1500000000 ], [ '10.9.9.9', '10.8.8.8' ]), 1,
+    'another node was earlier';
+is_deeply [ $s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8') ],
+    [ 10, '2023-11-14T22:13:20Z', '10.1.2.3' ],
+    'the sum, and the last of all';
+is $s->value($use, [$owner], ['10.0.0.0/8'], [1], [1800000000],
+    ['10.7.7.7']), 1;
+is +($s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8'))[2],
+    '10.7.7.7', 'which moves on';
+$s->call('delete_access_entry', org => $org, key => $owner,
+    entry => '10.0.0.0/8');
+$s->call('add_access_entries', org => $org, key => $owner,
+    entries => ['10.0.0.0/8']);
+is +($s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8'))[0], 0,
+    'an entry that is made anew was not used';
+
+
+# the master key
+
+sub fits { return $s->value('SELECT apikeys.check_master_key(?)', [@_]) }
+
+ok fits('one'), 'the first is recorded';
+ok fits('one'), 'and fits';
+ok !fits('two'), 'another does not';
+ok fits('one', 'two'), 'nor does it matter in the second place';
+ok !fits('two'), 'until it seals';
+ok fits('two', 'one'), 'a rotation';
+ok !fits('one'), 'a node that has not got the new key';
+ok fits('two'), 'the old key is gone';
+
+
+# a restore
+
+$s->run(q{INSERT INTO apikeys.changes (xid, kind, id, version)
+          VALUES ('99999999', 'org', 'restored', 1)}) or die $s->error;
+prune();
+beat('old', now(), 'infinity');
+$s->run(q{INSERT INTO apikeys.changes (xid, kind, id, version)
+          VALUES ('99999999', 'org', 'restored', 1)}) or die $s->error;
+$s->run(q{UPDATE apikeys.feed_pruned SET below = '99999999'})
+    or die $s->error;
+
+my $restored = $pg->database;
+$restored->psql($db->dump);
+my $r = ApiKeys::Sql->new($restored);
+
+is_deeply $r->dbh->selectall_arrayref('SELECT id, version, secret, entries
+        FROM apikeys.key_states ORDER BY id'),
+    $s->dbh->selectall_arrayref('SELECT id, version, secret, entries
+        FROM apikeys.key_states ORDER BY id'), 'a dump has the keys';
+
+my ($was, $is) = map { (split m{/}, $_)[3] } $identity,
+    $r->value('SELECT apikeys.identity()');
+isnt $is, $was, 'the feed has another uuid';
+is $r->value('SELECT kind FROM apikeys.feed_since(?, ?)', $identity, $start),
+    'epoch', 'no cursor fits';
+
+my ($new, $at) = $r->dbh->selectrow_array(
+    'SELECT identity, snapshot FROM apikeys.load LIMIT 1');
+is $r->value('SELECT kind FROM apikeys.feed_since(?, ?)', $new, $at), 'feed',
+    'what the old feed pruned does not matter';
+is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 1,
+    'nor what it had not';
+is $r->value('SELECT count(*) FROM apikeys.leased_instances'), 0,
+    'nor who followed it';
+is $r->value('SELECT count(*) FROM apikeys.waiting_for($$3$$, NULL)'), 0;
+cmp_ok $r->value('SELECT apikeys.prune()'), '>', 0, 'all of that is pruned';
+is $r->value('SELECT count(*) FROM apikeys.changes'), 0;
+is $r->value('SELECT count(*) FROM apikeys.instances'), 0;
+ok $r->organization, 'and life goes on';
+is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 4,
+    'with a feed';
+ok $r->run('SET session_replication_role = replica')
+    && $r->run('UPDATE apikeys.keys SET roles = $${}$$')
+    && $r->value('SELECT count(*) FROM apikeys.changes') > 3,
+    'and its triggers are as they were';
+$r->dbh->disconnect;
+
+$s->run('REFRESH MATERIALIZED VIEW apikeys.feed_uuid') or die $s->error;
+is since(now()), 'epoch', 'a refresh makes everyone load';
+
+
+# recovery ends on another timeline
+
+my $own = ApiKeys::Pg->new(own => 1);
+my $cluster = $own->database(schema => 1);
+my $c = ApiKeys::Sql->new($cluster);
+my $before = $c->value('SELECT apikeys.identity()');
+$c->dbh->disconnect;
+
+$own->restart;
+$c = ApiKeys::Sql->new($cluster);
+is $c->value('SELECT apikeys.identity()'), $before,
+    'a restart is the same database';
+$c->dbh->disconnect;
+
+$own->stop;
+my $data = $own->dir . '/data';
+open my $f, '>>', "$data/postgresql.conf" or die;
+print $f "restore_command = 'false'\nhot_standby = on\n";
+close $f;
+open $f, '>', "$data/standby.signal" or die;
+close $f;
+$own->start;
+$c = ApiKeys::Sql->new($cluster);
+ok !$c->run('SELECT * FROM apikeys.load'), 'a standby has no answer';
+is $c->error, '55000';
+$c->dbh->do('SELECT pg_promote()');
+is +(split m{/}, $c->value('SELECT apikeys.identity()'))[2], '00000002',
+    'a promoted one has another timeline';
+is $c->value('SELECT kind FROM apikeys.feed_since(?, $$3:3:$$)', $before),
+    'epoch', 'and no cursor fits';
+
+done_testing;
