@@ -55,8 +55,8 @@ CREATE TRIGGER check_schema_version BEFORE INSERT ON schema_version
 -- an ObjectId: the second of creation, then 8 random bytes
 CREATE FUNCTION new_id() RETURNS text
 LANGUAGE sql VOLATILE AS $$
-    SELECT lpad(to_hex(extract(epoch FROM clock_timestamp())::bigint), 8, '0')
-           || left(r, 8) || right(r, 8)
+    SELECT lpad(to_hex(floor(extract(epoch FROM clock_timestamp()))::bigint),
+                8, '0') || left(r, 8) || right(r, 8)
       FROM replace(gen_random_uuid()::text, '-', '') AS r
 $$;
 

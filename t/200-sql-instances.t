@@ -100,6 +100,19 @@ is since($held), 'epoch', 'until its owner signs off';
         WHERE id = ?', $identity, $before, $org), 1, 'and is seen';
 }
 
+{
+    my $open = ApiKeys::Sql->new($db);
+    $s->run('SELECT apikeys.sign_off(?)', $_) for qw( b new );
+    $open->dbh->begin_work;
+    $open->organization;
+    $s->key($org);
+    my $before = now();
+    prune();
+    is since($before), 'feed', 'also where nobody follows yet';
+    $open->dbh->rollback;
+    ok beat($_, now()) for qw( b new );
+}
+
 $s->dbh->begin_work;
 my $mine = $s->key($org);
 prune();
