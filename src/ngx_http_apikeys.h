@@ -16,11 +16,13 @@
 #include <ngx_http.h>
 
 #include <ngx_apikeys_cidr.h>
+#include <ngx_apikeys_json.h>
 #include <ngx_apikeys_nonce.h>
 #include <ngx_apikeys_pg_query.h>
 #include <ngx_apikeys_seal.h>
 #include <ngx_apikeys_store.h>
 #include <ngx_apikeys_sync.h>
+#include <ngx_http_apikeys_codes.h>
 
 
 /* which administration API a location is; 0 in all others */
@@ -85,7 +87,9 @@ typedef struct {
     u_char                   *token;       /* SHA-256 of the operator's token,
                                               or NULL */
     ngx_apikeys_sync_conf_t   sync;
+    size_t                    nonce_size;  /* of the table, in the zone */
     ngx_array_t              *routes;      /* ngx_http_apikeys_routes */
+    ngx_uint_t                used;        /* some location needs all this */
     ngx_http_apikeys_worker_t worker;      /* set in init_process */
 } ngx_http_apikeys_main_conf_t;
 
@@ -99,6 +103,75 @@ typedef struct {
     ngx_msec_t                stale;
     ngx_flag_t                stale_allow;
 } ngx_http_apikeys_loc_conf_t;
+
+
+typedef struct ngx_http_apikeys_ctx_s  ngx_http_apikeys_ctx_t;
+
+/*
+ * A step of a call: NGX_AGAIN, a query was started; NGX_DECLINED, refused by
+ * ngx_http_apikeys_output_refuse(); NGX_ERROR; or the sender's return code.
+ */
+typedef ngx_int_t (*ngx_http_apikeys_handler_pt)(ngx_http_apikeys_ctx_t *ctx);
+
+
+/* the query string: what we know of it */
+typedef struct {
+    ngx_uint_t                    page;         /* pageNum, from 1 */
+    ngx_uint_t                    items;        /* itemsPerPage, 1..500 */
+    ngx_str_t                     kept;         /* the rest, as it was sent,
+                                                   each with "&" behind it */
+    ngx_str_t                     bad;          /* the first that is wrong */
+    ngx_str_t                     bad_page;     /* of those of lists */
+    unsigned                      pretty:1;
+    unsigned                      envelope:1;
+    unsigned                      count:1;      /* includeCount */
+} ngx_http_apikeys_args_t;
+
+
+/* an administration call under way; lives in r->pool */
+struct ngx_http_apikeys_ctx_s {
+    ngx_http_request_t           *request;
+    ngx_http_apikeys_loc_conf_t  *conf;
+
+    ngx_http_apikeys_decision_e   decision;
+    ngx_http_apikeys_identity_t   identity;
+    ngx_http_apikeys_args_t       args;
+
+    /* of the route; the texts are slices of r->uri */
+    const void                   *route;        /* ngx_http_apikeys_route_t */
+    ngx_str_t                     org;
+    ngx_str_t                     project;
+    ngx_str_t                     key;
+    ngx_str_t                     address;
+    ngx_apikeys_objectid_t        org_id;       /* a project's, too */
+    ngx_apikeys_objectid_t        project_id;
+    ngx_apikeys_objectid_t        key_id;
+    ngx_apikeys_cidr_t            entry;        /* of address */
+
+    ngx_apikeys_json_t           *body;
+    void                         *data;         /* the resource's own */
+
+    /* of a refusal, see ngx_http_apikeys_output_refuse() */
+    ngx_http_apikeys_code_e       code;
+    ngx_str_t                     params[2];
+
+    /* of ngx_http_apikeys_run */
+    ngx_apikeys_pg_query_t       *query;
+    ngx_http_apikeys_handler_pt   done;
+    ngx_http_apikeys_handler_pt   conflict;     /* on 23505, or NULL */
+    ngx_http_cleanup_t           *cleanup;
+    ngx_apikeys_sync_publication_t  publication;
+
+    unsigned                      self:1;       /* the key is the caller */
+    unsigned                      entitled:1;   /* the caller may by its
+                                                   roles, or the operator */
+    unsigned                      whitelist:1;  /* the deprecated spelling */
+    unsigned                      answered:1;   /* the answer is ours */
+
+    /* of ngx_http_apikeys_filter: what is sent for nginx's own page */
+    ngx_chain_t                  *document;
+    ngx_uint_t                    replaced;
+};
 
 
 extern ngx_module_t  ngx_http_apikeys_module;

@@ -1,0 +1,617 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The order is fixed: credential, freshness of the replica, record, secret,
+ * nonce, address.  Nothing is looked up for a malformed credential; an
+ * unknown key is verified against a secret that no one has, so it takes as
+ * long as a wrong one.  No part of a credential but the public key of an
+ * existing key is ever logged.
+ */
+
+
+#include <ngx_http_apikeys_auth.h>
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+
+/* a credential as the client sent it */
+typedef struct {
+    ngx_uint_t            scheme;      /* NGX_HTTP_APIKEYS_AUTH_DIGEST ... */
+    ngx_str_t             value;       /* what follows the scheme's name */
+    ngx_str_t             username;
+    ngx_str_t             password;    /* of basic and header */
+    ngx_apikeys_digest_t  digest;
+    ngx_uint_t            stale;       /* the nonce is ours, but too old */
+} ngx_http_apikeys_credential_t;
+
+
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_credential(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_credential_t *cred);
+static ngx_int_t ngx_http_apikeys_auth_header(ngx_http_request_t *r,
+    ngx_str_t *name, ngx_str_t **value);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_operator(
+    ngx_http_request_t *r, ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_digest(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_key(
+    ngx_http_request_t *r, ngx_apikeys_store_t *st,
+    ngx_http_apikeys_credential_t *cred,
+    ngx_http_apikeys_identity_t *identity);
+static ngx_int_t ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred, const ngx_apikeys_secret_t *secret);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_nonce(
+    ngx_http_request_t *r, ngx_http_apikeys_credential_t *cred,
+    const u_char *public_key);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_address(
+    ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
+    ngx_http_apikeys_identity_t *identity);
+static ngx_int_t ngx_http_apikeys_auth_push(ngx_http_request_t *r,
+    ngx_str_t *value);
+
+
+#define NGX_HTTP_APIKEYS_AUTH_BEARER   0x80
+
+
+static const struct {
+    ngx_uint_t   scheme;
+    ngx_str_t    name;
+} ngx_http_apikeys_auth_schemes[] = {
+    { NGX_HTTP_APIKEYS_AUTH_DIGEST, ngx_string("Digest ") },
+    { NGX_HTTP_APIKEYS_AUTH_BASIC, ngx_string("Basic ") },
+    { NGX_HTTP_APIKEYS_AUTH_BEARER, ngx_string("Bearer ") },
+    { 0, ngx_null_string }
+};
+
+
+/* an unknown key is verified against this, which no secret hashes to */
+static const ngx_apikeys_secret_t  ngx_http_apikeys_auth_no_secret;
+
+
+static const char  *ngx_http_apikeys_auth_decisions[] = {
+    "allow",
+    "no_credential",
+    "bad_credential",
+    "unknown_key",
+    "wrong_secret",
+    "stale_nonce",
+    "replay",
+    "address",
+    "no_access_list",
+    "role",
+    "not_loaded",
+    "expired",
+    "error"
+};
+
+
+ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t operator,
+    ngx_http_apikeys_identity_t *identity)
+{
+    ngx_http_apikeys_decision_e     decision;
+    ngx_http_apikeys_credential_t   cred;
+    ngx_http_apikeys_main_conf_t   *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    ngx_memzero(identity, sizeof(ngx_http_apikeys_identity_t));
+    ngx_memzero(&cred, sizeof(ngx_http_apikeys_credential_t));
+
+    ngx_apikeys_cidr_sockaddr(&identity->address, r->connection->sockaddr);
+
+    decision = ngx_http_apikeys_auth_credential(r, alcf, &cred);
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        goto done;
+    }
+
+    if (cred.scheme == NGX_HTTP_APIKEYS_AUTH_BEARER) {
+
+        decision = operator ? ngx_http_apikeys_auth_operator(r, &cred)
+                            : NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+
+        identity->operator = (decision == NGX_HTTP_APIKEYS_ALLOW);
+
+        goto done;
+    }
+
+    decision = ngx_http_apikeys_auth_parse(r, alcf, &cred);
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        goto done;
+    }
+
+    if (!alcf->stale_allow && ngx_apikeys_store_age(amcf->store) > alcf->stale)
+    {
+        decision = ngx_apikeys_store_complete(amcf->store)
+                   ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
+        goto done;
+    }
+
+    ngx_apikeys_store_enter(amcf->store);
+
+    decision = ngx_http_apikeys_auth_key(r, amcf->store, &cred, identity);
+
+    ngx_apikeys_store_leave(amcf->store);
+
+done:
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "apikeys: refused: %s",
+                      ngx_http_apikeys_auth_decisions[decision]);
+    }
+
+    return decision;
+}
+
+
+/* two credentials in one request are none */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *value;
+    ngx_uint_t  i;
+
+    if (alcf->auth & NGX_HTTP_APIKEYS_AUTH_HEADER) {
+
+        rc = ngx_http_apikeys_auth_header(r, &alcf->auth_header, &value);
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+        }
+
+        if (rc == NGX_OK) {
+            if (r->headers_in.authorization) {
+                return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+            }
+
+            cred->scheme = NGX_HTTP_APIKEYS_AUTH_HEADER;
+            cred->value = *value;
+
+            return NGX_HTTP_APIKEYS_ALLOW;
+        }
+    }
+
+    if (r->headers_in.authorization == NULL) {
+        return NGX_HTTP_APIKEYS_NO_CREDENTIAL;
+    }
+
+    value = &r->headers_in.authorization->value;
+
+    for (i = 0; ngx_http_apikeys_auth_schemes[i].scheme; i++) {
+
+        if (value->len > ngx_http_apikeys_auth_schemes[i].name.len
+            && ngx_strncasecmp(value->data,
+                               ngx_http_apikeys_auth_schemes[i].name.data,
+                               ngx_http_apikeys_auth_schemes[i].name.len)
+               == 0)
+        {
+            cred->scheme = ngx_http_apikeys_auth_schemes[i].scheme;
+            cred->value.data = value->data
+                               + ngx_http_apikeys_auth_schemes[i].name.len;
+            cred->value.len = value->len
+                              - ngx_http_apikeys_auth_schemes[i].name.len;
+
+            return NGX_HTTP_APIKEYS_ALLOW;
+        }
+    }
+
+    return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+}
+
+
+/* NGX_OK, NGX_DECLINED when absent, NGX_ERROR when there are several */
+
+static ngx_int_t
+ngx_http_apikeys_auth_header(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t **value)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    *value = NULL;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len != name->len
+            || ngx_strncasecmp(h[i].key.data, name->data, name->len) != 0)
+        {
+            continue;
+        }
+
+        if (*value) {
+            return NGX_ERROR;
+        }
+
+        *value = &h[i].value;
+    }
+
+    return *value ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_operator(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred)
+{
+    u_char                         hash[SHA256_DIGEST_LENGTH];
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    if (amcf->token == NULL) {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    if (SHA256(cred->value.data, cred->value.len, hash) == NULL) {
+        return NGX_HTTP_APIKEYS_ERROR;
+    }
+
+    if (CRYPTO_memcmp(hash, amcf->token, SHA256_DIGEST_LENGTH) != 0) {
+        return NGX_HTTP_APIKEYS_WRONG_SECRET;
+    }
+
+    return NGX_HTTP_APIKEYS_ALLOW;
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_parse(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
+{
+    u_char  *colon, *last;
+
+    switch (cred->scheme) {
+
+    case NGX_HTTP_APIKEYS_AUTH_DIGEST:
+        return ngx_http_apikeys_auth_parse_digest(r, alcf, cred);
+
+    case NGX_HTTP_APIKEYS_AUTH_BASIC:
+
+        if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_BASIC)
+            || ngx_http_auth_basic_user(r) != NGX_OK)
+        {
+            return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+        }
+
+        cred->username = r->headers_in.user;
+        cred->password = r->headers_in.passwd;
+
+        return NGX_HTTP_APIKEYS_ALLOW;
+
+    default: /* NGX_HTTP_APIKEYS_AUTH_HEADER */
+
+        last = cred->value.data + cred->value.len;
+
+        colon = ngx_strlchr(cred->value.data, last, ':');
+        if (colon == NULL) {
+            return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+        }
+
+        cred->username.data = cred->value.data;
+        cred->username.len = colon - cred->value.data;
+        cred->password.data = colon + 1;
+        cred->password.len = last - colon - 1;
+
+        return NGX_HTTP_APIKEYS_ALLOW;
+    }
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
+{
+    ngx_uint_t                     scheme;
+    ngx_apikeys_digest_t          *d;
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+    d = &cred->digest;
+
+    if (!(alcf->auth & (NGX_HTTP_APIKEYS_AUTH_DIGEST
+                        |NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256))
+        || ngx_apikeys_digest_parse(d, &cred->value) != NGX_OK)
+    {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    scheme = (d->alg == NGX_APIKEYS_DIGEST_SHA256)
+             ? NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256
+             : NGX_HTTP_APIKEYS_AUTH_DIGEST;
+
+    /* the target as the client wrote it: "%2F" must not have become "/" */
+
+    if (!(alcf->auth & scheme)
+        || d->realm.len != amcf->realm.len
+        || ngx_memcmp(d->realm.data, amcf->realm.data, d->realm.len) != 0
+        || d->uri.len != r->unparsed_uri.len
+        || ngx_memcmp(d->uri.data, r->unparsed_uri.data, d->uri.len) != 0)
+    {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    switch (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        cred->stale = 1;
+        break;
+
+    default: /* NGX_ERROR */
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    cred->username = d->username;
+
+    return NGX_HTTP_APIKEYS_ALLOW;
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
+    ngx_http_apikeys_credential_t *cred,
+    ngx_http_apikeys_identity_t *identity)
+{
+    ngx_int_t                     rc, found;
+    ngx_apikeys_store_ref_t       ref;
+    ngx_http_apikeys_decision_e   decision;
+
+    found = ngx_apikeys_store_key(st, &cred->username, &ref);
+
+    if (found != NGX_OK && found != NGX_DECLINED) {
+        return NGX_HTTP_APIKEYS_NOT_LOADED;
+    }
+
+    rc = ngx_http_apikeys_auth_secret(r, cred, found == NGX_OK
+                                      ? ref.secret
+                                      : &ngx_http_apikeys_auth_no_secret);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_APIKEYS_ERROR;
+    }
+
+    if (found != NGX_OK) {
+        return NGX_HTTP_APIKEYS_UNKNOWN_KEY;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_APIKEYS_WRONG_SECRET;
+    }
+
+    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_DIGEST) {
+        decision = ngx_http_apikeys_auth_nonce(r, cred, ref.public_key);
+
+        if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+            return decision;
+        }
+    }
+
+    ngx_memcpy(identity->public_key, ref.public_key,
+               NGX_APIKEYS_PUBLIC_KEY_LEN);
+    identity->id = *ref.id;
+    identity->org = *ref.org;
+    identity->roles = ref.roles;
+
+    return ngx_http_apikeys_auth_address(st, &ref, identity);
+}
+
+
+/* NGX_OK, NGX_DECLINED when it is another's, NGX_ERROR of the library */
+
+static ngx_int_t
+ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred, const ngx_apikeys_secret_t *secret)
+{
+    u_char                         ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_DIGEST) {
+        return ngx_apikeys_digest_verify(&cred->digest,
+                              cred->digest.alg == NGX_APIKEYS_DIGEST_SHA256
+                              ? secret->sha256 : secret->md5,
+                              &r->method_name);
+    }
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    if (ngx_apikeys_digest_ha1_sha256(ha1, &cred->username, &amcf->realm,
+                                      &cred->password)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return (CRYPTO_memcmp(ha1, secret->sha256, sizeof(ha1)) == 0)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_nonce(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred, const u_char *public_key)
+{
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    if (cred->stale) {
+        return NGX_HTTP_APIKEYS_STALE_NONCE;
+    }
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    switch (ngx_apikeys_nonce_use(amcf->nonce, &cred->digest.nonce,
+                                  cred->digest.count, public_key))
+    {
+    case NGX_OK:
+        return NGX_HTTP_APIKEYS_ALLOW;
+
+    case NGX_DECLINED:
+        return NGX_HTTP_APIKEYS_STALE_NONCE;
+
+    default: /* NGX_BUSY */
+        return NGX_HTTP_APIKEYS_REPLAY;
+    }
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_address(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_ref_t *ref, ngx_http_apikeys_identity_t *identity)
+{
+    ngx_apikeys_store_org_t  org;
+
+    switch (ngx_apikeys_store_org(st, &identity->org, &org)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+
+        /* a removed organisation denies its keys at once */
+
+        return NGX_HTTP_APIKEYS_UNKNOWN_KEY;
+
+    default: /* NGX_BUSY */
+        return NGX_HTTP_APIKEYS_NOT_LOADED;
+    }
+
+    if (ref->nentries == 0) {
+        return org.access_list_required ? NGX_HTTP_APIKEYS_NO_LIST
+                                        : NGX_HTTP_APIKEYS_ALLOW;
+    }
+
+    if (identity->address.family == 0
+        || ngx_apikeys_store_match(st, ref, &identity->address,
+                                   &identity->entry)
+           != NGX_OK)
+    {
+        return NGX_HTTP_APIKEYS_ADDRESS;
+    }
+
+    return NGX_HTTP_APIKEYS_ALLOW;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_auth_challenge(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale)
+{
+    u_char                        *p;
+    size_t                         len;
+    ngx_str_t                      value;
+    ngx_uint_t                     i;
+    ngx_http_apikeys_main_conf_t  *amcf;
+    u_char                         nonce[NGX_APIKEYS_NONCE_LEN];
+
+    static const struct {
+        ngx_uint_t   scheme;
+        const char  *algorithm;
+    } digests[] = {
+        { NGX_HTTP_APIKEYS_AUTH_DIGEST, "MD5" },
+        { NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256, "SHA-256" }
+    };
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    len = sizeof("Digest realm=\"\", domain=\"\", nonce=\"\", "
+                 "algorithm=SHA-256, qop=\"auth\", stale=false")
+          + amcf->realm.len + NGX_APIKEYS_NONCE_LEN;
+
+    for (i = 0; i < 2; i++) {
+
+        if (!(alcf->auth & digests[i].scheme)) {
+            continue;
+        }
+
+        p = ngx_pnalloc(r->pool, len);
+
+        if (p == NULL
+            || ngx_apikeys_nonce_make(amcf->nonce, nonce) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        value.data = p;
+        value.len = ngx_slprintf(p, p + len,
+                                 "Digest realm=\"%V\", domain=\"\", "
+                                 "nonce=\"%*s\", algorithm=%s, "
+                                 "qop=\"auth\", stale=%s",
+                                 &amcf->realm, sizeof(nonce), nonce,
+                                 digests[i].algorithm,
+                                 stale ? "true" : "false")
+                    - p;
+
+        if (ngx_http_apikeys_auth_push(r, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_BASIC)) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_slprintf(p, p + len, "Basic realm=\"%V\"", &amcf->realm)
+                - p;
+
+    return ngx_http_apikeys_auth_push(r, &value);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_auth_push(ngx_http_request_t *r, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    ngx_str_set(&h->key, "WWW-Authenticate");
+    h->value = *value;
+    h->lowcase_key = NULL;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+
+    if (r->headers_out.www_authenticate == NULL) {
+        r->headers_out.www_authenticate = h;
+    }
+
+    return NGX_OK;
+}

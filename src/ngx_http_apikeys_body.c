@@ -1,0 +1,304 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_output.h>
+
+
+#define NGX_HTTP_APIKEYS_BODY_MAX_DESC   250
+
+
+static ngx_int_t ngx_http_apikeys_body_text(ngx_http_request_t *r,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_http_apikeys_attr_t *attr, ngx_str_t *name,
+    ngx_apikeys_json_t *value, void *to);
+static ngx_uint_t ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
+    ngx_apikeys_json_t *value);
+
+
+ngx_int_t
+ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    if (ngx_http_apikeys_body_text(ctx->request, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_apikeys_json_parse(ctx->request->pool, &text, &ctx->body);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_MALFORMED_JSON,
+                                              NULL, NULL);
+    }
+
+    return rc;
+}
+
+
+/*
+ * The body may be in several buffers, some of them in a temporary file;
+ * client_max_body_size has bounded it.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
+{
+    u_char       *p;
+    size_t        len;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(text);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL && !cl->buf->in_file) {
+        text->data = cl->buf->pos;
+        text->len = cl->buf->last - cl->buf->pos;
+        return NGX_OK;
+    }
+
+    len = 0;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        len += ngx_buf_size(cl->buf);
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+    text->len = len;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (!b->in_file) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+            continue;
+        }
+
+        len = b->file_last - b->file_pos;
+
+        n = ngx_read_file(b->file, p, len, b->file_pos);
+
+        if (n != (ssize_t) len) {
+            return NGX_ERROR;
+        }
+
+        p += n;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_body_attributes(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *object, const ngx_http_apikeys_attr_t *attrs,
+    void *to)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       name;
+    ngx_apikeys_json_t             *value;
+    ngx_apikeys_json_iter_t         it;
+    const ngx_http_apikeys_attr_t  *attr;
+
+    if (ngx_apikeys_json_type(object) != NGX_APIKEYS_JSON_OBJECT) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_INVALID_JSON,
+                                              NULL, NULL);
+    }
+
+    ngx_memzero(&it, sizeof(ngx_apikeys_json_iter_t));
+
+    while (ngx_apikeys_json_next(object, &it, &name, &value) == NGX_OK) {
+
+        for (attr = attrs; attr->name; attr++) {
+            if (ngx_strlen(attr->name) == name.len
+                && ngx_strncmp(attr->name, name.data, name.len) == 0)
+            {
+                break;
+            }
+        }
+
+        rc = ngx_http_apikeys_body_attribute(ctx, attr, &name, value, to);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_http_apikeys_attr_t *attr, ngx_str_t *name,
+    ngx_apikeys_json_t *value, void *to)
+{
+    ngx_apikeys_json_t  **member;
+
+    if (attr->name == NULL) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_INVALID_ATTRIBUTE,
+                                            name, NULL);
+    }
+
+    if (attr->type == NGX_HTTP_APIKEYS_ATTR_READ_ONLY) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                          NGX_HTTP_APIKEYS_ATTRIBUTE_READ_ONLY,
+                                          name, NULL);
+    }
+
+    if (attr->type == NGX_HTTP_APIKEYS_ATTR_IGNORED
+        || (attr->type != NGX_HTTP_APIKEYS_ATTR_TEXT
+            && ngx_apikeys_json_type(value) == NGX_APIKEYS_JSON_NULL))
+    {
+        return NGX_OK;
+    }
+
+    if (!ngx_http_apikeys_body_fits(attr->type, value)) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                       NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE,
+                                       name, NULL);
+    }
+
+    member = (ngx_apikeys_json_t **) ((u_char *) to + attr->offset);
+    *member = value;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
+    ngx_apikeys_json_t *value)
+{
+    ngx_uint_t               i;
+    ngx_apikeys_json_type_e  is;
+
+    is = ngx_apikeys_json_type(value);
+
+    switch (type) {
+
+    case NGX_HTTP_APIKEYS_ATTR_STRING:
+        return is == NGX_APIKEYS_JSON_STRING;
+
+    case NGX_HTTP_APIKEYS_ATTR_TEXT:
+        return is == NGX_APIKEYS_JSON_STRING || is == NGX_APIKEYS_JSON_NULL;
+
+    case NGX_HTTP_APIKEYS_ATTR_BOOLEAN:
+        return is == NGX_APIKEYS_JSON_BOOLEAN;
+
+    case NGX_HTTP_APIKEYS_ATTR_OBJECT:
+        return is == NGX_APIKEYS_JSON_OBJECT;
+
+    default: /* NGX_HTTP_APIKEYS_ATTR_STRINGS */
+        break;
+    }
+
+    if (is != NGX_APIKEYS_JSON_ARRAY) {
+        return 0;
+    }
+
+    for (i = 0; i < ngx_apikeys_json_size(value); i++) {
+        if (ngx_apikeys_json_type(ngx_apikeys_json_item(value, i))
+            != NGX_APIKEYS_JSON_STRING)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, uint32_t *org_roles, uint32_t *project_roles)
+{
+    ngx_str_t                  name;
+    ngx_uint_t                 i;
+    const ngx_apikeys_role_t  *role;
+
+    *org_roles = 0;
+    *project_roles = 0;
+
+    if (roles == NULL) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ngx_apikeys_json_size(roles); i++) {
+
+        ngx_apikeys_json_string(ngx_apikeys_json_item(roles, i), &name);
+
+        role = ngx_apikeys_role_find(&name);
+
+        if (role == NULL) {
+            return ngx_http_apikeys_output_refuse(ctx,
+                                           NGX_HTTP_APIKEYS_INVALID_ENUM_VALUE,
+                                           &name, NULL);
+        }
+
+        if (!(role->products & ctx->conf->api)) {
+            return ngx_http_apikeys_output_refuse(ctx,
+                                             NGX_HTTP_APIKEYS_UNSUPPORTED_ROLE,
+                                             NULL, NULL);
+        }
+
+        if (role->scope == NGX_APIKEYS_SCOPE_ORG) {
+            *org_roles |= role->mask;
+
+        } else {
+            *project_roles |= role->mask;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *desc, ngx_str_t *text)
+{
+    static ngx_str_t  max = ngx_string("250");
+
+    ngx_str_null(text);
+
+    if (desc && ngx_apikeys_json_type(desc) == NGX_APIKEYS_JSON_STRING) {
+        ngx_apikeys_json_string(desc, text);
+    }
+
+    if (text->len == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                         NGX_HTTP_APIKEYS_REQUIRES_DESCRIPTION,
+                                         NULL, NULL);
+    }
+
+    if (ngx_utf8_length(text->data, text->len)
+        > NGX_HTTP_APIKEYS_BODY_MAX_DESC)
+    {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_INVALID_DESC,
+                                              &max, NULL);
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,61 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The JSON body of a call: reading it, and taking an object's attributes by
+ * a table.  Refusals are noted in ctx (NGX_DECLINED).
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_
+
+
+#include <ngx_http_apikeys.h>
+
+
+typedef enum {
+    NGX_HTTP_APIKEYS_ATTR_STRING = 0,
+    NGX_HTTP_APIKEYS_ATTR_TEXT,         /* a string, or null, which is kept */
+    NGX_HTTP_APIKEYS_ATTR_STRINGS,      /* an array of strings */
+    NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+    NGX_HTTP_APIKEYS_ATTR_OBJECT,
+    NGX_HTTP_APIKEYS_ATTR_IGNORED,      /* of any type */
+    NGX_HTTP_APIKEYS_ATTR_READ_ONLY
+} ngx_http_apikeys_attr_e;
+
+
+/* an attribute that is null counts as absent, but for ATTR_TEXT */
+typedef struct {
+    const char               *name;     /* NULL ends a table */
+    ngx_http_apikeys_attr_e   type;
+    size_t                    offset;   /* of an ngx_apikeys_json_t * that is
+                                           set when it is there */
+} ngx_http_apikeys_attr_t;
+
+
+/* all of r->request_body, parsed into ctx->body */
+ngx_int_t ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx);
+
+/*
+ * Takes the attributes of an object into the zeroed structure "to".  Refuses
+ * a value that is no object, unknown attributes, and wrong types.
+ */
+ngx_int_t ngx_http_apikeys_body_attributes(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *object, const ngx_http_apikeys_attr_t *attrs,
+    void *to);
+
+/*
+ * Roles named in an array of strings, or none when it is NULL: masks by
+ * scope.  Refuses unknown names and those that the product of this API does
+ * not have.
+ */
+ngx_int_t ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, uint32_t *org_roles, uint32_t *project_roles);
+
+/* a key's description: not NULL or empty, at most 250 characters */
+ngx_int_t ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *desc, ngx_str_t *text);
+
+
+#endif /* _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_ */

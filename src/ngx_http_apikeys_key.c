@@ -1,0 +1,343 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include <ngx_http_apikeys_key.h>
+#include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_output.h>
+
+#include <openssl/rand.h>
+
+
+#define NGX_HTTP_APIKEYS_PRIVATE_KEY_LEN   36
+#define NGX_HTTP_APIKEYS_REDACTED_LEN      12
+
+
+static ngx_int_t ngx_http_apikeys_key_public(ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_private(ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_new_key_t *key);
+static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
+    const char *member, const ngx_str_t *id, ngx_str_t *names);
+
+
+ngx_int_t
+ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_new_key_t *key)
+{
+    u_char                  *p;
+    ngx_apikeys_objectid_t   id;
+
+    p = ngx_pnalloc(ctx->request->pool,
+                    NGX_APIKEYS_OBJECTID_TEXT_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN
+                    + NGX_HTTP_APIKEYS_PRIVATE_KEY_LEN
+                    + 2 * NGX_APIKEYS_SEALED_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->id.data = p;
+    key->id.len = NGX_APIKEYS_OBJECTID_TEXT_LEN;
+
+    key->public_key.data = key->id.data + key->id.len;
+    key->public_key.len = NGX_APIKEYS_PUBLIC_KEY_LEN;
+
+    key->private_key.data = key->public_key.data + key->public_key.len;
+    key->private_key.len = NGX_HTTP_APIKEYS_PRIVATE_KEY_LEN;
+
+    key->secret.data = key->private_key.data + key->private_key.len;
+    key->secret.len = 2 * NGX_APIKEYS_SEALED_LEN;
+
+    key->redacted.data = key->secret.data - NGX_HTTP_APIKEYS_REDACTED_LEN;
+    key->redacted.len = NGX_HTTP_APIKEYS_REDACTED_LEN;
+
+    if (ngx_apikeys_objectid_generate(&id) != NGX_OK
+        || ngx_http_apikeys_key_public(&key->public_key) != NGX_OK
+        || ngx_http_apikeys_key_private(&key->private_key) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_CRIT, ctx->request->connection->log, 0,
+                      "apikeys: no random bytes for a key");
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_objectid_write(key->id.data, &id);
+
+    return ngx_http_apikeys_key_seal(ctx, key);
+}
+
+
+/* eight letters; bytes that would favour some letters are thrown away */
+
+static ngx_int_t
+ngx_http_apikeys_key_public(ngx_str_t *text)
+{
+    u_char      bytes[64];
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    do {
+        if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < sizeof(bytes) && n < text->len; i++) {
+            if (bytes[i] < 26 * 9) {
+                text->data[n++] = 'a' + bytes[i] % 26;
+            }
+        }
+
+    } while (n < text->len);
+
+    return NGX_OK;
+}
+
+
+/* a UUID of version 4 (RFC 4122, 4.4) */
+
+static ngx_int_t
+ngx_http_apikeys_key_private(ngx_str_t *text)
+{
+    u_char  *p, bytes[16];
+
+    if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1) {
+        return NGX_ERROR;
+    }
+
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+
+    p = ngx_hex_dump(text->data, bytes, 4);
+    *p++ = '-';
+    p = ngx_hex_dump(p, bytes + 4, 2);
+    *p++ = '-';
+    p = ngx_hex_dump(p, bytes + 6, 2);
+    *p++ = '-';
+    p = ngx_hex_dump(p, bytes + 8, 2);
+    *p++ = '-';
+    (void) ngx_hex_dump(p, bytes + 10, 6);
+
+    ngx_explicit_memzero(bytes, sizeof(bytes));
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_new_key_t *key)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                      context;
+    ngx_apikeys_secret_t           secret;
+    ngx_http_apikeys_main_conf_t  *amcf;
+    u_char                         sealed[NGX_APIKEYS_SEALED_LEN];
+
+    amcf = ngx_http_get_module_main_conf(ctx->request,
+                                         ngx_http_apikeys_module);
+
+    ngx_apikeys_digest_ha1_md5(secret.md5, &key->public_key, &amcf->realm,
+                               &key->private_key);
+
+    if (ngx_apikeys_digest_ha1_sha256(secret.sha256, &key->public_key,
+                                      &amcf->realm, &key->private_key)
+        != NGX_OK
+        || ngx_apikeys_sync_context(&amcf->sync, ctx->request->pool, &key->id,
+                                    &key->public_key, &context)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_apikeys_seal_secret(amcf->seal, sealed, &secret, &context);
+
+    ngx_explicit_memzero(&secret, sizeof(ngx_apikeys_secret_t));
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_hex_dump(key->secret.data, sealed, NGX_APIKEYS_SEALED_LEN);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row,
+    const ngx_str_t *private_key)
+{
+    ngx_str_t                id, org, tail, shown, value, projects;
+    ngx_apikeys_pg_query_t  *q;
+    u_char                   redacted[sizeof("********-****-****-")
+                                      + NGX_HTTP_APIKEYS_REDACTED_LEN];
+
+    q = ctx->query;
+
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ID, &id);
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ORG,
+                                      &org);
+
+    ngx_apikeys_json_out_object(out);
+
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_DESCR,
+                                      &value);
+    ngx_apikeys_json_out_name(out, "desc");
+    ngx_apikeys_json_out_string(out, &value);
+
+    ngx_apikeys_json_out_name(out, "id");
+    ngx_apikeys_json_out_string(out, &id);
+
+    ngx_http_apikeys_links_self(ctx, out, "/orgs/%V/apiKeys/%V", &org, &id);
+
+    if (private_key == NULL) {
+        (void) ngx_apikeys_pg_query_value(q, row,
+                                          NGX_HTTP_APIKEYS_STATE_REDACTED,
+                                          &tail);
+        shown.data = redacted;
+        shown.len = ngx_snprintf(redacted, sizeof(redacted),
+                                 "********-****-****-%V", &tail)
+                    - redacted;
+        private_key = &shown;
+    }
+
+    ngx_apikeys_json_out_name(out, "privateKey");
+    ngx_apikeys_json_out_string(out, private_key);
+
+    (void) ngx_apikeys_pg_query_value(q, row,
+                                      NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,
+                                      &value);
+    ngx_apikeys_json_out_name(out, "publicKey");
+    ngx_apikeys_json_out_string(out, &value);
+
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ROLES,
+                                      &value);
+    (void) ngx_apikeys_pg_query_value(q, row,
+                                      NGX_HTTP_APIKEYS_STATE_PROJECTS,
+                                      &projects);
+    ngx_http_apikeys_key_write_roles(out, &org, &value, &projects);
+
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_answer(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_apikeys_json_out_t  out;
+
+    if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_KEY_NOT_FOUND,
+                                              &ctx->key, NULL);
+    }
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+    ngx_http_apikeys_key_write(ctx, &out, 0, NULL);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_answer_list(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_str_t *path)
+{
+    ngx_str_t               value;
+    ngx_uint_t              i, total;
+    ngx_apikeys_json_out_t  out;
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_HTTP_APIKEYS_STATE_NEXT, &value);
+    total = ngx_atoi(value.data, value.len);
+
+    ngx_http_apikeys_links_list(ctx, &out, path, total);
+
+    for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
+
+        if (ngx_apikeys_pg_query_value(ctx->query, i,
+                                       NGX_HTTP_APIKEYS_STATE_ID, &value)
+            == NGX_OK)
+        {
+            ngx_http_apikeys_key_write(ctx, &out, i, NULL);
+        }
+    }
+
+    ngx_http_apikeys_links_list_end(ctx, &out, total);
+
+    return ngx_http_apikeys_output_document(ctx, &out, NGX_HTTP_OK);
+}
+
+
+void
+ngx_http_apikeys_key_write_roles(ngx_apikeys_json_out_t *out,
+    const ngx_str_t *org, const ngx_str_t *roles, const ngx_str_t *projects)
+{
+    u_char     *p, *last, *end, *colon;
+    ngx_str_t   id, names;
+
+    ngx_apikeys_json_out_name(out, "roles");
+    ngx_apikeys_json_out_array(out);
+
+    names = *roles;
+    ngx_http_apikeys_key_write_names(out, "orgId", org, &names);
+
+    /* "ID:ROLE,ROLE;ID:ROLE" */
+
+    end = projects->data + projects->len;
+
+    for (p = projects->data; p < end; p = last + 1) {
+
+        last = ngx_strlchr(p, end, ';');
+        if (last == NULL) {
+            last = end;
+        }
+
+        colon = ngx_strlchr(p, last, ':');
+        if (colon == NULL) {
+            break;
+        }
+
+        id.data = p;
+        id.len = colon - p;
+
+        names.data = colon + 1;
+        names.len = last - names.data;
+
+        ngx_http_apikeys_key_write_names(out, "groupId", &id, &names);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
+}
+
+
+static void
+ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
+    const char *member, const ngx_str_t *id, ngx_str_t *names)
+{
+    u_char     *p, *last, *end;
+    ngx_str_t   name;
+
+    end = names->data + names->len;
+
+    for (p = names->data; p < end; p = last + 1) {
+
+        last = ngx_strlchr(p, end, ',');
+        if (last == NULL) {
+            last = end;
+        }
+
+        name.data = p;
+        name.len = last - p;
+
+        ngx_apikeys_json_out_object(out);
+        ngx_apikeys_json_out_name(out, member);
+        ngx_apikeys_json_out_string(out, id);
+        ngx_apikeys_json_out_name(out, "roleName");
+        ngx_apikeys_json_out_string(out, &name);
+        ngx_apikeys_json_out_object_end(out);
+    }
+}

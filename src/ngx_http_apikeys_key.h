@@ -1,0 +1,76 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The key object (atlas-api 2.0): as a row, as JSON, and how a new one is
+ * made.  Shared by the resources that answer with keys.
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_
+
+
+#include <ngx_http_apikeys.h>
+
+
+/* the columns of apikeys.state (sql/), as text and in this order */
+#define NGX_HTTP_APIKEYS_STATE                                               \
+    "kind, id, version, deleted, org_id, public_key, NULL, redacted, "      \
+    "descr, roles, projects, entries, access_list_required, name, created"
+
+enum {
+    NGX_HTTP_APIKEYS_STATE_KIND = 0,
+    NGX_HTTP_APIKEYS_STATE_ID,
+    NGX_HTTP_APIKEYS_STATE_VERSION,
+    NGX_HTTP_APIKEYS_STATE_DELETED,
+    NGX_HTTP_APIKEYS_STATE_ORG,
+    NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,
+    NGX_HTTP_APIKEYS_STATE_SECRET,
+    NGX_HTTP_APIKEYS_STATE_REDACTED,
+    NGX_HTTP_APIKEYS_STATE_DESCR,
+    NGX_HTTP_APIKEYS_STATE_ROLES,
+    NGX_HTTP_APIKEYS_STATE_PROJECTS,
+    NGX_HTTP_APIKEYS_STATE_ENTRIES,
+    NGX_HTTP_APIKEYS_STATE_LIST_REQUIRED,
+    NGX_HTTP_APIKEYS_STATE_NAME,
+    NGX_HTTP_APIKEYS_STATE_CREATED,
+    NGX_HTTP_APIKEYS_STATE_NEXT         /* the first of a list's own */
+};
+
+
+/* a new key, before it is stored; all texts live in r->pool */
+typedef struct {
+    ngx_str_t    id;
+    ngx_str_t    public_key;
+    ngx_str_t    private_key;   /* shown once, kept nowhere */
+    ngx_str_t    secret;        /* sealed, in hex digits */
+    ngx_str_t    redacted;      /* the tail of the private key */
+} ngx_http_apikeys_new_key_t;
+
+
+ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_new_key_t *key);
+
+/* the key of a row; private_key: NULL shows the redacted one */
+void ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row,
+    const ngx_str_t *private_key);
+
+/* a "done" step that answers with the key of the first row, redacted */
+ngx_int_t ngx_http_apikeys_key_answer(ngx_http_apikeys_ctx_t *ctx);
+
+/*
+ * The "done" step of a list of keys: rows as above and in the column NEXT the
+ * size of the whole set; an empty page is one row without a key.  "path" is
+ * the resource, without the base.
+ */
+ngx_int_t ngx_http_apikeys_key_answer_list(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_str_t *path);
+
+/* the member "roles": of the organisation first, then of projects by id */
+void ngx_http_apikeys_key_write_roles(ngx_apikeys_json_out_t *out,
+    const ngx_str_t *org, const ngx_str_t *roles, const ngx_str_t *projects);
+
+
+#endif /* _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_ */

@@ -1,0 +1,378 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_key.h>
+#include <ngx_http_apikeys_keys.h>
+#include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_run.h>
+
+
+typedef struct {
+    ngx_apikeys_json_t          *desc;
+    ngx_apikeys_json_t          *roles;
+} ngx_http_apikeys_keys_body_t;
+
+
+typedef struct {
+    ngx_str_t                   *params;
+    ngx_http_apikeys_new_key_t   key;
+} ngx_http_apikeys_keys_create_t;
+
+
+static ngx_int_t ngx_http_apikeys_keys_list_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_keys_insert(ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_keys_create_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_keys_delete_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_keys_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, uint32_t *org_roles);
+
+
+/* the ids of the page first, so that only their lists are built */
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_list_stmt = {
+    "apikeys_keys_list",
+    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "  FROM (SELECT count(*) AS total FROM apikeys.keys WHERE org_id = $1) t"
+    "  LEFT JOIN (SELECT s.*"
+    "               FROM (SELECT id FROM apikeys.keys WHERE org_id = $1"
+    "                      ORDER BY public_key LIMIT $2 OFFSET $3) page"
+    "               JOIN LATERAL (SELECT * FROM apikeys.key_states k"
+    "                              WHERE k.id = page.id) s ON true) s"
+    "    ON true"
+    " ORDER BY public_key",
+    3, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_get_stmt = {
+    "apikeys_keys_get",
+    "SELECT " NGX_HTTP_APIKEYS_STATE
+    "  FROM apikeys.key_states WHERE id = $1 AND org_id = $2",
+    2, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_create_stmt = {
+    "apikeys_keys_create",
+    "SELECT * FROM apikeys.create_key($1, $2, $3, $4, $5, NULL, $6, $7, $8,"
+    " $9, $10, $11, NULL)",
+    11, 1
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_update_stmt = {
+    "apikeys_keys_update",
+    "SELECT * FROM apikeys.update_key($1, $2, $3, $4, $5, $6, $7, $8)",
+    8, 1
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_delete_stmt = {
+    "apikeys_keys_delete",
+    "SELECT * FROM apikeys.delete_key($1, $2, $3, $4, $5, $6)",
+    6, 1
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_keys_attrs[] = {
+
+    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
+      offsetof(ngx_http_apikeys_keys_body_t, desc) },
+    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
+      offsetof(ngx_http_apikeys_keys_body_t, roles) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static ngx_str_t  ngx_http_apikeys_keys_desc_name = ngx_string("desc");
+static ngx_str_t  ngx_http_apikeys_keys_roles_name = ngx_string("roles");
+
+
+ngx_int_t
+ngx_http_apikeys_keys_list(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_palloc(ctx->request->pool, 3 * sizeof(ngx_str_t));
+
+    if (params == NULL
+        || ngx_http_apikeys_run_page(ctx, &params[1]) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[0] = ctx->org;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_list_stmt, params,
+                                ngx_http_apikeys_keys_list_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_keys_list_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  path;
+    u_char     buf[sizeof("/orgs//apiKeys") + NGX_APIKEYS_OBJECTID_TEXT_LEN];
+
+    path.data = buf;
+    path.len = ngx_snprintf(buf, sizeof(buf), "/orgs/%V/apiKeys", &ctx->org)
+               - buf;
+
+    return ngx_http_apikeys_key_answer_list(ctx, &path);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_keys_get(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_palloc(ctx->request->pool, 2 * sizeof(ngx_str_t));
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[0] = ctx->key;
+    params[1] = ctx->org;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_get_stmt, params,
+                                ngx_http_apikeys_key_answer);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
+{
+    uint32_t                         roles;
+    ngx_int_t                        rc;
+    ngx_str_t                       *params, desc;
+    ngx_http_apikeys_keys_body_t     body;
+    ngx_http_apikeys_keys_create_t  *create;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_keys_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
+                                          ngx_http_apikeys_keys_attrs, &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &desc);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_apikeys_keys_roles(ctx, body.roles, &roles);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    create = ngx_palloc(ctx->request->pool,
+                        sizeof(ngx_http_apikeys_keys_create_t));
+    params = ngx_palloc(ctx->request->pool, 11 * sizeof(ngx_str_t));
+
+    if (create == NULL || params == NULL) {
+        return NGX_ERROR;
+    }
+
+    create->params = params;
+    ctx->data = create;
+
+    if (ngx_http_apikeys_run_caller(ctx, params, NGX_APIKEYS_ORG_OWNER, 0)
+        != NGX_OK
+        || ngx_http_apikeys_run_roles(ctx->request->pool, &params[10],
+                                      NGX_APIKEYS_SCOPE_ORG, roles)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[9] = desc;
+
+    /* eight letters may be taken: then another key, once */
+
+    ctx->conflict = ngx_http_apikeys_keys_insert;
+
+    return ngx_http_apikeys_keys_insert(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_keys_insert(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t                       *params;
+    ngx_http_apikeys_new_key_t      *key;
+    ngx_http_apikeys_keys_create_t  *create;
+
+    create = ctx->data;
+    params = create->params;
+    key = &create->key;
+
+    if (ngx_http_apikeys_key_generate(ctx, key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    params[5] = key->id;
+    params[6] = key->public_key;
+    params[7] = key->secret;
+    params[8] = key->redacted;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_create_stmt,
+                                params, ngx_http_apikeys_keys_create_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_keys_create_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_apikeys_json_out_t           out;
+    ngx_http_apikeys_keys_create_t  *create;
+
+    create = ctx->data;
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+    ngx_http_apikeys_key_write(ctx, &out, 0, &create->key.private_key);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
+{
+    uint32_t                       roles;
+    ngx_int_t                      rc;
+    ngx_str_t                     *params;
+    ngx_http_apikeys_keys_body_t   body;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_keys_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
+                                          ngx_http_apikeys_keys_attrs, &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body.desc == NULL && body.roles == NULL) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
+                                    &ngx_http_apikeys_keys_desc_name,
+                                    &ngx_http_apikeys_keys_roles_name);
+    }
+
+    /* a key that may change itself may not change what it may */
+
+    if (body.roles && !ctx->entitled) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+                                            NULL, NULL);
+    }
+
+    params = ngx_pcalloc(ctx->request->pool, 8 * sizeof(ngx_str_t));
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (body.desc) {
+        rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[6]);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    roles = 0;
+
+    if (body.roles) {
+        rc = ngx_http_apikeys_keys_roles(ctx, body.roles, &roles);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_http_apikeys_run_caller(ctx, params, ctx->entitled
+                                                 ? NGX_APIKEYS_ORG_OWNER : 0,
+                                    0)
+        != NGX_OK
+        || ngx_http_apikeys_run_roles(ctx->request->pool, &params[7],
+                                      NGX_APIKEYS_SCOPE_ORG, roles)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[5] = ctx->key;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_update_stmt,
+                                params, ngx_http_apikeys_key_answer);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_keys_delete(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_palloc(ctx->request->pool, 6 * sizeof(ngx_str_t));
+
+    if (params == NULL
+        || ngx_http_apikeys_run_caller(ctx, params, ctx->entitled
+                                                    ? NGX_APIKEYS_ORG_OWNER
+                                                    : 0,
+                                       0)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[5] = ctx->key;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_delete_stmt,
+                                params, ngx_http_apikeys_keys_delete_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_keys_delete_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    return ngx_http_apikeys_output_no_content(ctx);
+}
+
+
+/* organisation roles, at least one */
+
+static ngx_int_t
+ngx_http_apikeys_keys_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, uint32_t *org_roles)
+{
+    uint32_t   project_roles;
+    ngx_int_t  rc;
+
+    rc = ngx_http_apikeys_body_roles(ctx, roles, org_roles, &project_roles);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (project_roles) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                        NGX_HTTP_APIKEYS_CANNOT_ADD_GROUP_ROLE,
+                                        NULL, NULL);
+    }
+
+    if (*org_roles == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_MISSING_ROLES,
+                                              NULL, NULL);
+    }
+
+    return NGX_OK;
+}

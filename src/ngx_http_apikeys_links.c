@@ -1,0 +1,278 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include <ngx_http_apikeys_links.h>
+
+
+#define NGX_HTTP_APIKEYS_LINKS_PATH_LEN  256
+
+
+static void ngx_http_apikeys_links_page(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *rel, const ngx_str_t *path,
+    ngx_uint_t page);
+static ngx_int_t ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *href, const char *fmt, va_list args);
+static u_char *ngx_http_apikeys_links_origin(ngx_http_request_t *r,
+    u_char *p, u_char *last);
+static void ngx_http_apikeys_links_write(ngx_apikeys_json_out_t *out,
+    const char *rel, ngx_str_t *href);
+
+
+void
+ngx_http_apikeys_link(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *rel, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+    ngx_str_t  href;
+
+    va_start(args, fmt);
+    rc = ngx_http_apikeys_links_vhref(ctx, &href, fmt, args);
+    va_end(args);
+
+    if (rc != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
+
+    ngx_http_apikeys_links_write(out, rel, &href);
+}
+
+
+void
+ngx_http_apikeys_links_self(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+    ngx_str_t  href;
+
+    va_start(args, fmt);
+    rc = ngx_http_apikeys_links_vhref(ctx, &href, fmt, args);
+    va_end(args);
+
+    if (rc != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
+
+    ngx_apikeys_json_out_name(out, "links");
+    ngx_apikeys_json_out_array(out);
+    ngx_http_apikeys_links_write(out, "self", &href);
+    ngx_apikeys_json_out_array_end(out);
+}
+
+
+void
+ngx_http_apikeys_links_list(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const ngx_str_t *path, ngx_uint_t total)
+{
+    ngx_uint_t  page;
+
+    page = ctx->args.page;
+
+    ngx_apikeys_json_out_init(out, ctx->request->pool, ctx->args.pretty);
+
+    ngx_apikeys_json_out_object(out);
+
+    ngx_apikeys_json_out_name(out, "links");
+    ngx_apikeys_json_out_array(out);
+
+    if (page > 1) {
+        ngx_http_apikeys_links_page(ctx, out, "previous", path, page - 1);
+    }
+
+    ngx_http_apikeys_links_page(ctx, out, "self", path, page);
+
+    if ((uint64_t) page * ctx->args.items < total) {
+        ngx_http_apikeys_links_page(ctx, out, "next", path, page + 1);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
+
+    ngx_apikeys_json_out_name(out, "results");
+    ngx_apikeys_json_out_array(out);
+}
+
+
+void
+ngx_http_apikeys_links_list_end(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t total)
+{
+    ngx_apikeys_json_out_array_end(out);
+
+    if (ctx->args.envelope) {
+        ngx_apikeys_json_out_name(out, "status");
+        ngx_apikeys_json_out_int(out, NGX_HTTP_OK);
+    }
+
+    if (ctx->args.count) {
+        ngx_apikeys_json_out_name(out, "totalCount");
+        ngx_apikeys_json_out_int(out, total);
+    }
+
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_links_href(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
+    const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+
+    va_start(args, fmt);
+    rc = ngx_http_apikeys_links_vhref(ctx, href, fmt, args);
+    va_end(args);
+
+    return rc;
+}
+
+
+const char *
+ngx_http_apikeys_links_rel(ngx_http_apikeys_ctx_t *ctx, const char *mms,
+    const char *cloud)
+{
+    return (ctx->conf->api == NGX_HTTP_APIKEYS_OPS_MANAGER) ? mms : cloud;
+}
+
+
+static void
+ngx_http_apikeys_links_page(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *rel, const ngx_str_t *path,
+    ngx_uint_t page)
+{
+    u_char     *p, *last;
+    size_t      len;
+    ngx_str_t   href;
+
+    if (ngx_http_apikeys_links_href(ctx, &href, "%V", path) != NGX_OK) {
+        out->failed = 1;
+        return;
+    }
+
+    len = href.len + ctx->args.kept.len
+          + sizeof("?itemsPerPage=&pageNum=") + 2 * NGX_INT_T_LEN;
+
+    p = ngx_pnalloc(out->pool, len);
+    if (p == NULL) {
+        out->failed = 1;
+        return;
+    }
+
+    /* the service writes the two in another order where it is not "self" */
+
+    if (ngx_strcmp(rel, "self") == 0) {
+        last = ngx_slprintf(p, p + len, "%V?%VpageNum=%ui&itemsPerPage=%ui",
+                            &href, &ctx->args.kept, page, ctx->args.items);
+
+    } else {
+        last = ngx_slprintf(p, p + len, "%V?%VitemsPerPage=%ui&pageNum=%ui",
+                            &href, &ctx->args.kept, ctx->args.items, page);
+    }
+
+    href.data = p;
+    href.len = last - p;
+
+    ngx_http_apikeys_links_write(out, rel, &href);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
+    const char *fmt, va_list args)
+{
+    u_char              *p, *last, *end;
+    size_t               len;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    len = sizeof("https://") + NGX_HTTP_APIKEYS_LINKS_PATH_LEN
+          + ctx->conf->public_url.len + ctx->conf->base.len
+          + NGX_SOCKADDR_STRLEN;
+
+    if (r->headers_in.host) {
+        len += r->headers_in.host->value.len;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    end = p + len;
+
+    if (ctx->conf->public_url.len) {
+        last = ngx_cpymem(p, ctx->conf->public_url.data,
+                          ctx->conf->public_url.len);
+
+    } else {
+        last = ngx_http_apikeys_links_origin(r, p, end);
+    }
+
+    last = ngx_slprintf(last, end, "%V", &ctx->conf->base);
+    last = ngx_vslprintf(last, end, fmt, args);
+
+    href->data = p;
+    href->len = last - p;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_apikeys_links_origin(ngx_http_request_t *r, u_char *p, u_char *last)
+{
+    ngx_str_t  host;
+    u_char     addr[NGX_SOCKADDR_STRLEN];
+
+    if (r->headers_in.host) {
+        host = r->headers_in.host->value;
+
+    } else {
+
+        /* HTTP/1.0 without the header: the address that was connected to */
+
+        host.data = addr;
+        host.len = NGX_SOCKADDR_STRLEN;
+
+        if (ngx_connection_local_sockaddr(r->connection, &host, 1)
+            != NGX_OK)
+        {
+            host.len = 0;
+        }
+    }
+
+#if (NGX_HTTP_SSL)
+
+    if (r->connection->ssl) {
+        return ngx_slprintf(p, last, "https://%V", &host);
+    }
+
+#endif
+
+    return ngx_slprintf(p, last, "http://%V", &host);
+}
+
+
+static void
+ngx_http_apikeys_links_write(ngx_apikeys_json_out_t *out, const char *rel,
+    ngx_str_t *href)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) rel;
+    value.len = ngx_strlen(rel);
+
+    ngx_apikeys_json_out_object(out);
+    ngx_apikeys_json_out_name(out, "href");
+    ngx_apikeys_json_out_string(out, href);
+    ngx_apikeys_json_out_name(out, "rel");
+    ngx_apikeys_json_out_string(out, &value);
+    ngx_apikeys_json_out_object_end(out);
+}

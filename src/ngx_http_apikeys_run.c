@@ -1,0 +1,467 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * One call has at most one query in flight.  Its cleanup hangs on the request
+ * (ngx_http_cleanup_add), so a client that leaves cancels the query and the
+ * publication; a mutation that was sent may still commit, and then the feed
+ * brings it.  Every entry from the event loop ends in finish(), which runs
+ * posted requests: nothing of the request is touched after that.
+ */
+
+
+#include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_run.h>
+
+
+typedef enum {
+    NGX_HTTP_APIKEYS_RUN_NONE = 0,
+    NGX_HTTP_APIKEYS_RUN_ORG,
+    NGX_HTTP_APIKEYS_RUN_PROJECT,
+    NGX_HTTP_APIKEYS_RUN_KEY,
+    NGX_HTTP_APIKEYS_RUN_ADDRESS,
+    NGX_HTTP_APIKEYS_RUN_DETAIL,        /* of the server's error */
+    NGX_HTTP_APIKEYS_RUN_MAX_KEYS,
+    NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES
+} ngx_http_apikeys_run_param_e;
+
+
+typedef struct {
+    char                          sqlstate[6];
+    ngx_http_apikeys_code_e       code;
+    ngx_http_apikeys_run_param_e  params[2];
+} ngx_http_apikeys_run_error_t;
+
+
+static void ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q);
+static void ngx_http_apikeys_run_published(void *data);
+static ngx_int_t ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx);
+static ngx_str_t *ngx_http_apikeys_run_param(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_run_param_e param);
+static ngx_int_t ngx_http_apikeys_run_watch(ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_run_cleanup(void *data);
+
+
+/* what the schema raises, and what PostgreSQL says when it cannot serve */
+static const ngx_http_apikeys_run_error_t  ngx_http_apikeys_run_errors[] = {
+
+    { "AK002", NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK010", NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_RUN_ORG, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK011", NGX_HTTP_APIKEYS_GROUP_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_RUN_PROJECT, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK012", NGX_HTTP_APIKEYS_KEY_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_RUN_KEY, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK020", NGX_HTTP_APIKEYS_MAX_KEYS,
+      { NGX_HTTP_APIKEYS_RUN_MAX_KEYS, NGX_HTTP_APIKEYS_RUN_ORG } },
+    { "AK021", NGX_HTTP_APIKEYS_CANNOT_DELETE_LAST_OWNER,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK022", NGX_HTTP_APIKEYS_CANNOT_DEMOTE_LAST_OWNER,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK023", NGX_HTTP_APIKEYS_ALREADY_IN_GROUP,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK030", NGX_HTTP_APIKEYS_MAX_ENTRIES,
+      { NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK031", NGX_HTTP_APIKEYS_ADDRESS_EXISTS,
+      { NGX_HTTP_APIKEYS_RUN_DETAIL, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "AK032", NGX_HTTP_APIKEYS_ENTRY_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_RUN_ADDRESS, NGX_HTTP_APIKEYS_RUN_KEY } },
+    { "AK033", NGX_HTTP_APIKEYS_CANNOT_REMOVE_CALLER,
+      { NGX_HTTP_APIKEYS_RUN_DETAIL, NGX_HTTP_APIKEYS_RUN_NONE } },
+
+    /* read-only: an old primary, or a standby that was not promoted */
+    { "25006", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    /* the server's own timeouts, cancellation, shutdown */
+    { "55P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "57014", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "57P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "57P02", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "57P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    /* out of disk, memory, connections */
+    { "53100", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "53200", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "53300", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    /* a deadlock or a serialization failure, for the second time */
+    { "40001", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { "40P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
+
+    { "", NGX_HTTP_APIKEYS_UNEXPECTED_ERROR,
+      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } }
+};
+
+
+static ngx_str_t  ngx_http_apikeys_run_max_keys = ngx_string("500");
+static ngx_str_t  ngx_http_apikeys_run_max_entries = ngx_string("10000");
+
+
+ngx_int_t
+ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params,
+    ngx_http_apikeys_handler_pt done)
+{
+    ngx_http_request_t            *r;
+    ngx_apikeys_pg_query_t        *q;
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    r = ctx->request;
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    if (ngx_http_apikeys_run_watch(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    q = ngx_apikeys_pg_query_create(amcf->worker.pool, r->pool,
+                                    r->connection->log);
+    if (q == NULL) {
+        return NGX_ERROR;
+    }
+
+    q->stmt = stmt;
+    q->params = params;
+    q->handler = ngx_http_apikeys_run_done;
+    q->data = ctx;
+
+    ctx->query = q;
+    ctx->done = done;
+
+    if (ngx_apikeys_pg_query_start(q) != NGX_AGAIN) {
+        ctx->query = NULL;
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
+{
+    ngx_int_t                       rc;
+    ngx_connection_t               *c;
+    ngx_http_request_t             *r;
+    ngx_http_apikeys_ctx_t         *ctx;
+    ngx_http_apikeys_main_conf_t   *amcf;
+    ngx_apikeys_sync_publication_t *p;
+
+    ctx = q->data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (q->rc != NGX_APIKEYS_PG_OK) {
+        ngx_http_apikeys_run_finish(ctx, ngx_http_apikeys_run_failed(ctx));
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    if (q->stmt->write) {
+        amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+        p = &ctx->publication;
+        p->sync = amcf->worker.sync;
+        p->pool = r->pool;
+        p->handler = ngx_http_apikeys_run_published;
+        p->data = ctx;
+
+        rc = ngx_apikeys_sync_publish(p, q);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc != NGX_OK) {
+
+            /* the change is made, and the feed will bring it */
+
+            ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                          "apikeys: a change could not be published at once");
+        }
+    }
+
+    ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_apikeys_run_published(void *data)
+{
+    ngx_connection_t        *c;
+    ngx_http_apikeys_ctx_t  *ctx;
+
+    ctx = data;
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_http_apikeys_handler_pt  conflict;
+
+    if (ctx->query->rc != NGX_APIKEYS_PG_FAILED) {
+        return ngx_http_apikeys_output_refuse(ctx, ctx->query->unknown
+                                      ? NGX_HTTP_APIKEYS_OUTCOME_UNKNOWN
+                                      : NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
+                                      NULL, NULL);
+    }
+
+    if (ctx->conflict
+        && ngx_strcmp(ctx->query->sqlstate, "23505") == 0)
+    {
+        conflict = ctx->conflict;
+        ctx->conflict = NULL;
+
+        return conflict(ctx);
+    }
+
+    /* the calling key was deleted after it had authenticated */
+
+    if (ngx_strcmp(ctx->query->sqlstate, "AK001") == 0) {
+        return ngx_http_apikeys_output_unauthorized(ctx);
+    }
+
+    return ngx_http_apikeys_run_refuse(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t                           *one, *two;
+    const ngx_http_apikeys_run_error_t  *row;
+
+    row = ngx_http_apikeys_run_errors;
+
+    for ( /* void */ ; row->sqlstate[0]; row++) {
+        if (ngx_strcmp(row->sqlstate, ctx->query->sqlstate) == 0) {
+            break;
+        }
+    }
+
+    if (row->sqlstate[0] != 'A') {
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "apikeys: statement \"%s\" failed: %s %V",
+                      ctx->query->stmt->name, ctx->query->sqlstate,
+                      &ctx->query->message);
+    }
+
+    one = ngx_http_apikeys_run_param(ctx, row->params[0]);
+    two = ngx_http_apikeys_run_param(ctx, row->params[1]);
+
+    return ngx_http_apikeys_output_refuse(ctx, row->code, one, two);
+}
+
+
+static ngx_str_t *
+ngx_http_apikeys_run_param(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_run_param_e param)
+{
+    switch (param) {
+
+    case NGX_HTTP_APIKEYS_RUN_ORG:
+        return &ctx->org;
+
+    case NGX_HTTP_APIKEYS_RUN_PROJECT:
+        return &ctx->project;
+
+    case NGX_HTTP_APIKEYS_RUN_KEY:
+        return &ctx->key;
+
+    case NGX_HTTP_APIKEYS_RUN_ADDRESS:
+        return &ctx->address;
+
+    case NGX_HTTP_APIKEYS_RUN_DETAIL:
+        return &ctx->query->detail;
+
+    case NGX_HTTP_APIKEYS_RUN_MAX_KEYS:
+        return &ngx_http_apikeys_run_max_keys;
+
+    case NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES:
+        return &ngx_http_apikeys_run_max_entries;
+
+    default: /* NGX_HTTP_APIKEYS_RUN_NONE */
+        return NULL;
+    }
+}
+
+
+void
+ngx_http_apikeys_run_finish(ngx_http_apikeys_ctx_t *ctx, ngx_int_t rc)
+{
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    if (rc == NGX_ERROR && !ctx->answered) {
+        rc = ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_UNEXPECTED_ERROR,
+                                            NULL, NULL);
+    }
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_apikeys_output_refusal(ctx);
+    }
+
+    ngx_http_finalize_request(ctx->request, rc);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_run_watch(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    if (ctx->cleanup) {
+        return NGX_OK;
+    }
+
+    r = ctx->request;
+
+    ctx->cleanup = ngx_http_cleanup_add(r, 0);
+    if (ctx->cleanup == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->cleanup->handler = ngx_http_apikeys_run_cleanup;
+    ctx->cleanup->data = ctx;
+
+    /* a client that leaves is noticed while the database works */
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_apikeys_run_cleanup(void *data)
+{
+    ngx_http_apikeys_ctx_t *ctx = data;
+
+    if (ctx->query) {
+        ngx_apikeys_pg_query_cancel(ctx->query);
+        ctx->query = NULL;
+    }
+
+    ngx_apikeys_sync_publish_cancel(&ctx->publication);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_run_caller(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *params,
+    uint32_t org_roles, uint32_t project_roles)
+{
+    u_char      *p;
+    ngx_pool_t  *pool;
+
+    pool = ctx->request->pool;
+
+    p = ngx_pnalloc(pool, NGX_APIKEYS_OBJECTID_TEXT_LEN
+                          + NGX_APIKEYS_CIDR_TEXT_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(params, NGX_HTTP_APIKEYS_RUN_CALLER * sizeof(ngx_str_t));
+
+    params[1].data = p + NGX_APIKEYS_OBJECTID_TEXT_LEN;
+
+    if (ctx->identity.address.family) {
+        params[1].len = ngx_apikeys_cidr_write_address(params[1].data,
+                                                      &ctx->identity.address)
+                        - params[1].data;
+    } else {
+        ngx_str_set(&params[1], "unix:");
+    }
+
+    if (ctx->identity.operator) {
+        return NGX_OK;
+    }
+
+    params[0].data = p;
+    params[0].len = ngx_apikeys_objectid_write(p, &ctx->identity.id) - p;
+
+    if (ngx_http_apikeys_run_roles(pool, &params[2], NGX_APIKEYS_SCOPE_ORG,
+                                   org_roles)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_apikeys_run_roles(pool, &params[3],
+                                      NGX_APIKEYS_SCOPE_PROJECT,
+                                      project_roles);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_run_roles(ngx_pool_t *pool, ngx_str_t *param,
+    ngx_apikeys_scope_e scope, uint32_t mask)
+{
+    u_char  *p;
+
+    ngx_str_null(param);
+
+    if (mask == 0) {
+        return NGX_OK;
+    }
+
+    param->data = ngx_pnalloc(pool, NGX_APIKEYS_ROLES_TEXT_LEN + 2);
+    if (param->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = param->data;
+
+    *p++ = '{';
+    p = ngx_apikeys_roles_write(p, scope, mask);
+    *p++ = '}';
+
+    param->len = p - param->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_run_page(ngx_http_apikeys_ctx_t *ctx, ngx_str_t params[2])
+{
+    u_char      *p;
+    ngx_uint_t   i;
+    uint64_t     n[2];
+
+    n[0] = ctx->args.items;
+    n[1] = (uint64_t) (ctx->args.page - 1) * ctx->args.items;
+
+    for (i = 0; i < 2; i++) {
+        p = ngx_pnalloc(ctx->request->pool, NGX_INT64_LEN);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        params[i].data = p;
+        params[i].len = ngx_sprintf(p, "%uL", n[i]) - p;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,50 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Runs a statement for an administration call: starts it, publishes what it
+ * changed, maps its failures, answers, and ends the request once.
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_RUN_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_RUN_H_INCLUDED_
+
+
+#include <ngx_http_apikeys.h>
+
+
+/* the first four arguments of every mutation (sql/) */
+#define NGX_HTTP_APIKEYS_RUN_CALLER    4
+
+
+/*
+ * Starts a statement; "params" must live in r->pool.  Returns NGX_AGAIN, then
+ * "done" runs after it was answered with success (and, for a mutation, after
+ * the zone has the new state); or NGX_DECLINED or NGX_ERROR, then it will not.
+ */
+ngx_int_t ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params,
+    ngx_http_apikeys_handler_pt done);
+
+/*
+ * Fills the caller's part of a mutation's parameters: who it is, from where,
+ * and the roles any of which entitle it (masks; both 0: being the key is
+ * enough).
+ */
+ngx_int_t ngx_http_apikeys_run_caller(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *params, uint32_t org_roles, uint32_t project_roles);
+
+/* "{A,B}" of a mask, an array for PostgreSQL; SQL NULL for an empty mask */
+ngx_int_t ngx_http_apikeys_run_roles(ngx_pool_t *pool, ngx_str_t *param,
+    ngx_apikeys_scope_e scope, uint32_t mask);
+
+/* LIMIT and OFFSET of the page that was asked for */
+ngx_int_t ngx_http_apikeys_run_page(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t params[2]);
+
+/* ends the request with what a step returned; ctx must not be used after */
+void ngx_http_apikeys_run_finish(ngx_http_apikeys_ctx_t *ctx, ngx_int_t rc);
+
+
+#endif /* _NGX_HTTP_APIKEYS_RUN_H_INCLUDED_ */
