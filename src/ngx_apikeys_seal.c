@@ -421,6 +421,7 @@ ngx_apikeys_seal_read_file(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
 {
     ssize_t          n;
     ngx_fd_t         fd;
+    ngx_err_t        err;
     ngx_int_t        rc;
     ngx_file_info_t  fi;
 
@@ -430,9 +431,15 @@ ngx_apikeys_seal_read_file(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
                        NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " master key file \"%V\" failed, "
-                           NGX_APIKEYS_SEAL_ADVICE, file);
+        err = ngx_errno;
+
+        /* never advised where a file may be there: it would be lost */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
+                           ngx_open_file_n " master key file \"%V\" "
+                           "failed%s", file,
+                           err == NGX_ENOENT ? ", " NGX_APIKEYS_SEAL_ADVICE
+                                             : "");
         return NGX_ERROR;
     }
 

@@ -104,6 +104,7 @@ tap_writer(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
 static void __attribute__((unused))
 tap_start(void)
 {
+    ngx_use_stderr = 0;
     ngx_pid = ngx_getpid();
     ngx_pagesize = getpagesize();
     ngx_cacheline_size = 64;
