@@ -362,6 +362,7 @@ ngx_apikeys_sync_query(ngx_apikeys_sync_t *sync,
     q->row = row;
     q->data = sync;
     q->timeout = timeout;
+    q->cancelable = 1;
 
     if (ngx_apikeys_pg_query_start(q) != NGX_AGAIN) {
         ngx_apikeys_sync_no_memory(sync);
