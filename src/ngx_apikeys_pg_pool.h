@@ -53,11 +53,25 @@ typedef struct {
 ngx_apikeys_pg_pool_t *ngx_apikeys_pg_pool_create(ngx_cycle_t *cycle,
     ngx_apikeys_pg_conf_t *conf, ngx_apikeys_pg_pool_options_t *options);
 
-/* closes all connections and forgets all queries without their handlers */
+/*
+ * Closes all connections and forgets all queries without their handlers; not
+ * to be called from a handler of the pool or of a query.
+ */
 void ngx_apikeys_pg_pool_destroy(ngx_apikeys_pg_pool_t *pp);
 
 void ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
     ngx_apikeys_pg_pool_stat_t *stat);
+
+
+/* for ngx_apikeys_pg_query only: what it does with its work */
+
+void ngx_apikeys_pg_pool_start(ngx_apikeys_pg_work_t *work);
+/* the end of a work in any state but NONE: the handler runs later */
+void ngx_apikeys_pg_pool_finish(ngx_apikeys_pg_work_t *work,
+    ngx_apikeys_pg_rc_e rc, const char *error);
+/* the end without the handler, in any state */
+void ngx_apikeys_pg_pool_cancel(ngx_apikeys_pg_work_t *work);
+void ngx_apikeys_pg_pool_resume(ngx_apikeys_pg_work_t *work);
 
 
 #endif /* _NGX_APIKEYS_PG_POOL_H_INCLUDED_ */

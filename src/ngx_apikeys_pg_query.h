@@ -40,25 +40,6 @@ typedef void (*ngx_apikeys_pg_handler_pt)(ngx_apikeys_pg_query_t *q);
 typedef ngx_int_t (*ngx_apikeys_pg_row_pt)(ngx_apikeys_pg_query_t *q);
 
 
-typedef struct {
-    const char   *name;       /* of the prepared statement, unique */
-    const char   *sql;
-    ngx_uint_t    nparams;
-    unsigned      write:1;    /* never sent a second time once sent */
-} ngx_apikeys_pg_stmt_t;
-
-
-typedef enum {
-    NGX_APIKEYS_PG_OK = 0,
-    NGX_APIKEYS_PG_UNAVAILABLE,   /* no connection; nothing was run */
-    NGX_APIKEYS_PG_BUSY,          /* the queue is full; nothing was run */
-    NGX_APIKEYS_PG_TIMEOUT,       /* q->timeout; a write may have been run */
-    NGX_APIKEYS_PG_LOST,          /* sent, then the connection broke */
-    NGX_APIKEYS_PG_CANCELED,      /* the row handler gave up */
-    NGX_APIKEYS_PG_FAILED         /* the server's answer: see sqlstate */
-} ngx_apikeys_pg_rc_e;
-
-
 struct ngx_apikeys_pg_query_s {
     /* in */
     const ngx_apikeys_pg_stmt_t  *stmt;
@@ -80,6 +61,11 @@ struct ngx_apikeys_pg_query_s {
     ngx_str_t                     detail;    /* DETAIL of the server's error */
 
     ngx_apikeys_pg_work_t         work;      /* the layer's own */
+
+    /* in: for background work, which a worker that exits does not wait for */
+    unsigned                      cancelable:1;
+
+    ngx_log_t                    *log;       /* set by create */
 };
 
 

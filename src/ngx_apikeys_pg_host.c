@@ -1,0 +1,640 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The conninfo, taken apart in the master.
+ *
+ * libpq must have no reason left to look anything up, or to open a second
+ * socket by itself, in a worker: each host gets a numeric address, an sslmode
+ * that does not try twice, and every file that libpq would otherwise seek in
+ * a home directory is named, be it by a name that cannot exist.  Whatever a
+ * worker could only fail on is an error of "nginx -t".
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_apikeys_pg_host.h>
+
+#include <libpq-fe.h>
+
+
+/* no file can be below a device: "not there", whoever asks */
+#define NGX_APIKEYS_PG_HOST_NOWHERE  "/dev/null/none"
+
+/* of sun_path, less the name that libpq appends: /.s.PGSQL.65535 */
+#define NGX_APIKEYS_PG_HOST_PATH                                              \
+    (sizeof(((struct sockaddr_un *) 0)->sun_path) - sizeof("/.s.PGSQL.65535"))
+
+
+typedef struct {
+    const char  *keyword;
+    const char  *value;         /* allowed all the same; or NULL */
+    const char  *advice;
+} ngx_apikeys_pg_host_refused_t;
+
+
+static char *ngx_apikeys_pg_host_string(ngx_conf_t *cf, const char *s,
+    size_t len);
+static char *ngx_apikeys_pg_host_value(PQconninfoOption *options,
+    const char *keyword);
+static ngx_int_t ngx_apikeys_pg_host_check(ngx_conf_t *cf,
+    PQconninfoOption *options);
+static ngx_int_t ngx_apikeys_pg_host_list(ngx_conf_t *cf,
+    ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
+static char *ngx_apikeys_pg_host_item(ngx_conf_t *cf, const char *list,
+    ngx_uint_t i);
+static ngx_uint_t ngx_apikeys_pg_host_items(const char *list);
+static ngx_int_t ngx_apikeys_pg_host_address(ngx_conf_t *cf,
+    ngx_apikeys_pg_host_t *h, char *hostaddr);
+static ngx_int_t ngx_apikeys_pg_host_resolve(ngx_conf_t *cf,
+    ngx_apikeys_pg_host_t *h);
+static char *ngx_apikeys_pg_host_text(ngx_conf_t *cf, struct sockaddr *sa,
+    socklen_t socklen);
+static ngx_uint_t ngx_apikeys_pg_host_loopback(ngx_apikeys_pg_host_t *h);
+static ngx_int_t ngx_apikeys_pg_host_sslmode(ngx_conf_t *cf,
+    ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
+static ngx_int_t ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf,
+    ngx_apikeys_pg_host_t *h, char *file);
+static ngx_int_t ngx_apikeys_pg_host_options(ngx_conf_t *cf,
+    ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
+static void ngx_apikeys_pg_host_option(ngx_apikeys_pg_hosts_t *hosts,
+    const char *keyword, const char *value);
+
+
+static ngx_apikeys_pg_host_refused_t  ngx_apikeys_pg_host_refused[] = {
+
+    { "password", NULL, "\"nginx -T\" would show it, "
+                        "use the parameter \"password_file=\"" },
+    { "passfile", NULL, "use the parameter \"password_file=\"" },
+    { "service", NULL, "write out what the service file says" },
+    { "servicefile", NULL, "write out what the service file says" },
+    { "connect_timeout", NULL, "use the directive's parameter of that name" },
+    { "replication", NULL, "remove it" },
+    { "gssencmode", "disable", "remove it, use TLS" },
+    { "client_encoding", "UTF8", "it is always UTF8" },
+    { "target_session_attrs", "read-write", "it is always \"read-write\"" },
+
+    { NULL, NULL, NULL }
+};
+
+
+/* these differ from host to host or connection to connection */
+static const char  *ngx_apikeys_pg_host_own[] = {
+    "host", "hostaddr", "port", "sslmode", "application_name", "options",
+    "gssencmode", "client_encoding", "target_session_attrs",
+    "fallback_application_name", NULL
+};
+
+
+ngx_int_t
+ngx_apikeys_pg_host_configure(ngx_conf_t *cf, ngx_apikeys_pg_conf_t *conf)
+{
+    char                    *err, *conninfo;
+    ngx_int_t                rc;
+    PQconninfoOption        *options;
+    ngx_apikeys_pg_hosts_t  *hosts;
+
+    conninfo = ngx_apikeys_pg_host_string(cf, (char *) conf->conninfo.data,
+                                          conf->conninfo.len);
+    hosts = ngx_pcalloc(cf->pool, sizeof(ngx_apikeys_pg_hosts_t));
+
+    if (conninfo == NULL || hosts == NULL) {
+        return NGX_ERROR;
+    }
+
+    options = PQconninfoParse(conninfo, &err);
+
+    if (options == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid conninfo: %s",
+                           err ? err : "no memory");
+        PQfreemem(err);
+        return NGX_ERROR;
+    }
+
+    rc = ngx_apikeys_pg_host_check(cf, options);
+
+    if (rc == NGX_OK) {
+        rc = ngx_apikeys_pg_host_list(cf, hosts, options);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_apikeys_pg_host_sslmode(cf, hosts, options);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_apikeys_pg_host_options(cf, hosts, options);
+    }
+
+    PQconninfoFree(options);
+
+    conf->hosts = hosts;
+
+    return rc;
+}
+
+
+static char *
+ngx_apikeys_pg_host_string(ngx_conf_t *cf, const char *s, size_t len)
+{
+    char  *p;
+
+    p = ngx_pnalloc(cf->pool, len + 1);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(p, s, len);
+    p[len] = '\0';
+
+    return p;
+}
+
+
+/* NULL also for an empty value, which to libpq is the same as none */
+
+static char *
+ngx_apikeys_pg_host_value(PQconninfoOption *options, const char *keyword)
+{
+    PQconninfoOption  *o;
+
+    for (o = options; o->keyword; o++) {
+        if (ngx_strcmp(o->keyword, keyword) == 0) {
+            return (o->val && o->val[0]) ? o->val : NULL;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_apikeys_pg_host_check(ngx_conf_t *cf, PQconninfoOption *options)
+{
+    char                           *value;
+    ngx_apikeys_pg_host_refused_t  *r;
+
+    for (r = ngx_apikeys_pg_host_refused; r->keyword; r++) {
+
+        value = ngx_apikeys_pg_host_value(options, r->keyword);
+
+        if (value == NULL
+            || (r->value && ngx_strcasecmp((u_char *) value,
+                                           (u_char *) r->value) == 0))
+        {
+            continue;
+        }
+
+        /* the value is not shown: it may be a password */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s=\" is not allowed in the conninfo: %s",
+                           r->keyword, r->advice);
+        return NGX_ERROR;
+    }
+
+    if (ngx_apikeys_pg_host_value(options, "user") == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the conninfo has no \"user=\"");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_pg_host_list(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
+    PQconninfoOption *options)
+{
+    char                   *host, *hostaddr, *port;
+    ngx_uint_t              i, nhosts, naddrs, nports;
+    ngx_apikeys_pg_host_t  *h;
+
+    host = ngx_apikeys_pg_host_value(options, "host");
+    hostaddr = ngx_apikeys_pg_host_value(options, "hostaddr");
+    port = ngx_apikeys_pg_host_value(options, "port");
+
+    nhosts = ngx_apikeys_pg_host_items(host);
+    naddrs = ngx_apikeys_pg_host_items(hostaddr);
+    nports = ngx_apikeys_pg_host_items(port);
+
+    hosts->n = ngx_max(ngx_max(nhosts, naddrs), 1);
+
+    if ((nhosts && naddrs && nhosts != naddrs)
+        || (nports > 1 && nports != hosts->n))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"host=\", \"hostaddr=\" and \"port=\" of the "
+                           "conninfo differ in number");
+        return NGX_ERROR;
+    }
+
+    hosts->host = ngx_pcalloc(cf->pool,
+                              hosts->n * sizeof(ngx_apikeys_pg_host_t));
+    if (hosts->host == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < hosts->n; i++) {
+        h = &hosts->host[i];
+
+        h->host = ngx_apikeys_pg_host_item(cf, host, i);
+        h->port = ngx_apikeys_pg_host_item(cf, port, nports == 1 ? 0 : i);
+
+        if (ngx_apikeys_pg_host_address(cf, h,
+                                   ngx_apikeys_pg_host_item(cf, hostaddr, i))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_apikeys_pg_host_item(ngx_conf_t *cf, const char *list, ngx_uint_t i)
+{
+    const char  *end;
+
+    if (list == NULL) {
+        return NULL;
+    }
+
+    for ( ;; ) {
+        end = strchr(list, ',');
+
+        if (i-- == 0) {
+            break;
+        }
+
+        if (end == NULL) {
+            return NULL;
+        }
+
+        list = end + 1;
+    }
+
+    if (end == NULL) {
+        end = list + ngx_strlen(list);
+    }
+
+    return (end == list) ? NULL
+                         : ngx_apikeys_pg_host_string(cf, list, end - list);
+}
+
+
+static ngx_uint_t
+ngx_apikeys_pg_host_items(const char *list)
+{
+    ngx_uint_t  n;
+
+    if (list == NULL) {
+        return 0;
+    }
+
+    for (n = 1; *list; list++) {
+        if (*list == ',') {
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_apikeys_pg_host_address(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
+    char *hostaddr)
+{
+    char        *numeric;
+    ngx_addr_t   addr;
+
+    if (hostaddr == NULL
+        && (h->host == NULL || h->host[0] == '/' || h->host[0] == '@'))
+    {
+        if (h->host && ngx_strlen(h->host) > NGX_APIKEYS_PG_HOST_PATH) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the directory \"%s\" is too long for a unix "
+                               "socket", h->host);
+            return NGX_ERROR;
+        }
+
+        h->local = 1;
+        return NGX_OK;
+    }
+
+    numeric = hostaddr ? hostaddr : h->host;
+
+    switch (ngx_parse_addr(cf->pool, &addr, (u_char *) numeric,
+                           ngx_strlen(numeric)))
+    {
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+
+        if (hostaddr == NULL) {
+            return ngx_apikeys_pg_host_resolve(cf, h);
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"hostaddr=%s\" is not an address", hostaddr);
+
+        /* fall through */
+
+    default:
+        return NGX_ERROR;
+    }
+
+    h->addrs = ngx_palloc(cf->pool, sizeof(char *));
+    if (h->addrs == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->addrs[0] = ngx_apikeys_pg_host_text(cf, addr.sockaddr, addr.socklen);
+    h->naddrs = 1;
+
+    return h->addrs[0] ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Whether the http block has a resolver is known only at its end, so that
+ * a name is not found now is no error yet.  "localhost" is never a question
+ * to a resolver.
+ */
+
+static ngx_int_t
+ngx_apikeys_pg_host_resolve(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h)
+{
+    ngx_url_t   u;
+    ngx_uint_t  i;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.host.data = (u_char *) h->host;
+    u.host.len = ngx_strlen(h->host);
+
+    if (ngx_strcasecmp(u.host.data, (u_char *) "localhost") != 0) {
+        h->name = u.host;
+    }
+
+    if (ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the database host \"%s\" is not found, only a "
+                           "\"resolver\" will help", h->host);
+        return NGX_OK;
+    }
+
+    h->addrs = ngx_palloc(cf->pool, u.naddrs * sizeof(char *));
+    if (h->addrs == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < u.naddrs; i++) {
+        h->addrs[i] = ngx_apikeys_pg_host_text(cf, u.addrs[i].sockaddr,
+                                               u.addrs[i].socklen);
+        if (h->addrs[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    h->naddrs = u.naddrs;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_apikeys_pg_host_text(ngx_conf_t *cf, struct sockaddr *sa,
+    socklen_t socklen)
+{
+    size_t  len;
+    u_char  text[NGX_SOCKADDR_STRLEN];
+
+    len = ngx_sock_ntop(sa, socklen, text, NGX_SOCKADDR_STRLEN, 0);
+
+    return ngx_apikeys_pg_host_string(cf, (char *) text, len);
+}
+
+
+static ngx_uint_t
+ngx_apikeys_pg_host_loopback(ngx_apikeys_pg_host_t *h)
+{
+    ngx_uint_t  i;
+
+    /* what a name leads to may change later */
+
+    if (h->name.len) {
+        return 0;
+    }
+
+    for (i = 0; i < h->naddrs; i++) {
+        if (ngx_strncmp(h->addrs[i], "127.", 4) != 0
+            && ngx_strcmp(h->addrs[i], "::1") != 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/*
+ * "prefer" and "allow" try a second time on a new socket, which a connection
+ * must never do behind our back, and protect against nothing.
+ */
+
+static ngx_int_t
+ngx_apikeys_pg_host_sslmode(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
+    PQconninfoOption *options)
+{
+    char                   *mode, *rootcert;
+    ngx_uint_t              i;
+    ngx_apikeys_pg_host_t  *h;
+
+    mode = ngx_apikeys_pg_host_value(options, "sslmode");
+    rootcert = ngx_apikeys_pg_host_value(options, "sslrootcert");
+
+    if (mode) {
+        if (ngx_strcmp(mode, "disable") != 0
+            && ngx_strcmp(mode, "require") != 0
+            && ngx_strcmp(mode, "verify-ca") != 0
+            && ngx_strcmp(mode, "verify-full") != 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"sslmode=%s\" is not allowed: use "
+                               "\"verify-full\" with \"sslrootcert=\", or "
+                               "\"disable\" for a connection without TLS",
+                               mode);
+            return NGX_ERROR;
+        }
+
+        mode = ngx_apikeys_pg_host_string(cf, mode, ngx_strlen(mode));
+        if (mode == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < hosts->n; i++) {
+        h = &hosts->host[i];
+
+        if (h->local) {
+            h->sslmode = "disable";
+
+        } else if (mode) {
+            h->sslmode = mode;
+
+        } else {
+            h->sslmode = ngx_apikeys_pg_host_loopback(h) ? "disable"
+                                                         : "verify-full";
+        }
+
+        if (ngx_apikeys_pg_host_rootcert(cf, h, rootcert) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
+    char *file)
+{
+    ngx_file_info_t  fi;
+
+    if (ngx_strncmp(h->sslmode, "verify-", 7) != 0) {
+        return NGX_OK;
+    }
+
+    if (h->host == NULL && ngx_strcmp(h->sslmode, "verify-full") == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"sslmode=verify-full\" needs the name that the "
+                           "server's certificate has, in \"host=\"");
+        return NGX_ERROR;
+    }
+
+    if (file == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"sslmode=%s\", the default for a host beyond "
+                           "loopback, needs \"sslrootcert=\", a file with "
+                           "the CA's certificate", h->sslmode);
+        return NGX_ERROR;
+    }
+
+    /* not a file: newer libpq take the CAs that OpenSSL trusts */
+
+    if (ngx_strcmp(file, "system") == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_file_info(file, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"sslrootcert=%s\" is not a readable file", file);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_pg_host_options(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
+    PQconninfoOption *options)
+{
+    char               *name, *value;
+    ngx_uint_t          i;
+    PQconninfoOption   *o;
+
+    static const char  *files[] = { "sslrootcert", "sslcert", "sslkey",
+                                    "sslcrl", "passfile", NULL };
+
+    for (o = options; o->keyword; o++) {
+
+        if (o->val == NULL || o->val[0] == '\0') {
+            continue;
+        }
+
+        for (i = 0; ngx_apikeys_pg_host_own[i]; i++) {
+            if (ngx_strcmp(o->keyword, ngx_apikeys_pg_host_own[i]) == 0) {
+                break;
+            }
+        }
+
+        if (ngx_apikeys_pg_host_own[i]) {
+            continue;
+        }
+
+        name = ngx_apikeys_pg_host_string(cf, o->keyword,
+                                          ngx_strlen(o->keyword));
+        value = ngx_apikeys_pg_host_string(cf, o->val, ngx_strlen(o->val));
+
+        if (name == NULL || value == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_apikeys_pg_host_option(hosts, name, value);
+    }
+
+    for (i = 0; files[i]; i++) {
+        if (ngx_apikeys_pg_host_value(options, files[i]) == NULL) {
+            ngx_apikeys_pg_host_option(hosts, files[i],
+                                       NGX_APIKEYS_PG_HOST_NOWHERE);
+        }
+    }
+
+    ngx_apikeys_pg_host_option(hosts, "gssencmode", "disable");
+    ngx_apikeys_pg_host_option(hosts, "client_encoding", "UTF8");
+
+    /* it is the connection's own set-up that asks */
+    ngx_apikeys_pg_host_option(hosts, "target_session_attrs", "any");
+
+    value = ngx_apikeys_pg_host_value(options, "options");
+
+    if (value) {
+        if (ngx_strlen(value) > NGX_APIKEYS_PG_HOST_OPTIONS_LEN) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"options=\" of the conninfo is too long");
+            return NGX_ERROR;
+        }
+
+        hosts->options = ngx_apikeys_pg_host_string(cf, value,
+                                                    ngx_strlen(value));
+        if (hosts->options == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    value = ngx_apikeys_pg_host_value(options, "application_name");
+    if (value == NULL) {
+        value = "nginx apikeys";
+    }
+
+    hosts->application_name = ngx_apikeys_pg_host_string(cf, value,
+                                                         ngx_strlen(value));
+
+    return hosts->application_name ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_apikeys_pg_host_option(ngx_apikeys_pg_hosts_t *hosts, const char *keyword,
+    const char *value)
+{
+    /* libpq has 45 keywords: the array is never full */
+
+    if (hosts->noptions == NGX_APIKEYS_PG_HOST_OPTIONS) {
+        return;
+    }
+
+    hosts->keywords[hosts->noptions] = keyword;
+    hosts->values[hosts->noptions] = value;
+    hosts->noptions++;
+}
