@@ -28,6 +28,7 @@
 #define NGX_APIKEYS_SYNC_ROUND_PRUNE     60000
 #define NGX_APIKEYS_SYNC_ROUND_RELOAD    60000     /* an incomplete replica */
 #define NGX_APIKEYS_SYNC_ROUND_BEAT      5000
+#define NGX_APIKEYS_SYNC_ROUND_ANEW      100       /* another database */
 #define NGX_APIKEYS_SYNC_ROUND_FORGET    1000      /* tombstones at a time */
 
 /*
@@ -453,9 +454,6 @@ ngx_apikeys_sync_round_heartbeat_result(ngx_apikeys_sync_t *sync,
 {
     ngx_str_t  value;
 
-    static const ngx_str_t  changed = ngx_string(
-                                     "it is not the same as a moment before");
-
     if (q->rc != NGX_APIKEYS_PG_OK) {
         ngx_apikeys_sync_query_failed(sync, q);
         return NGX_ERROR;
@@ -469,8 +467,15 @@ ngx_apikeys_sync_round_heartbeat_result(ngx_apikeys_sync_t *sync,
         }
     }
 
-    ngx_apikeys_sync_failed(sync, NGX_APIKEYS_SYNC_REFUSED, &changed);
+    /* restored, or failed over, since the rows were read: the feed tells */
 
+    ngx_log_error(NGX_LOG_NOTICE, sync->log, 0,
+                  "the database is not the one that was read");
+
+    sync->checked = 0;
+
+    ngx_apikeys_sync_later(sync, ngx_apikeys_sync_session_begin,
+                           NGX_APIKEYS_SYNC_ROUND_ANEW);
     return NGX_DECLINED;
 }
 
