@@ -170,6 +170,8 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     ngx_apikeys_store_write_link(st, link, n);
 
     if (rival) {
+        ngx_apikeys_store_record(st, rival)->flags |=
+                                                 NGX_APIKEYS_STORE_DETACHED;
         ngx_apikeys_store_write_unlink_key(st, rival);
     }
 
@@ -297,8 +299,9 @@ ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
         return 0;
     }
 
+    /* it leaves the chain last: until then the name is not unknown */
+
     ngx_apikeys_store_write_invalidate(st, rec);
-    rec->flags |= NGX_APIKEYS_STORE_DETACHED;
 
     return i;
 }
@@ -326,6 +329,7 @@ ngx_apikeys_store_write_link(ngx_apikeys_store_t *st, uint32_t *link,
     ngx_apikeys_store_set(link, i);
 
     if (rec->kind == NGX_APIKEYS_STORE_KEY
+        && rec->state != NGX_APIKEYS_STORE_DELETED
         && !(rec->flags & NGX_APIKEYS_STORE_DETACHED))
     {
         name = old ? ngx_apikeys_store_write_find_key(st, n) : NULL;
