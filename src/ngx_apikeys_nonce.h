@@ -18,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <ngx_apikeys_nonce_table.h>
 #include <ngx_apikeys_seal.h>
 
 
@@ -29,19 +30,19 @@
 typedef struct ngx_apikeys_nonce_s  ngx_apikeys_nonce_t;
 
 
-/* at configuration: derives the keys; the table comes later */
+/* at configuration; keys and table come with init_process */
 ngx_apikeys_nonce_t *ngx_apikeys_nonce_create(ngx_conf_t *cf,
     ngx_apikeys_seal_t *seal);
 
-/* bytes of shared memory to set aside in a zone of the given size */
-size_t ngx_apikeys_nonce_table_size(size_t zone);
-
-/* in each process, before use: the table, and this process' own cipher */
+/*
+ * In each process, before use: the table (its size is what
+ * ngx_apikeys_nonce_table_size() said), and this process' own ciphers.
+ */
 ngx_int_t ngx_apikeys_nonce_init_process(ngx_apikeys_nonce_t *n,
     void *table, size_t size, ngx_log_t *log);
 void ngx_apikeys_nonce_exit_process(ngx_apikeys_nonce_t *n);
 
-/* writes NGX_APIKEYS_NONCE_LEN characters */
+/* writes NGX_APIKEYS_NONCE_LEN characters, none of them "=" */
 ngx_int_t ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text);
 
 /*

@@ -1,0 +1,315 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Nonces: 8 bytes of id (milliseconds and a counter of the zone) and 16 of
+ * tag, which is the id encrypted as one AES block under a key that only
+ * nodes with the same master keys have.  A block cipher is all that input of
+ * one fixed length needs to be authenticated, at a tenth of an HMAC's cost.
+ *
+ * Ciphers are keyed once per process and stay keyed: what such a key could
+ * be abused for, if it got into a core file, is to make nonces.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_nonce.h>
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+
+#define NGX_APIKEYS_NONCE_ID_LEN       8
+#define NGX_APIKEYS_NONCE_TAG_LEN      16
+#define NGX_APIKEYS_NONCE_KEY_LEN      16
+
+/* the base64 that holds the id alone, and a byte of the tag */
+#define NGX_APIKEYS_NONCE_ID_TEXT_LEN  12
+
+/* of a public key */
+#define NGX_APIKEYS_NONCE_OWNER_LEN    8
+
+
+/* a nonce in binary */
+typedef struct {
+    u_char                       id[NGX_APIKEYS_NONCE_ID_LEN];
+    u_char                       tag[NGX_APIKEYS_NONCE_TAG_LEN];
+} ngx_apikeys_nonce_bytes_t;
+
+
+struct ngx_apikeys_nonce_s {
+    ngx_apikeys_seal_t          *seal;
+    ngx_apikeys_nonce_table_t    table;
+    ngx_uint_t                   nciphers;
+    EVP_CIPHER_CTX              *ciphers[NGX_APIKEYS_SEAL_MAX_KEYS];
+};
+
+
+static uint64_t ngx_apikeys_nonce_now(void);
+static ngx_int_t ngx_apikeys_nonce_tag(EVP_CIPHER_CTX *cipher, u_char *tag,
+    const u_char *id);
+static uint64_t ngx_apikeys_nonce_id(const u_char *p);
+static ngx_int_t ngx_apikeys_nonce_alive(ngx_apikeys_nonce_table_t *t,
+    uint64_t id);
+static ngx_int_t ngx_apikeys_nonce_init_cipher(ngx_apikeys_nonce_t *n,
+    ngx_uint_t i, EVP_CIPHER *aes);
+
+
+ngx_int_t
+ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text)
+{
+    uint64_t                   id;
+    ngx_str_t                  src, dst;
+    ngx_uint_t                 i;
+    ngx_apikeys_nonce_bytes_t  bytes;
+
+    id = ngx_apikeys_nonce_table_next(&n->table, ngx_apikeys_nonce_now());
+
+    for (i = 0; i < NGX_APIKEYS_NONCE_ID_LEN; i++) {
+        bytes.id[i] = (u_char) (id >> (56 - 8 * i));
+    }
+
+    if (ngx_apikeys_nonce_tag(n->ciphers[0], bytes.tag, bytes.id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    src.data = (u_char *) &bytes;
+    src.len = sizeof(ngx_apikeys_nonce_bytes_t);
+    dst.data = text;
+
+    ngx_encode_base64(&dst, &src);
+
+    return NGX_OK;
+}
+
+
+static uint64_t
+ngx_apikeys_nonce_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+static ngx_int_t
+ngx_apikeys_nonce_tag(EVP_CIPHER_CTX *cipher, u_char *tag, const u_char *id)
+{
+    int     len;
+    u_char  block[NGX_APIKEYS_NONCE_TAG_LEN];
+
+    ngx_memcpy(block, id, NGX_APIKEYS_NONCE_ID_LEN);
+    ngx_memzero(&block[NGX_APIKEYS_NONCE_ID_LEN],
+                NGX_APIKEYS_NONCE_TAG_LEN - NGX_APIKEYS_NONCE_ID_LEN);
+
+    if (EVP_EncryptUpdate(cipher, tag, &len, block,
+                          NGX_APIKEYS_NONCE_TAG_LEN)
+        != 1)
+    {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static uint64_t
+ngx_apikeys_nonce_id(const u_char *p)
+{
+    uint64_t    id;
+    ngx_uint_t  i;
+
+    for (id = 0, i = 0; i < NGX_APIKEYS_NONCE_ID_LEN; i++) {
+        id = id << 8 | p[i];
+    }
+
+    return id;
+}
+
+
+ngx_int_t
+ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text)
+{
+    u_char                     tag[NGX_APIKEYS_NONCE_TAG_LEN];
+    ngx_str_t                  dst;
+    ngx_uint_t                 i;
+    ngx_apikeys_nonce_bytes_t  bytes;
+
+    if (text->len != NGX_APIKEYS_NONCE_LEN) {
+        return NGX_ERROR;
+    }
+
+    dst.data = (u_char *) &bytes;
+
+    /* a "=" anywhere makes it shorter */
+
+    if (ngx_decode_base64(&dst, (ngx_str_t *) text) != NGX_OK
+        || dst.len != sizeof(ngx_apikeys_nonce_bytes_t))
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n->nciphers; i++) {
+
+        if (ngx_apikeys_nonce_tag(n->ciphers[i], tag, bytes.id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (CRYPTO_memcmp(tag, bytes.tag, NGX_APIKEYS_NONCE_TAG_LEN) == 0) {
+            return ngx_apikeys_nonce_alive(&n->table,
+                                           ngx_apikeys_nonce_id(bytes.id));
+        }
+    }
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_apikeys_nonce_alive(ngx_apikeys_nonce_table_t *t, uint64_t id)
+{
+    uint64_t  made, now;
+
+    made = ngx_apikeys_nonce_time(id);
+    now = ngx_apikeys_nonce_now();
+
+    if (made > now + t->skew || made + t->life < now) {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_apikeys_nonce_use(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
+    uint32_t count, const u_char *key)
+{
+    u_char     bytes[ngx_base64_decoded_length(NGX_APIKEYS_NONCE_ID_TEXT_LEN)];
+    uint32_t   owner;
+    ngx_str_t  src, dst;
+
+    if (text->len != NGX_APIKEYS_NONCE_LEN) {
+        return NGX_DECLINED;
+    }
+
+    src.data = text->data;
+    src.len = NGX_APIKEYS_NONCE_ID_TEXT_LEN;
+    dst.data = bytes;
+
+    if (ngx_decode_base64(&dst, &src) != NGX_OK || dst.len != sizeof(bytes)) {
+        return NGX_DECLINED;
+    }
+
+    owner = ngx_murmur_hash2((u_char *) key, NGX_APIKEYS_NONCE_OWNER_LEN);
+
+    return ngx_apikeys_nonce_table_take(&n->table,
+                                        ngx_apikeys_nonce_id(bytes), count,
+                                        owner, ngx_apikeys_nonce_now());
+}
+
+
+ngx_apikeys_nonce_t *
+ngx_apikeys_nonce_create(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
+{
+    ngx_apikeys_nonce_t  *n;
+
+    n = ngx_pcalloc(cf->pool, sizeof(ngx_apikeys_nonce_t));
+    if (n == NULL) {
+        return NULL;
+    }
+
+    n->seal = seal;
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_apikeys_nonce_init_process(ngx_apikeys_nonce_t *n, void *table,
+    size_t size, ngx_log_t *log)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+    EVP_CIPHER  *aes;
+
+    n->table.life = (NGX_APIKEYS_NONCE_LIFE + NGX_APIKEYS_NONCE_SKEW) * 1000;
+    n->table.skew = NGX_APIKEYS_NONCE_SKEW * 1000;
+
+    if (ngx_apikeys_nonce_table_init(&n->table, table, size) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "%uz bytes of the zone are too few for the table of "
+                      "nonces, or there is no randomness", size);
+        return NGX_ERROR;
+    }
+
+    aes = EVP_CIPHER_fetch(NULL, "AES-128-ECB", NULL);
+
+    rc = aes ? NGX_OK : NGX_ERROR;
+
+    for (i = 0; rc == NGX_OK && i < ngx_apikeys_seal_nkeys(n->seal); i++) {
+        rc = ngx_apikeys_nonce_init_cipher(n, i, aes);
+    }
+
+    EVP_CIPHER_free(aes);
+
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "OpenSSL could not make the ciphers of nonces");
+        ERR_clear_error();
+        ngx_apikeys_nonce_exit_process(n);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_apikeys_nonce_init_cipher(ngx_apikeys_nonce_t *n, ngx_uint_t i,
+    EVP_CIPHER *aes)
+{
+    u_char           key[NGX_APIKEYS_NONCE_KEY_LEN];
+    ngx_int_t        rc;
+    EVP_CIPHER_CTX  *cipher;
+
+    cipher = EVP_CIPHER_CTX_new();
+    if (cipher == NULL) {
+        return NGX_ERROR;
+    }
+
+    n->ciphers[i] = cipher;
+    n->nciphers = i + 1;
+
+    rc = ngx_apikeys_seal_derive(n->seal, i, "nonce", key,
+                                 NGX_APIKEYS_NONCE_KEY_LEN);
+
+    if (rc == NGX_OK
+        && (EVP_EncryptInit_ex2(cipher, aes, key, NULL, NULL) != 1
+            || EVP_CIPHER_CTX_set_padding(cipher, 0) != 1))
+    {
+        rc = NGX_ERROR;
+    }
+
+    OPENSSL_cleanse(key, NGX_APIKEYS_NONCE_KEY_LEN);
+
+    return rc;
+}
+
+
+void
+ngx_apikeys_nonce_exit_process(ngx_apikeys_nonce_t *n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < n->nciphers; i++) {
+        EVP_CIPHER_CTX_free(n->ciphers[i]);
+    }
+
+    n->nciphers = 0;
+}
