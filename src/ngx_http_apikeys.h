@@ -148,6 +148,9 @@ struct ngx_http_apikeys_ctx_s {
     ngx_apikeys_objectid_t        key_id;
     ngx_apikeys_cidr_t            entry;        /* of address */
 
+    uint32_t                      org_right;    /* the roles any of which */
+    uint32_t                      project_right; /* the route demands */
+
     ngx_apikeys_json_t           *body;
     void                         *data;         /* the resource's own */
 

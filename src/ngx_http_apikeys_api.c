@@ -418,7 +418,6 @@ static ngx_int_t
 ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_store_t *st)
 {
-    uint32_t                         org_roles, project_roles;
     ngx_int_t                        rc;
     ngx_apikeys_store_ref_t          ref;
     const ngx_http_apikeys_route_t  *route;
@@ -443,13 +442,11 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
         return rc;
     }
 
-    ngx_http_apikeys_routes_right(ctx, &org_roles, &project_roles);
-
     if (route->v1 == NGX_HTTP_APIKEYS_ANYONE
-        || (ref.roles & org_roles)
-        || (project_roles
+        || (ref.roles & ctx->org_right)
+        || (ctx->project_right
             && (ngx_apikeys_store_grant(st, &ref, &ctx->project_id)
-                & project_roles)))
+                & ctx->project_right)))
     {
         ctx->entitled = 1;
     }
@@ -466,10 +463,7 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
         return NGX_OK;
     }
 
-    return ngx_http_apikeys_output_refuse(ctx, route->denied_list
-                                          ? NGX_HTTP_APIKEYS_LIST_DENIED
-                                          : NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-                                          NULL, NULL);
+    return ngx_http_apikeys_output_refuse(ctx, route->refusal, NULL, NULL);
 }
 
 

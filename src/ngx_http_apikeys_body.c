@@ -9,6 +9,7 @@
 
 
 #define NGX_HTTP_APIKEYS_BODY_MAX_DESC   250
+#define NGX_HTTP_APIKEYS_BODY_MAX_NAME   64
 
 
 static ngx_int_t ngx_http_apikeys_body_text(ngx_http_request_t *r,
@@ -298,6 +299,31 @@ ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
         return ngx_http_apikeys_output_refuse(ctx,
                                               NGX_HTTP_APIKEYS_INVALID_DESC,
                                               &max, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *name, ngx_str_t *text)
+{
+    static ngx_str_t  attribute = ngx_string("name");
+
+    ngx_str_null(text);
+
+    if (name) {
+        ngx_apikeys_json_string(name, text);
+    }
+
+    if (text->len == 0
+        || ngx_utf8_length(text->data, text->len)
+           > NGX_HTTP_APIKEYS_BODY_MAX_NAME)
+    {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                       NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE,
+                                       &attribute, NULL);
     }
 
     return NGX_OK;

@@ -57,5 +57,9 @@ ngx_int_t ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *desc, ngx_str_t *text);
 
+/* the name of an organisation or project: 1 to 64 characters */
+ngx_int_t ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *name, ngx_str_t *text);
+
 
 #endif /* _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_ */

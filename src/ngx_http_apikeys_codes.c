@@ -45,10 +45,6 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "user."),
       NGX_HTTP_APIKEYS_SAME },
 
-    { 400, ngx_string("MISSING_ATTRIBUTE"),
-      ngx_string("The required attribute %s was not specified."),
-      NGX_HTTP_APIKEYS_SAME },
-
     { 400, ngx_string("MISSING_ONE_OF_ATTRIBUTES"),
       ngx_string("Either the %s attribute or the %s attribute must be "
                  "specified."),

@@ -4,9 +4,11 @@
  */
 
 
+#include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
 #include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_run.h>
 
 #include <openssl/rand.h>
 
@@ -162,6 +164,35 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
     (void) ngx_hex_dump(key->secret.data, sealed, NGX_APIKEYS_SEALED_LEN);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_org_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, ngx_str_t *param)
+{
+    uint32_t   org_roles, project_roles;
+    ngx_int_t  rc;
+
+    rc = ngx_http_apikeys_body_roles(ctx, roles, &org_roles, &project_roles);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (project_roles) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                        NGX_HTTP_APIKEYS_CANNOT_ADD_GROUP_ROLE,
+                                        NULL, NULL);
+    }
+
+    if (org_roles == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_MISSING_ROLES,
+                                              NULL, NULL);
+    }
+
+    return ngx_http_apikeys_run_roles(ctx->request->pool, param,
+                                      NGX_APIKEYS_SCOPE_ORG, org_roles);
 }
 
 

@@ -52,6 +52,10 @@ typedef struct {
 ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key);
 
+/* a body's "roles" as a parameter: of the organisation, at least one */
+ngx_int_t ngx_http_apikeys_key_org_roles(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *roles, ngx_str_t *param);
+
 /* the key of a row; private_key: NULL shows the redacted one */
 void ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t row,

@@ -28,10 +28,6 @@ static ngx_int_t ngx_http_apikeys_keys_list_done(
 static ngx_int_t ngx_http_apikeys_keys_insert(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_keys_create_done(
     ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_keys_delete_done(
-    ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_keys_roles(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *roles, uint32_t *org_roles);
 
 
 /* the ids of the page first, so that only their lists are built */
@@ -150,9 +146,8 @@ ngx_http_apikeys_keys_get(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
 {
-    uint32_t                         roles;
     ngx_int_t                        rc;
-    ngx_str_t                       *params, desc;
+    ngx_str_t                       *params, desc, roles;
     ngx_http_apikeys_keys_body_t     body;
     ngx_http_apikeys_keys_create_t  *create;
 
@@ -169,14 +164,14 @@ ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    rc = ngx_http_apikeys_keys_roles(ctx, body.roles, &roles);
+    rc = ngx_http_apikeys_key_org_roles(ctx, body.roles, &roles);
     if (rc != NGX_OK) {
         return rc;
     }
 
     create = ngx_palloc(ctx->request->pool,
                         sizeof(ngx_http_apikeys_keys_create_t));
-    params = ngx_palloc(ctx->request->pool, 11 * sizeof(ngx_str_t));
+    params = ngx_http_apikeys_run_params(ctx, 11);
 
     if (create == NULL || params == NULL) {
         return NGX_ERROR;
@@ -185,17 +180,9 @@ ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
     create->params = params;
     ctx->data = create;
 
-    if (ngx_http_apikeys_run_caller(ctx, params, NGX_APIKEYS_ORG_OWNER, 0)
-        != NGX_OK
-        || ngx_http_apikeys_run_roles(ctx->request->pool, &params[10],
-                                      NGX_APIKEYS_SCOPE_ORG, roles)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     params[4] = ctx->org;
     params[9] = desc;
+    params[10] = roles;
 
     /* eight letters may be taken: then another key, once */
 
@@ -248,7 +235,6 @@ ngx_http_apikeys_keys_create_done(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
 {
-    uint32_t                       roles;
     ngx_int_t                      rc;
     ngx_str_t                     *params;
     ngx_http_apikeys_keys_body_t   body;
@@ -276,7 +262,7 @@ ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
                                             NULL, NULL);
     }
 
-    params = ngx_pcalloc(ctx->request->pool, 8 * sizeof(ngx_str_t));
+    params = ngx_http_apikeys_run_params(ctx, 8);
     if (params == NULL) {
         return NGX_ERROR;
     }
@@ -288,24 +274,11 @@ ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
         }
     }
 
-    roles = 0;
-
     if (body.roles) {
-        rc = ngx_http_apikeys_keys_roles(ctx, body.roles, &roles);
+        rc = ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[7]);
         if (rc != NGX_OK) {
             return rc;
         }
-    }
-
-    if (ngx_http_apikeys_run_caller(ctx, params, ctx->entitled
-                                                 ? NGX_APIKEYS_ORG_OWNER : 0,
-                                    0)
-        != NGX_OK
-        || ngx_http_apikeys_run_roles(ctx->request->pool, &params[7],
-                                      NGX_APIKEYS_SCOPE_ORG, roles)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
     }
 
     params[4] = ctx->org;
@@ -321,15 +294,8 @@ ngx_http_apikeys_keys_delete(ngx_http_apikeys_ctx_t *ctx)
 {
     ngx_str_t  *params;
 
-    params = ngx_palloc(ctx->request->pool, 6 * sizeof(ngx_str_t));
-
-    if (params == NULL
-        || ngx_http_apikeys_run_caller(ctx, params, ctx->entitled
-                                                    ? NGX_APIKEYS_ORG_OWNER
-                                                    : 0,
-                                       0)
-           != NGX_OK)
-    {
+    params = ngx_http_apikeys_run_params(ctx, 6);
+    if (params == NULL) {
         return NGX_ERROR;
     }
 
@@ -337,42 +303,5 @@ ngx_http_apikeys_keys_delete(ngx_http_apikeys_ctx_t *ctx)
     params[5] = ctx->key;
 
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_delete_stmt,
-                                params, ngx_http_apikeys_keys_delete_done);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_keys_delete_done(ngx_http_apikeys_ctx_t *ctx)
-{
-    return ngx_http_apikeys_output_no_content(ctx);
-}
-
-
-/* organisation roles, at least one */
-
-static ngx_int_t
-ngx_http_apikeys_keys_roles(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *roles, uint32_t *org_roles)
-{
-    uint32_t   project_roles;
-    ngx_int_t  rc;
-
-    rc = ngx_http_apikeys_body_roles(ctx, roles, org_roles, &project_roles);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (project_roles) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                        NGX_HTTP_APIKEYS_CANNOT_ADD_GROUP_ROLE,
-                                        NULL, NULL);
-    }
-
-    if (*org_roles == 0) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                              NGX_HTTP_APIKEYS_MISSING_ROLES,
-                                              NULL, NULL);
-    }
-
-    return NGX_OK;
+                                params, ngx_http_apikeys_output_no_content);
 }

@@ -11,7 +11,6 @@
 #include <ngx_http_apikeys.h>
 
 
-ngx_int_t ngx_http_apikeys_orgs_root(ngx_http_apikeys_ctx_t *ctx);
 ngx_int_t ngx_http_apikeys_orgs_list(ngx_http_apikeys_ctx_t *ctx);
 ngx_int_t ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx);
 ngx_int_t ngx_http_apikeys_orgs_get(ngx_http_apikeys_ctx_t *ctx);

@@ -10,6 +10,7 @@
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_project_keys.h>
 #include <ngx_http_apikeys_projects.h>
+#include <ngx_http_apikeys_root.h>
 #include <ngx_http_apikeys_routes.h>
 
 
@@ -28,6 +29,7 @@ typedef enum {
     NGX_HTTP_APIKEYS_ROOT = 0,
     NGX_HTTP_APIKEYS_ORGS,
     NGX_HTTP_APIKEYS_ORG,
+    NGX_HTTP_APIKEYS_ORG_PROJECTS,
     NGX_HTTP_APIKEYS_SETTINGS,
     NGX_HTTP_APIKEYS_KEYS,
     NGX_HTTP_APIKEYS_KEY,
@@ -54,6 +56,8 @@ static ngx_int_t ngx_http_apikeys_routes_match(ngx_http_apikeys_ctx_t *ctx,
     const ngx_http_apikeys_path_t **path);
 static ngx_int_t ngx_http_apikeys_routes_not_allowed(
     ngx_http_apikeys_ctx_t *ctx, ngx_http_apikeys_shape_e shape);
+static void ngx_http_apikeys_routes_take(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_http_apikeys_route_t *route);
 
 
 #define NGX_HTTP_APIKEYS_ORG_GROUP                                           \
@@ -79,6 +83,10 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
 
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_APIKEYS_ANY_API,
       ngx_string("^/orgs/([^/]+)/?$"),
+      { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_ORG_PROJECTS, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/orgs/([^/]+)/groups/?$"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_APIKEYS_ANY_API,
@@ -139,91 +147,119 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
 
     { NGX_HTTP_APIKEYS_ROOT, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_orgs_root, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_root, 0, 0 },
 
     { NGX_HTTP_APIKEYS_ORGS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_orgs_list, 1, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_orgs_list, 1, 0 },
     { NGX_HTTP_APIKEYS_ORGS, NGX_HTTP_POST,
-      NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_orgs_create, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_CANNOT_CREATE_ORG,
+      ngx_http_apikeys_orgs_create, 0, 1 },
 
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_orgs_get, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_orgs_get, 0, 0 },
+
+    { NGX_HTTP_APIKEYS_ORG_PROJECTS, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_projects_list, 1, 0 },
 
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_MEMBER, NGX_HTTP_APIKEYS_MEMBER, 0,
-      ngx_http_apikeys_orgs_settings, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_orgs_settings, 0, 0 },
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
-      ngx_http_apikeys_orgs_update_settings, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_orgs_update_settings, 0, 1 },
 
     { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_MEMBER, 0,
-      ngx_http_apikeys_keys_list, 1, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_keys_list, 1, 0 },
     { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
-      ngx_http_apikeys_keys_create, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_keys_create, 0, 1 },
 
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_MEMBER,
       NGX_HTTP_APIKEYS_ANY_API,
-      ngx_http_apikeys_keys_get, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_keys_get, 0, 0 },
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_OPS_MANAGER,
-      ngx_http_apikeys_keys_update, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_keys_update, 0, 1 },
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_OPS_MANAGER,
-      ngx_http_apikeys_keys_delete, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_keys_delete, 0, 0 },
 
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
-      ngx_http_apikeys_access_list_get, 1, 0, 1 },
+      NGX_HTTP_APIKEYS_LIST_DENIED,
+      ngx_http_apikeys_access_list_get, 1, 0 },
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
-      ngx_http_apikeys_access_list_add, 1, 1, 1 },
+      NGX_HTTP_APIKEYS_LIST_DENIED,
+      ngx_http_apikeys_access_list_add, 1, 1 },
 
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
-      ngx_http_apikeys_access_list_entry, 0, 0, 1 },
+      NGX_HTTP_APIKEYS_LIST_DENIED,
+      ngx_http_apikeys_access_list_entry, 0, 0 },
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
-      ngx_http_apikeys_access_list_delete, 0, 0, 1 },
+      NGX_HTTP_APIKEYS_LIST_DENIED,
+      ngx_http_apikeys_access_list_delete, 0, 0 },
 
     { NGX_HTTP_APIKEYS_PROJECTS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_projects_list, 1, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_projects_list, 1, 0 },
     { NGX_HTTP_APIKEYS_PROJECTS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
-      ngx_http_apikeys_projects_create, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_projects_create, 0, 1 },
 
     { NGX_HTTP_APIKEYS_PROJECT, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
-      ngx_http_apikeys_projects_get, 0, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_projects_get, 0, 0 },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEYS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
-      ngx_http_apikeys_project_keys_list, 1, 0, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_project_keys_list, 1, 0 },
     { NGX_HTTP_APIKEYS_PROJECT_KEYS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
-      ngx_http_apikeys_project_keys_create, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_project_keys_create, 0, 1 },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
-      ngx_http_apikeys_project_keys_update, 1, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_project_keys_update, 1, 1 },
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
-      ngx_http_apikeys_project_keys_assign, 0, 1, 0 },
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_project_keys_assign, 0, 1 },
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
-      ngx_http_apikeys_project_keys_unassign, 0, 0, 0 }
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_project_keys_unassign, 0, 0 }
 };
 
 #define NGX_HTTP_APIKEYS_NROUTES                                             \
@@ -279,7 +315,7 @@ ngx_http_apikeys_routes_find(ngx_http_apikeys_ctx_t *ctx)
         if (ngx_http_apikeys_routes[i].shape == path->shape
             && ngx_http_apikeys_routes[i].method == method)
         {
-            ctx->route = &ngx_http_apikeys_routes[i];
+            ngx_http_apikeys_routes_take(ctx, &ngx_http_apikeys_routes[i]);
             return NGX_OK;
         }
     }
@@ -401,20 +437,17 @@ ngx_http_apikeys_routes_not_allowed(ngx_http_apikeys_ctx_t *ctx,
 }
 
 
-void
-ngx_http_apikeys_routes_right(ngx_http_apikeys_ctx_t *ctx,
-    uint32_t *org_roles, uint32_t *project_roles)
+static void
+ngx_http_apikeys_routes_take(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_http_apikeys_route_t *route)
 {
-    ngx_http_apikeys_right_e         right;
-    const ngx_http_apikeys_route_t  *route;
-
-    route = ctx->route;
+    ngx_http_apikeys_right_e  right;
 
     right = (ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) ? route->v2
                                                           : route->v1;
-
-    *org_roles = ngx_http_apikeys_rights[right][0];
-    *project_roles = ngx_http_apikeys_rights[right][1];
+    ctx->route = route;
+    ctx->org_right = ngx_http_apikeys_rights[right][0];
+    ctx->project_right = ngx_http_apikeys_rights[right][1];
 }
 
 

@@ -15,7 +15,7 @@
 
 /* who may (atlas-api 3.3, decisions 17 to 19) */
 typedef enum {
-    NGX_HTTP_APIKEYS_NOBODY = 0,        /* but the key itself, where it may */
+    NGX_HTTP_APIKEYS_OPERATOR = 0,
     NGX_HTTP_APIKEYS_ANYONE,            /* any key of the organisation */
     NGX_HTTP_APIKEYS_MEMBER,
     NGX_HTTP_APIKEYS_OWNER,
@@ -32,10 +32,10 @@ typedef struct {
     ngx_http_apikeys_right_e      v2;
     ngx_uint_t                    self;     /* on these APIs the key itself
                                                may, too */
+    ngx_http_apikeys_code_e       refusal;  /* of those who may not */
     ngx_http_apikeys_handler_pt   handler;
     unsigned                      list:1;   /* takes pageNum and so on */
     unsigned                      body:1;
-    unsigned                      denied_list:1; /* a refusal names lists */
 } ngx_http_apikeys_route_t;
 
 
@@ -44,14 +44,11 @@ ngx_int_t ngx_http_apikeys_routes_init(ngx_conf_t *cf,
     ngx_http_apikeys_main_conf_t *amcf);
 
 /*
- * Finds ctx->route and fills the parts of the path.  NGX_OK; NGX_DECLINED:
- * refused (404, or 405 with Allow); NGX_ERROR.
+ * Finds ctx->route and fills the parts of the path and the roles that it
+ * demands.  NGX_OK; NGX_DECLINED: refused (404, or 405 with Allow);
+ * NGX_ERROR.
  */
 ngx_int_t ngx_http_apikeys_routes_find(ngx_http_apikeys_ctx_t *ctx);
-
-/* the roles that a right stands for; all are in the roles' own scope */
-void ngx_http_apikeys_routes_right(ngx_http_apikeys_ctx_t *ctx,
-    uint32_t *org_roles, uint32_t *project_roles);
 
 
 #endif /* _NGX_HTTP_APIKEYS_ROUTES_H_INCLUDED_ */

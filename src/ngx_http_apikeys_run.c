@@ -367,50 +367,54 @@ ngx_http_apikeys_run_cleanup(void *data)
 }
 
 
-ngx_int_t
-ngx_http_apikeys_run_caller(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *params,
-    uint32_t org_roles, uint32_t project_roles)
+ngx_str_t *
+ngx_http_apikeys_run_params(ngx_http_apikeys_ctx_t *ctx, ngx_uint_t n)
 {
     u_char      *p;
+    ngx_str_t   *params;
     ngx_pool_t  *pool;
 
     pool = ctx->request->pool;
 
+    params = ngx_pcalloc(pool, n * sizeof(ngx_str_t));
     p = ngx_pnalloc(pool, NGX_APIKEYS_OBJECTID_TEXT_LEN
                           + NGX_APIKEYS_CIDR_TEXT_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
+
+    if (params == NULL || p == NULL) {
+        return NULL;
     }
 
-    ngx_memzero(params, NGX_HTTP_APIKEYS_RUN_CALLER * sizeof(ngx_str_t));
-
-    params[1].data = p + NGX_APIKEYS_OBJECTID_TEXT_LEN;
-
     if (ctx->identity.address.family) {
-        params[1].len = ngx_apikeys_cidr_write_address(params[1].data,
+        params[1].data = p;
+        params[1].len = ngx_apikeys_cidr_write_address(p,
                                                       &ctx->identity.address)
-                        - params[1].data;
+                        - p;
+        p += params[1].len;
+
     } else {
         ngx_str_set(&params[1], "unix:");
     }
 
     if (ctx->identity.operator) {
-        return NGX_OK;
+        return params;
     }
 
     params[0].data = p;
     params[0].len = ngx_apikeys_objectid_write(p, &ctx->identity.id) - p;
 
-    if (ngx_http_apikeys_run_roles(pool, &params[2], NGX_APIKEYS_SCOPE_ORG,
-                                   org_roles)
-        != NGX_OK)
+    if (ctx->entitled
+        && (ngx_http_apikeys_run_roles(pool, &params[2],
+                                       NGX_APIKEYS_SCOPE_ORG, ctx->org_right)
+            != NGX_OK
+            || ngx_http_apikeys_run_roles(pool, &params[3],
+                                          NGX_APIKEYS_SCOPE_PROJECT,
+                                          ctx->project_right)
+               != NGX_OK))
     {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    return ngx_http_apikeys_run_roles(pool, &params[3],
-                                      NGX_APIKEYS_SCOPE_PROJECT,
-                                      project_roles);
+    return params;
 }
 
 

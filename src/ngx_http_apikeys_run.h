@@ -14,10 +14,6 @@
 #include <ngx_http_apikeys.h>
 
 
-/* the first four arguments of every mutation (sql/) */
-#define NGX_HTTP_APIKEYS_RUN_CALLER    4
-
-
 /*
  * Starts a statement; "params" must live in r->pool.  Returns NGX_AGAIN, then
  * "done" runs after it was answered with success (and, for a mutation, after
@@ -28,12 +24,13 @@ ngx_int_t ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_handler_pt done);
 
 /*
- * Fills the caller's part of a mutation's parameters: who it is, from where,
- * and the roles any of which entitle it (masks; both 0: being the key is
- * enough).
+ * The parameters of a mutation, "n" in all, SQL NULL but for the caller's
+ * part: who it is, from where, and the roles that entitle it, which are
+ * ctx->org_right and ctx->project_right, or none where it may as the key
+ * itself.  NULL without memory.
  */
-ngx_int_t ngx_http_apikeys_run_caller(ngx_http_apikeys_ctx_t *ctx,
-    ngx_str_t *params, uint32_t org_roles, uint32_t project_roles);
+ngx_str_t *ngx_http_apikeys_run_params(ngx_http_apikeys_ctx_t *ctx,
+    ngx_uint_t n);
 
 /* "{A,B}" of a mask, an array for PostgreSQL; SQL NULL for an empty mask */
 ngx_int_t ngx_http_apikeys_run_roles(ngx_pool_t *pool, ngx_str_t *param,

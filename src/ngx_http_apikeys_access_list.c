@@ -1,0 +1,562 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The access list of a key, and the whitelist, which is the same list under
+ * its old name: ctx->whitelist says by which one it was called.
+ */
+
+
+#include <ngx_http_apikeys_access_list.h>
+#include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_run.h>
+
+
+enum {
+    NGX_HTTP_APIKEYS_ENTRY_CIDR = 0,
+    NGX_HTTP_APIKEYS_ENTRY_CREATED,
+    NGX_HTTP_APIKEYS_ENTRY_COUNT,
+    NGX_HTTP_APIKEYS_ENTRY_LAST_USED,
+    NGX_HTTP_APIKEYS_ENTRY_LAST_ADDRESS,
+    NGX_HTTP_APIKEYS_ENTRY_TOTAL
+};
+
+
+typedef struct {
+    ngx_apikeys_json_t  *address;
+    ngx_apikeys_json_t  *block;
+} ngx_http_apikeys_entry_body_t;
+
+
+static ngx_int_t ngx_http_apikeys_access_list_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_access_list_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single);
+static void ngx_http_apikeys_access_list_link(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const ngx_apikeys_cidr_t *cidr);
+static void ngx_http_apikeys_access_list_count(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row);
+static void ngx_http_apikeys_access_list_text(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,
+    ngx_uint_t column);
+static ngx_int_t ngx_http_apikeys_access_list_parse(
+    ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *item,
+    ngx_apikeys_cidr_t *entry);
+static ngx_uint_t ngx_http_apikeys_access_list_unique(
+    ngx_apikeys_cidr_t *entries, ngx_uint_t n);
+static int ngx_libc_cdecl ngx_http_apikeys_access_list_compare(
+    const void *one, const void *two);
+static ngx_int_t ngx_http_apikeys_access_list_array(ngx_pool_t *pool,
+    ngx_apikeys_cidr_t *entries, ngx_uint_t n, ngx_str_t *param);
+static ngx_int_t ngx_http_apikeys_access_list_entry_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_access_list_block_text(
+    ngx_http_apikeys_ctx_t *ctx, ngx_str_t *text);
+static const char *ngx_http_apikeys_access_list_name(
+    ngx_http_apikeys_ctx_t *ctx);
+
+
+#define NGX_HTTP_APIKEYS_ENTRY_COLUMNS                                       \
+    "text(cidr), created, count, last_used, last_used_address"
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_stmt = {
+    "apikeys_access_list",
+    "SELECT e.*, total"
+    "  FROM (SELECT count(*) AS total FROM apikeys.access_list"
+    "         WHERE key_id = $1) t"
+    "  LEFT JOIN (SELECT " NGX_HTTP_APIKEYS_ENTRY_COLUMNS
+    "               FROM apikeys.access_entries WHERE key_id = $1"
+    "              ORDER BY text(cidr) COLLATE \"C\" LIMIT $2 OFFSET $3) e"
+    "    ON true"
+    " ORDER BY text COLLATE \"C\"",
+    3, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_get_stmt = {
+    "apikeys_access_list_get",
+    "SELECT " NGX_HTTP_APIKEYS_ENTRY_COLUMNS
+    "  FROM apikeys.access_entries WHERE key_id = $1 AND cidr = $2",
+    2, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_add_stmt = {
+    "apikeys_access_list_add",
+    "SELECT * FROM apikeys.add_access_entries($1, $2, $3, $4, $5, $6, $7)",
+    7, 1
+};
+
+static const ngx_apikeys_pg_stmt_t
+    ngx_http_apikeys_access_list_delete_stmt =
+{
+    "apikeys_access_list_delete",
+    "SELECT * FROM apikeys.delete_access_entry($1, $2, $3, $4, $5, $6, $7,"
+    " $8)",
+    8, 1
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_attrs[] = {
+
+    { "ipAddress", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_entry_body_t, address) },
+    { "cidrBlock", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_entry_body_t, block) },
+    { "count", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "created", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "lastUsed", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "lastUsedAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static ngx_str_t  ngx_http_apikeys_access_list_address =
+    ngx_string("ipAddress");
+static ngx_str_t  ngx_http_apikeys_access_list_block =
+    ngx_string("cidrBlock");
+
+
+ngx_int_t
+ngx_http_apikeys_access_list_get(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_palloc(ctx->request->pool, 3 * sizeof(ngx_str_t));
+
+    if (params == NULL
+        || ngx_http_apikeys_run_page(ctx, &params[1]) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[0] = ctx->key;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_access_list_stmt,
+                                params, ngx_http_apikeys_access_list_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_list_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t               path, value;
+    ngx_uint_t              i, total;
+    ngx_apikeys_json_out_t  out;
+    u_char                  buf[sizeof("/orgs//apiKeys//accessList")
+                                + 2 * NGX_APIKEYS_OBJECTID_TEXT_LEN];
+
+    path.data = buf;
+    path.len = ngx_snprintf(buf, sizeof(buf), "/orgs/%V/apiKeys/%V/%s",
+                            &ctx->org, &ctx->key,
+                            ngx_http_apikeys_access_list_name(ctx))
+               - buf;
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_HTTP_APIKEYS_ENTRY_TOTAL, &value);
+    total = ngx_atoi(value.data, value.len);
+
+    ngx_http_apikeys_links_list(ctx, &out, &path, total);
+
+    for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
+
+        if (ngx_apikeys_pg_query_value(ctx->query, i,
+                                       NGX_HTTP_APIKEYS_ENTRY_CIDR, &value)
+            == NGX_OK)
+        {
+            ngx_http_apikeys_access_list_write(ctx, &out, i, 0);
+        }
+    }
+
+    ngx_http_apikeys_links_list_end(ctx, &out, total);
+
+    return ngx_http_apikeys_output_document(ctx, &out, NGX_HTTP_OK);
+}
+
+
+static void
+ngx_http_apikeys_access_list_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single)
+{
+    ngx_str_t            text;
+    const char          *rel;
+    ngx_apikeys_cidr_t   cidr;
+    u_char               buf[NGX_APIKEYS_CIDR_TEXT_LEN];
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, row,
+                                      NGX_HTTP_APIKEYS_ENTRY_CIDR, &text);
+
+    if (ngx_apikeys_cidr_parse_block(&cidr, &text) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, ctx->request->connection->log, 0,
+                      "apikeys: the database has the entry \"%V\"", &text);
+        out->failed = 1;
+        return;
+    }
+
+    ngx_apikeys_json_out_object(out);
+
+    text.data = buf;
+    text.len = ngx_apikeys_cidr_write_block(buf, &cidr) - buf;
+
+    ngx_apikeys_json_out_name(out, "cidrBlock");
+    ngx_apikeys_json_out_string(out, &text);
+
+    ngx_http_apikeys_access_list_count(ctx, out, row);
+    ngx_http_apikeys_access_list_text(ctx, out, row, "created",
+                                      NGX_HTTP_APIKEYS_ENTRY_CREATED);
+
+    if (ngx_apikeys_cidr_single(&cidr)) {
+        text.len = ngx_apikeys_cidr_write_address(buf, &cidr) - buf;
+
+        ngx_apikeys_json_out_name(out, "ipAddress");
+        ngx_apikeys_json_out_string(out, &text);
+    }
+
+    ngx_http_apikeys_access_list_text(ctx, out, row, "lastUsed",
+                                      NGX_HTTP_APIKEYS_ENTRY_LAST_USED);
+    ngx_http_apikeys_access_list_text(ctx, out, row, "lastUsedAddress",
+                                      NGX_HTTP_APIKEYS_ENTRY_LAST_ADDRESS);
+
+    ngx_apikeys_json_out_name(out, "links");
+    ngx_apikeys_json_out_array(out);
+
+    ngx_http_apikeys_access_list_link(ctx, out, &cidr);
+
+    if (single) {
+        rel = ngx_http_apikeys_links_rel(ctx,
+                                         "http://mms.mongodb.com/apiKeys",
+                                         "https://cloud.mongodb.com/apiKeys");
+        ngx_http_apikeys_link(ctx, out, rel, "/orgs/%V/apiKeys/%V",
+                              &ctx->org, &ctx->key);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+/* a single address stands for itself, the slash of a block is escaped */
+
+static void
+ngx_http_apikeys_access_list_link(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const ngx_apikeys_cidr_t *cidr)
+{
+    ngx_str_t    text;
+    const char  *name;
+    u_char       buf[NGX_APIKEYS_CIDR_TEXT_LEN];
+
+    name = ngx_http_apikeys_access_list_name(ctx);
+
+    text.data = buf;
+    text.len = ngx_apikeys_cidr_write_address(buf, cidr) - buf;
+
+    if (ngx_apikeys_cidr_single(cidr)) {
+        ngx_http_apikeys_link(ctx, out, "self", "/orgs/%V/apiKeys/%V/%s/%V",
+                              &ctx->org, &ctx->key, name, &text);
+        return;
+    }
+
+    ngx_http_apikeys_link(ctx, out, "self",
+                          "/orgs/%V/apiKeys/%V/%s/%V%%2F%ui",
+                          &ctx->org, &ctx->key, name, &text,
+                          (ngx_uint_t) cidr->prefix);
+}
+
+
+static void
+ngx_http_apikeys_access_list_count(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+{
+    ngx_str_t  value;
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, row,
+                                      NGX_HTTP_APIKEYS_ENTRY_COUNT, &value);
+
+    ngx_apikeys_json_out_name(out, "count");
+    ngx_apikeys_json_out_int(out, ngx_atoof(value.data, value.len));
+}
+
+
+/* a member that is absent where the column is NULL */
+
+static void
+ngx_http_apikeys_access_list_text(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,
+    ngx_uint_t column)
+{
+    ngx_str_t  value;
+
+    if (ngx_apikeys_pg_query_value(ctx->query, row, column, &value)
+        == NGX_OK)
+    {
+        ngx_apikeys_json_out_name(out, name);
+        ngx_apikeys_json_out_string(out, &value);
+    }
+}
+
+
+ngx_int_t
+ngx_http_apikeys_access_list_add(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_str_t           *params;
+    ngx_uint_t           i, n;
+    ngx_apikeys_cidr_t  *entries;
+
+    if (ngx_apikeys_json_type(ctx->body) != NGX_APIKEYS_JSON_ARRAY) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_INVALID_JSON,
+                                              NULL, NULL);
+    }
+
+    n = ngx_apikeys_json_size(ctx->body);
+
+    entries = ngx_pcalloc(ctx->request->pool,
+                          (n + 1) * sizeof(ngx_apikeys_cidr_t));
+    if (entries == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        rc = ngx_http_apikeys_access_list_parse(ctx,
+                                      ngx_apikeys_json_item(ctx->body, i),
+                                      &entries[i]);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    params = ngx_http_apikeys_run_params(ctx, 7);
+
+    if (params == NULL
+        || ngx_http_apikeys_access_list_array(ctx->request->pool, entries, n,
+                                              &params[6])
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[5] = ctx->key;
+
+    if (!ngx_http_apikeys_access_list_unique(entries, n)) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                          NGX_HTTP_APIKEYS_DUPLICATE_ADDRESSES,
+                                          NULL, NULL);
+    }
+
+    /* the answer is the list as it is then */
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_access_list_add_stmt,
+                                params, ngx_http_apikeys_access_list_get);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_list_parse(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *item, ngx_apikeys_cidr_t *entry)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       text;
+    ngx_http_apikeys_code_e         code;
+    ngx_http_apikeys_entry_body_t   body;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_entry_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, item,
+                                          ngx_http_apikeys_access_list_attrs,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body.address && body.block) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_BAD_ADD_REQUEST,
+                                              NULL, NULL);
+    }
+
+    if (body.address) {
+        ngx_apikeys_json_string(body.address, &text);
+        rc = ngx_apikeys_cidr_parse_address(entry, &text);
+        code = NGX_HTTP_APIKEYS_INVALID_ADDRESS;
+
+    } else if (body.block) {
+        ngx_apikeys_json_string(body.block, &text);
+        rc = ngx_apikeys_cidr_parse_block(entry, &text);
+        code = NGX_HTTP_APIKEYS_INVALID_CIDR_BLOCK;
+
+    } else {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
+                                    &ngx_http_apikeys_access_list_address,
+                                    &ngx_http_apikeys_access_list_block);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_apikeys_output_refuse(ctx, code, &text, NULL);
+    }
+
+    if (ngx_apikeys_cidr_refused(entry)) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                           NGX_HTTP_APIKEYS_CANNOT_ADD_ADDRESS,
+                                           &text, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
+/* sorts the entries */
+
+static ngx_uint_t
+ngx_http_apikeys_access_list_unique(ngx_apikeys_cidr_t *entries, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    ngx_qsort(entries, n, sizeof(ngx_apikeys_cidr_t),
+              ngx_http_apikeys_access_list_compare);
+
+    for (i = 1; i < n; i++) {
+        if (ngx_apikeys_cidr_compare(&entries[i - 1], &entries[i]) == 0) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_apikeys_access_list_compare(const void *one, const void *two)
+{
+    return (int) ngx_apikeys_cidr_compare(one, two);
+}
+
+
+/* "{10.0.0.0/8,192.0.2.1/32}" */
+
+static ngx_int_t
+ngx_http_apikeys_access_list_array(ngx_pool_t *pool,
+    ngx_apikeys_cidr_t *entries, ngx_uint_t n, ngx_str_t *param)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    p = ngx_pnalloc(pool, 2 + n * (NGX_APIKEYS_CIDR_TEXT_LEN + 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    param->data = p;
+
+    *p++ = '{';
+
+    for (i = 0; i < n; i++) {
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_apikeys_cidr_write_block(p, &entries[i]);
+    }
+
+    *p++ = '}';
+
+    param->len = p - param->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_access_list_entry(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_palloc(ctx->request->pool, 2 * sizeof(ngx_str_t));
+
+    if (params == NULL
+        || ngx_http_apikeys_access_list_block_text(ctx, &params[1]) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[0] = ctx->key;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_access_list_get_stmt,
+                                params,
+                                ngx_http_apikeys_access_list_entry_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_list_entry_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_apikeys_json_out_t  out;
+
+    if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_ENTRY_NOT_FOUND,
+                                              &ctx->address, &ctx->key);
+    }
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+    ngx_http_apikeys_access_list_write(ctx, &out, 0, 1);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_access_list_delete(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_http_apikeys_run_params(ctx, 8);
+
+    if (params == NULL
+        || ngx_http_apikeys_access_list_block_text(ctx, &params[6]) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[5] = ctx->key;
+
+    /* a key does not lock itself out */
+
+    if (ctx->self && ctx->identity.address.family) {
+        params[7] = params[1];
+    }
+
+    return ngx_http_apikeys_run(ctx,
+                                &ngx_http_apikeys_access_list_delete_stmt,
+                                params,
+                                ngx_http_apikeys_output_no_content);
+}
+
+
+/* the entry of the path, always with its length */
+
+static ngx_int_t
+ngx_http_apikeys_access_list_block_text(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *text)
+{
+    text->data = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_CIDR_TEXT_LEN);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->len = ngx_apikeys_cidr_write_block(text->data, &ctx->entry)
+                - text->data;
+
+    return NGX_OK;
+}
+
+
+static const char *
+ngx_http_apikeys_access_list_name(ngx_http_apikeys_ctx_t *ctx)
+{
+    return ctx->whitelist ? "whitelist" : "accessList";
+}

@@ -1,0 +1,490 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Organisations and their settings (atlas-api 10.4).
+ */
+
+
+#include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_key.h>
+#include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_orgs.h>
+#include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_run.h>
+
+
+typedef struct {
+    ngx_apikeys_json_t          *name;
+    ngx_apikeys_json_t          *key;
+} ngx_http_apikeys_orgs_body_t;
+
+
+typedef struct {
+    ngx_apikeys_json_t          *desc;
+    ngx_apikeys_json_t          *roles;
+} ngx_http_apikeys_orgs_key_body_t;
+
+
+typedef struct {
+    ngx_apikeys_json_t          *required;
+    ngx_apikeys_json_t          *ignored;
+} ngx_http_apikeys_settings_body_t;
+
+
+typedef struct {
+    ngx_str_t                   *params;
+    ngx_http_apikeys_new_key_t   key;
+} ngx_http_apikeys_orgs_create_t;
+
+
+static ngx_int_t ngx_http_apikeys_orgs_list_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_orgs_get_done(ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single);
+static ngx_int_t ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *key, ngx_str_t *params);
+static ngx_int_t ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_orgs_create_done(
+    ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const ngx_str_t *private_key);
+static ngx_int_t ngx_http_apikeys_orgs_settings_done(
+    ngx_http_apikeys_ctx_t *ctx);
+
+
+/* $1 is the one organisation of a key, or NULL for the operator */
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_list_stmt = {
+    "apikeys_orgs_list",
+    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "  FROM (SELECT count(*) AS total FROM apikeys.orgs"
+    "         WHERE $1::text IS NULL OR id = $1) t"
+    "  LEFT JOIN (SELECT * FROM apikeys.org_states"
+    "              WHERE $1::text IS NULL OR id = $1"
+    "              ORDER BY name, id LIMIT $2 OFFSET $3) s ON true"
+    " ORDER BY name, id",
+    3, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_get_stmt = {
+    "apikeys_orgs_get",
+    "SELECT " NGX_HTTP_APIKEYS_STATE " FROM apikeys.org_states WHERE id = $1",
+    1, 0
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_create_stmt = {
+    "apikeys_orgs_create",
+    "SELECT * FROM apikeys.create_org($1, $2, $3, $4, $5, $6, $7, $8, $9,"
+    " $10, $11)",
+    11, 1
+};
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_settings_stmt = {
+    "apikeys_orgs_settings",
+    "SELECT * FROM apikeys.update_org_settings($1, $2, $3, $4, $5, $6)",
+    6, 1
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_attrs[] = {
+
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_orgs_body_t, name) },
+    { "apiKey", NGX_HTTP_APIKEYS_ATTR_OBJECT,
+      offsetof(ngx_http_apikeys_orgs_body_t, key) },
+    { "orgOwnerId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "federationSettingsId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "skipDefaultAlertsSettings", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_key_attrs[] = {
+
+    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
+      offsetof(ngx_http_apikeys_orgs_key_body_t, desc) },
+    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
+      offsetof(ngx_http_apikeys_orgs_key_body_t, roles) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_settings_attrs[] = {
+
+    { "apiAccessListRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_settings_body_t, required) },
+    { "multiFactorAuthRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_settings_body_t, ignored) },
+    { "restrictEmployeeAccess", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_settings_body_t, ignored) },
+    { NULL, 0, 0 }
+};
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_list(ngx_http_apikeys_ctx_t *ctx)
+{
+    u_char     *p;
+    ngx_str_t  *params;
+
+    params = ngx_pcalloc(ctx->request->pool, 3 * sizeof(ngx_str_t));
+    p = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
+
+    if (params == NULL || p == NULL
+        || ngx_http_apikeys_run_page(ctx, &params[1]) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!ctx->identity.operator) {
+        params[0].data = p;
+        params[0].len = ngx_apikeys_objectid_write(p, &ctx->identity.org) - p;
+    }
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_list_stmt, params,
+                                ngx_http_apikeys_orgs_list_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_list_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t               value;
+    ngx_uint_t              i, total;
+    ngx_apikeys_json_out_t  out;
+    static ngx_str_t        path = ngx_string("/orgs");
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_HTTP_APIKEYS_STATE_NEXT, &value);
+    total = ngx_atoi(value.data, value.len);
+
+    ngx_http_apikeys_links_list(ctx, &out, &path, total);
+
+    for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
+
+        if (ngx_apikeys_pg_query_value(ctx->query, i,
+                                       NGX_HTTP_APIKEYS_STATE_ID, &value)
+            == NGX_OK)
+        {
+            ngx_http_apikeys_orgs_write(ctx, &out, i, 0);
+        }
+    }
+
+    ngx_http_apikeys_links_list_end(ctx, &out, total);
+
+    return ngx_http_apikeys_output_document(ctx, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_get(ngx_http_apikeys_ctx_t *ctx)
+{
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_get_stmt,
+                                &ctx->org, ngx_http_apikeys_orgs_get_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_get_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_apikeys_json_out_t  out;
+
+    if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
+                                              &ctx->org, NULL);
+    }
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+    ngx_http_apikeys_orgs_write(ctx, &out, 0, 1);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+static void
+ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single)
+{
+    ngx_str_t    id, name;
+    const char  *rel;
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, row,
+                                      NGX_HTTP_APIKEYS_STATE_ID, &id);
+    (void) ngx_apikeys_pg_query_value(ctx->query, row,
+                                      NGX_HTTP_APIKEYS_STATE_NAME, &name);
+
+    ngx_apikeys_json_out_object(out);
+
+    ngx_apikeys_json_out_name(out, "id");
+    ngx_apikeys_json_out_string(out, &id);
+
+    ngx_apikeys_json_out_name(out, "isDeleted");
+    ngx_apikeys_json_out_bool(out, 0);
+
+    ngx_apikeys_json_out_name(out, "links");
+    ngx_apikeys_json_out_array(out);
+
+    ngx_http_apikeys_link(ctx, out, "self", "/orgs/%V", &id);
+
+    if (single) {
+        rel = ngx_http_apikeys_links_rel(ctx, "http://mms.mongodb.com/groups",
+                                         "https://cloud.mongodb.com/groups");
+        ngx_http_apikeys_link(ctx, out, rel, "/orgs/%V/groups", &id);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
+
+    ngx_apikeys_json_out_name(out, "name");
+    ngx_apikeys_json_out_string(out, &name);
+
+    ngx_apikeys_json_out_name(out, "skipDefaultAlertsSettings");
+    ngx_apikeys_json_out_bool(out, 0);
+
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t                        rc;
+    ngx_str_t                       *params;
+    ngx_http_apikeys_orgs_body_t     body;
+    ngx_http_apikeys_orgs_create_t  *create;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
+                                          ngx_http_apikeys_orgs_attrs, &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    create = ngx_pcalloc(ctx->request->pool,
+                         sizeof(ngx_http_apikeys_orgs_create_t));
+    params = ngx_http_apikeys_run_params(ctx, 11);
+
+    if (create == NULL || params == NULL) {
+        return NGX_ERROR;
+    }
+
+    create->params = params;
+    ctx->data = create;
+
+    rc = ngx_http_apikeys_body_name(ctx, body.name, &params[4]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body.key) {
+        rc = ngx_http_apikeys_orgs_key(ctx, body.key, params);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ctx->conflict = ngx_http_apikeys_orgs_insert;
+
+        return ngx_http_apikeys_orgs_insert(ctx);
+    }
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
+                                params, ngx_http_apikeys_orgs_create_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *key, ngx_str_t *params)
+{
+    ngx_int_t                          rc;
+    ngx_http_apikeys_orgs_key_body_t   body;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_key_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, key,
+                                          ngx_http_apikeys_orgs_key_attrs,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[9]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[10]);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t                       *params;
+    ngx_http_apikeys_orgs_create_t  *create;
+
+    create = ctx->data;
+    params = create->params;
+
+    if (ngx_http_apikeys_key_generate(ctx, &create->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    params[5] = create->key.id;
+    params[6] = create->key.public_key;
+    params[7] = create->key.secret;
+    params[8] = create->key.redacted;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
+                                params, ngx_http_apikeys_orgs_create_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_create_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t                       *private_key;
+    ngx_apikeys_json_out_t           out;
+    ngx_http_apikeys_orgs_create_t  *create;
+
+    create = ctx->data;
+
+    private_key = create->key.private_key.len ? &create->key.private_key
+                                              : NULL;
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_CREATED);
+    ngx_http_apikeys_orgs_write_created(ctx, &out, private_key);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_CREATED);
+}
+
+
+/* the organisation is the first row; its key, when asked for, the second */
+
+static void
+ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const ngx_str_t *private_key)
+{
+    ngx_str_t  id, name;
+
+    ngx_apikeys_json_out_object(out);
+
+    if (private_key) {
+        ngx_apikeys_json_out_name(out, "apiKey");
+        ngx_http_apikeys_key_write(ctx, out, 1, private_key);
+    }
+
+    if (ctx->conf->api == NGX_HTTP_APIKEYS_OPS_MANAGER) {
+
+        (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                          NGX_HTTP_APIKEYS_STATE_ID, &id);
+        (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                          NGX_HTTP_APIKEYS_STATE_NAME, &name);
+
+        ngx_apikeys_json_out_name(out, "id");
+        ngx_apikeys_json_out_string(out, &id);
+
+        ngx_http_apikeys_links_self(ctx, out, "/orgs/%V", &id);
+
+        ngx_apikeys_json_out_name(out, "name");
+        ngx_apikeys_json_out_string(out, &name);
+
+    } else {
+        ngx_apikeys_json_out_name(out, "federationSettingsId");
+        ngx_apikeys_json_out_null(out);
+
+        ngx_apikeys_json_out_name(out, "orgOwnerId");
+        ngx_apikeys_json_out_null(out);
+
+        ngx_apikeys_json_out_name(out, "organization");
+        ngx_http_apikeys_orgs_write(ctx, out, 0, 1);
+    }
+
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_settings(ngx_http_apikeys_ctx_t *ctx)
+{
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_get_stmt,
+                                &ctx->org,
+                                ngx_http_apikeys_orgs_settings_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t               value;
+    ngx_apikeys_json_out_t  out;
+
+    if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
+                                              &ctx->org, NULL);
+    }
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_HTTP_APIKEYS_STATE_LIST_REQUIRED,
+                                      &value);
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+
+    ngx_apikeys_json_out_object(&out);
+    ngx_apikeys_json_out_name(&out, "apiAccessListRequired");
+    ngx_apikeys_json_out_bool(&out, value.len && value.data[0] == 't');
+    ngx_apikeys_json_out_name(&out, "multiFactorAuthRequired");
+    ngx_apikeys_json_out_bool(&out, 0);
+    ngx_apikeys_json_out_name(&out, "restrictEmployeeAccess");
+    ngx_apikeys_json_out_bool(&out, 0);
+    ngx_apikeys_json_out_object_end(&out);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t                          rc;
+    ngx_str_t                         *params;
+    ngx_http_apikeys_settings_body_t   body;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_settings_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
+                                          ngx_http_apikeys_settings_attrs,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    params = ngx_http_apikeys_run_params(ctx, 6);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+
+    if (body.required) {
+        if (ngx_apikeys_json_true(body.required)) {
+            ngx_str_set(&params[5], "true");
+
+        } else {
+            ngx_str_set(&params[5], "false");
+        }
+    }
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_settings_stmt,
+                                params, ngx_http_apikeys_orgs_settings_done);
+}
