@@ -25,7 +25,8 @@ build/%/objs/Makefile: config util/configure src
 	@util/configure $* $(if $(filter clang,$*),clang,gcc)
 
 $(module): build/gcc/objs/Makefile $(srcs)
-	@$(MAKE) --no-print-directory -s -C build/gcc -f objs/Makefile modules
+	@flock build/gcc.lock $(MAKE) --no-print-directory -s -C build/gcc \
+	    -f objs/Makefile modules
 	@install -m 0644 build/gcc/objs/ngx_http_apikeys_module.so $@.new
 	@mv $@.new $@
 	@echo "built $@"
