@@ -341,6 +341,8 @@ ngx_http_apikeys_routes_match(ngx_http_apikeys_ctx_t *ctx,
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
     regex = amcf->routes->elts;
 
+    *found = NULL;
+
     rest.data = r->uri.data + ctx->conf->base.len;
     rest.len = r->uri.len - ctx->conf->base.len;
 
