@@ -74,6 +74,13 @@ CREATE VIEW load AS
                   GROUP BY key_id) a ON a.key_id = k.id;
 
 
+-- An array that the planner can evaluate, when p_since is known.
+CREATE FUNCTION running_at(p_since pg_snapshot) RETURNS xid8[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(SELECT pg_snapshot_xip(p_since))
+$$;
+
+
 -- The feed's rows that p_since did not see.  Reading by xid and snapshot, not
 -- by version or time, finds each committed change once: a transaction that
 -- was running at p_since is in its xip or beyond its xmax, however late it
@@ -83,7 +90,7 @@ LANGUAGE sql STABLE AS $$
     SELECT c.*
       FROM apikeys.changes c
      WHERE (c.xid >= pg_snapshot_xmax(p_since)
-            OR c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(p_since))))
+            OR c.xid = ANY (apikeys.running_at(p_since)))
        AND c.xid < pg_snapshot_xmax(pg_current_snapshot())
 $$;
 
@@ -97,19 +104,25 @@ $$;
 --
 -- and has the identity and the snapshot to come back with.  STABLE, so that
 -- all of it reads the snapshot of the calling statement.
+--
+-- Plans are made for the snapshot at hand: one for any snapshot would expect
+-- a third of the feed, and read all of it.
 CREATE FUNCTION feed_since(p_identity text, p_snapshot text)
 RETURNS TABLE (identity text, snapshot text, kind text, id text,
                version bigint, deleted boolean, org_id text,
                public_key text, secret text, redacted text, descr text,
                roles text, projects text, entries text,
                access_list_required boolean, name text, created text)
-LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     v_identity  text := identity();
     v_since     pg_snapshot := p_snapshot;
     v_now       pg_snapshot := pg_current_snapshot();
     v_kind      text := 'feed';
+    v_changes   bigint := 0;
+    v_reload    boolean;
 BEGIN
     IF p_identity IS DISTINCT FROM v_identity
        OR pg_snapshot_xmax(v_now) < pg_snapshot_xmax(v_since)
@@ -117,10 +130,14 @@ BEGIN
     THEN
         v_kind := 'epoch';
 
-    ELSIF EXISTS (SELECT FROM changes_since(v_since) c
-                   WHERE c.kind = 'reload')
-    THEN
-        v_kind := 'load';
+    ELSE
+        SELECT count(*), coalesce(bool_or(c.kind = 'reload'), false)
+          INTO v_changes, v_reload
+          FROM changes_since(v_since) c;
+
+        IF v_reload THEN
+            v_kind := 'load';
+        END IF;
     END IF;
 
     identity := v_identity;
@@ -128,7 +145,7 @@ BEGIN
     kind := v_kind;
     RETURN NEXT;
 
-    IF v_kind <> 'feed' THEN
+    IF v_kind <> 'feed' OR v_changes = 0 THEN
         RETURN;
     END IF;
 

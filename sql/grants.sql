@@ -32,7 +32,7 @@ GRANT SELECT ON
     TO :"role";
 
 GRANT EXECUTE ON FUNCTION
-    utc, identity, changes_since, feed_since,
+    utc, identity, running_at, changes_since, feed_since,
     heartbeat, sign_off, waiting_for, prune, flush_usage, check_master_key,
     create_org, update_org_settings, create_project,
     create_key, update_key, delete_key,

@@ -290,6 +290,36 @@ my %fresh;
 load(\%fresh);
 is_deeply $replica{objects}, $fresh{objects}, 'the replica is the database';
 
+
+# the cost is that of what is new, whatever lies behind or still runs
+
+$s->run('DELETE FROM apikeys.changes');
+$s->run(q{INSERT INTO apikeys.changes (xid, kind, id, version)
+          SELECT (3 + i % 8)::text::xid8, 'key', i, 0
+            FROM generate_series(1, 60000) i});
+$s->run('ANALYZE apikeys.changes');
+
+my $open = ApiKeys::Sql->new($db);
+$open->dbh->begin_work;
+$open->organization;
+$s->organization;
+$cursor = $replica{snapshot} = $s->value('SELECT pg_current_snapshot()');
+$s->organization;
+
+$reader->dbh->do($_) for q{LOAD 'auto_explain'},
+    'SET auto_explain.log_min_duration = 0',
+    'SET auto_explain.log_nested_statements = on',
+    'SET client_min_messages = log';
+my $plans = '';
+{
+    local $SIG{__WARN__} = sub { $plans .= $_[0] };
+    local $reader->dbh->{PrintWarn} = 1;
+    poll(\%replica) for 1 .. 8;
+}
+like $plans, qr/Scan (?:using|on) changes_by_xid/, 'the feed is read by xid';
+unlike $plans, qr/Seq Scan on changes/, 'and never as a whole';
+$open->dbh->rollback;
+
 done_testing;
 
 
