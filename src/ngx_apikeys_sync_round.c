@@ -214,7 +214,7 @@ ngx_apikeys_sync_round_load(ngx_apikeys_sync_t *sync)
 
     sync->identity = sync->new_identity;
     ngx_str_null(&sync->snapshot);
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     (void) ngx_apikeys_store_cursor_set_locked(store, &sync->identity, &none);
 
