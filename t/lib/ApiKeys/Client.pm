@@ -144,14 +144,14 @@ sub _body {
 sub _until {
     my ($self, $regex) = @_;
 
-    while ($self->{buffer} !~ $regex) {
-        if (!$self->_fill) {
-            die "the answer ends early: $self->{buffer}\n"
-                if length $self->{buffer};
-            return;
-        }
+    for ( ;; ) {
+        return substr $self->{buffer}, 0, $+[0], ''
+            if $self->{buffer} =~ $regex;
+        next if $self->_fill;
+        die "the answer ends early: $self->{buffer}\n"
+            if length $self->{buffer};
+        return;
     }
-    return substr $self->{buffer}, 0, $+[0], '';
 }
 
 
