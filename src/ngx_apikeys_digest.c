@@ -33,10 +33,13 @@
 #define ngx_apikeys_digest_is_token(c)                                       \
     (ngx_apikeys_digest_tokens[(c) >> 5] & (1U << ((c) & 0x1f)))
 
+/* clients write lower case, which is cheaper to compare */
 #define ngx_apikeys_digest_is(name, text)                                    \
     ((name)->len == sizeof(text) - 1                                         \
-     && ngx_strncasecmp((name)->data, (u_char *) text, sizeof(text) - 1)     \
-        == 0)
+     && (ngx_memcmp((name)->data, text, sizeof(text) - 1) == 0               \
+         || ngx_strncasecmp((name)->data, (u_char *) text,                   \
+                            sizeof(text) - 1)                                \
+            == 0))
 
 
 /* what is only needed while the header is parsed */
@@ -46,12 +49,13 @@ typedef struct {
     ngx_str_t              algorithm;
     ngx_str_t              userhash;
     ngx_str_t              extended;     /* username* */
+    ngx_str_t              unknown;      /* the last one, forgotten */
 } ngx_apikeys_digest_ctx_t;
 
 
-/* what is hashed, ":" between the parts */
+/* what is hashed, one after the other */
 typedef struct {
-    ngx_str_t              data[7];
+    ngx_str_t              parts[7];
     ngx_uint_t             n;
 } ngx_apikeys_digest_input_t;
 
@@ -68,9 +72,10 @@ static ngx_str_t *ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx,
     ngx_str_t *name);
 static ngx_int_t ngx_apikeys_digest_judge(ngx_apikeys_digest_ctx_t *ctx);
 static ngx_int_t ngx_apikeys_digest_judge_count(ngx_apikeys_digest_t *d);
-static ngx_int_t ngx_apikeys_digest_unhex(u_char *dst, const ngx_str_t *hex);
+static void ngx_apikeys_digest_join(ngx_apikeys_digest_input_t *in,
+    const ngx_str_t *one, const ngx_str_t *two, const ngx_str_t *three);
 static void ngx_apikeys_digest_add(ngx_apikeys_digest_input_t *in,
-    const ngx_str_t *s);
+    u_char *data, size_t len);
 static ngx_int_t ngx_apikeys_digest_hash(u_char *out,
     ngx_apikeys_digest_alg_e alg, const ngx_apikeys_digest_input_t *in);
 static void ngx_apikeys_digest_hash_md5(u_char *out,
@@ -134,13 +139,11 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
         slot = ngx_apikeys_digest_slot(&ctx, &name);
 
-        if (slot) {
-            if (slot->data) {
-                return NGX_DECLINED;
-            }
-
-            *slot = val;
+        if (slot == NULL || slot->data) {
+            return NGX_DECLINED;
         }
+
+        *slot = val;
     }
 
     return ngx_apikeys_digest_judge(&ctx);
@@ -149,32 +152,32 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
 /*
  * Parses name=value up to the comma or the end, where it returns; NULL for
- * anything else.
+ * anything else.  Whether an unknown name is one at all is left to slot(),
+ * since those that are known need no look at each character.
  */
 
 static u_char *
 ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
     ngx_str_t *value)
 {
+    u_char  *end;
+
     name->data = p;
 
-    while (p < last && ngx_apikeys_digest_is_token(*p)) {
-        p++;
-    }
-
-    name->len = p - name->data;
-
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
-
-    if (name->len == 0 || p == last || *p++ != '=') {
+    p = memchr(p, '=', last - p);
+    if (p == NULL) {
         return NULL;
     }
 
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
+    for (end = p; end > name->data; end--) {
+        if (end[-1] != ' ' && end[-1] != '\t') {
+            break;
+        }
     }
+
+    name->len = end - name->data;
+
+    for (p++; p < last && (*p == ' ' || *p == '\t'); p++) { /* void */ }
 
     if (p < last && *p == '"') {
         value->data = ++p;
@@ -212,59 +215,93 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
 }
 
 
-/* where a parameter is to be kept, or NULL for an unknown one */
+/* where a parameter is kept, or NULL for what is not a name */
 
 static ngx_str_t *
 ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
 {
+    ngx_uint_t             i;
     ngx_apikeys_digest_t  *d;
 
     d = ctx->d;
 
-    switch (name->data[0] | 0x20) {
+    switch (name->len) {
 
-    case 'a':
-        return ngx_apikeys_digest_is(name, "algorithm") ? &ctx->algorithm
-                                                        : NULL;
+    case 0:
+        return NULL;
 
-    case 'c':
-        return ngx_apikeys_digest_is(name, "cnonce") ? &d->cnonce : NULL;
-
-    case 'n':
-        if (name->len == 2) {
-            return ngx_apikeys_digest_is(name, "nc") ? &d->nc : NULL;
+    case 2:
+        if (ngx_apikeys_digest_is(name, "nc")) {
+            return &d->nc;
         }
 
-        return ngx_apikeys_digest_is(name, "nonce") ? &d->nonce : NULL;
+        break;
 
-    case 'q':
-        return ngx_apikeys_digest_is(name, "qop") ? &ctx->qop : NULL;
-
-    case 'r':
-        if (name->len == 5) {
-            return ngx_apikeys_digest_is(name, "realm") ? &d->realm : NULL;
+    case 3:
+        if (ngx_apikeys_digest_is(name, "uri")) {
+            return &d->uri;
         }
 
-        return ngx_apikeys_digest_is(name, "response") ? &d->response : NULL;
-
-    case 'u':
-        if (name->len == 3) {
-            return ngx_apikeys_digest_is(name, "uri") ? &d->uri : NULL;
+        if (ngx_apikeys_digest_is(name, "qop")) {
+            return &ctx->qop;
         }
 
+        break;
+
+    case 5:
+        if (ngx_apikeys_digest_is(name, "nonce")) {
+            return &d->nonce;
+        }
+
+        if (ngx_apikeys_digest_is(name, "realm")) {
+            return &d->realm;
+        }
+
+        break;
+
+    case 6:
+        if (ngx_apikeys_digest_is(name, "cnonce")) {
+            return &d->cnonce;
+        }
+
+        break;
+
+    case 8:
         if (ngx_apikeys_digest_is(name, "username")) {
             return &d->username;
+        }
+
+        if (ngx_apikeys_digest_is(name, "response")) {
+            return &d->response;
+        }
+
+        if (ngx_apikeys_digest_is(name, "userhash")) {
+            return &ctx->userhash;
+        }
+
+        break;
+
+    case 9:
+        if (ngx_apikeys_digest_is(name, "algorithm")) {
+            return &ctx->algorithm;
         }
 
         if (ngx_apikeys_digest_is(name, "username*")) {
             return &ctx->extended;
         }
 
-        return ngx_apikeys_digest_is(name, "userhash") ? &ctx->userhash : NULL;
-
-    default:
-        return NULL;
+        break;
     }
+
+    for (i = 0; i < name->len; i++) {
+        if (!ngx_apikeys_digest_is_token(name->data[i])) {
+            return NULL;
+        }
+    }
+
+    ctx->unknown.data = NULL;
+
+    return &ctx->unknown;
 }
 
 
@@ -330,51 +367,19 @@ ngx_apikeys_digest_judge(ngx_apikeys_digest_ctx_t *ctx)
 static ngx_int_t
 ngx_apikeys_digest_judge_count(ngx_apikeys_digest_t *d)
 {
-    u_char  nc[NGX_APIKEYS_DIGEST_NC_LEN / 2];
+    ngx_int_t  count;
 
-    if (d->nc.len != NGX_APIKEYS_DIGEST_NC_LEN
-        || ngx_apikeys_digest_unhex(nc, &d->nc) != NGX_OK)
-    {
+    if (d->nc.len != NGX_APIKEYS_DIGEST_NC_LEN) {
         return NGX_DECLINED;
     }
 
-    d->count = (uint32_t) nc[0] << 24 | nc[1] << 16 | nc[2] << 8 | nc[3];
+    count = ngx_hextoi(d->nc.data, NGX_APIKEYS_DIGEST_NC_LEN);
 
-    return d->count ? NGX_OK : NGX_DECLINED;
-}
-
-
-/* the length is even and fits; either case of the digits is taken */
-
-static ngx_int_t
-ngx_apikeys_digest_unhex(u_char *dst, const ngx_str_t *hex)
-{
-    u_char      c, digit;
-    ngx_uint_t  i;
-
-    for (i = 0; i < hex->len; i++) {
-        c = hex->data[i];
-
-        if (c >= '0' && c <= '9') {
-            digit = c - '0';
-
-        } else {
-            c |= 0x20;
-
-            if (c < 'a' || c > 'f') {
-                return NGX_DECLINED;
-            }
-
-            digit = c - 'a' + 10;
-        }
-
-        if (i & 1) {
-            *dst++ |= digit;
-
-        } else {
-            *dst = (u_char) (digit << 4);
-        }
+    if (count == NGX_ERROR || count == 0) {
+        return NGX_DECLINED;
     }
+
+    d->count = (uint32_t) count;
 
     return NGX_OK;
 }
@@ -386,10 +391,7 @@ ngx_apikeys_digest_ha1_md5(u_char *ha1, const ngx_str_t *username,
 {
     ngx_apikeys_digest_input_t  in;
 
-    in.n = 0;
-    ngx_apikeys_digest_add(&in, username);
-    ngx_apikeys_digest_add(&in, realm);
-    ngx_apikeys_digest_add(&in, password);
+    ngx_apikeys_digest_join(&in, username, realm, password);
 
     ngx_apikeys_digest_hash_md5(ha1, &in);
 }
@@ -401,10 +403,7 @@ ngx_apikeys_digest_ha1_sha256(u_char *ha1, const ngx_str_t *username,
 {
     ngx_apikeys_digest_input_t  in;
 
-    in.n = 0;
-    ngx_apikeys_digest_add(&in, username);
-    ngx_apikeys_digest_add(&in, realm);
-    ngx_apikeys_digest_add(&in, password);
+    ngx_apikeys_digest_join(&in, username, realm, password);
 
     return ngx_apikeys_digest_hash_sha256(ha1, &in);
 }
@@ -415,55 +414,70 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
     const ngx_str_t *method)
 {
     size_t                      len;
+    u_char                     *p;
     u_char                      hash[NGX_APIKEYS_DIGEST_MAX_LEN];
-    u_char                      response[NGX_APIKEYS_DIGEST_MAX_LEN];
-    u_char                      text1[2 * NGX_APIKEYS_DIGEST_MAX_LEN];
-    u_char                      text2[2 * NGX_APIKEYS_DIGEST_MAX_LEN];
-    ngx_str_t                   ha1_hex, ha2_hex;
+    u_char                      text1[2 * NGX_APIKEYS_DIGEST_MAX_LEN + 1];
+    u_char                      text2[2 * NGX_APIKEYS_DIGEST_MAX_LEN + 6];
     ngx_apikeys_digest_input_t  in;
-
-    static const ngx_str_t  qop = ngx_string("auth");
 
     len = d->response.len / 2;
 
-    if (ngx_apikeys_digest_unhex(response, &d->response) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
     in.n = 0;
-    ngx_apikeys_digest_add(&in, method);
-    ngx_apikeys_digest_add(&in, &d->uri);
+    ngx_apikeys_digest_add(&in, method->data, method->len);
+    ngx_apikeys_digest_add(&in, (u_char *) ":", 1);
+    ngx_apikeys_digest_add(&in, d->uri.data, d->uri.len);
 
     if (ngx_apikeys_digest_hash(hash, d->alg, &in) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ha1_hex.data = text1;
-    ha1_hex.len = ngx_hex_dump(text1, (u_char *) ha1, len) - text1;
-
-    ha2_hex.data = text2;
-    ha2_hex.len = ngx_hex_dump(text2, hash, len) - text2;
-
     in.n = 0;
-    ngx_apikeys_digest_add(&in, &ha1_hex);
-    ngx_apikeys_digest_add(&in, &d->nonce);
-    ngx_apikeys_digest_add(&in, &d->nc);
-    ngx_apikeys_digest_add(&in, &d->cnonce);
-    ngx_apikeys_digest_add(&in, &qop);
-    ngx_apikeys_digest_add(&in, &ha2_hex);
+
+    p = ngx_hex_dump(text1, (u_char *) ha1, len);
+    *p++ = ':';
+    ngx_apikeys_digest_add(&in, text1, p - text1);
+
+    ngx_apikeys_digest_add(&in, d->nonce.data, d->nonce.len);
+    ngx_apikeys_digest_add(&in, (u_char *) ":", 1);
+    ngx_apikeys_digest_add(&in, d->nc.data, d->nc.len);
+    ngx_apikeys_digest_add(&in, (u_char *) ":", 1);
+    ngx_apikeys_digest_add(&in, d->cnonce.data, d->cnonce.len);
+
+    p = ngx_cpymem(text2, ":auth:", 6);
+    p = ngx_hex_dump(p, hash, len);
+    ngx_apikeys_digest_add(&in, text2, p - text2);
 
     if (ngx_apikeys_digest_hash(hash, d->alg, &in) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return CRYPTO_memcmp(hash, response, len) == 0 ? NGX_OK : NGX_DECLINED;
+    (void) ngx_hex_dump(text2, hash, len);
+
+    return CRYPTO_memcmp(text2, d->response.data, 2 * len) == 0
+           ? NGX_OK : NGX_DECLINED;
 }
 
 
 static void
-ngx_apikeys_digest_add(ngx_apikeys_digest_input_t *in, const ngx_str_t *s)
+ngx_apikeys_digest_join(ngx_apikeys_digest_input_t *in, const ngx_str_t *one,
+    const ngx_str_t *two, const ngx_str_t *three)
 {
-    in->data[in->n++] = *s;
+    in->n = 0;
+    ngx_apikeys_digest_add(in, one->data, one->len);
+    ngx_apikeys_digest_add(in, (u_char *) ":", 1);
+    ngx_apikeys_digest_add(in, two->data, two->len);
+    ngx_apikeys_digest_add(in, (u_char *) ":", 1);
+    ngx_apikeys_digest_add(in, three->data, three->len);
+}
+
+
+static void
+ngx_apikeys_digest_add(ngx_apikeys_digest_input_t *in, u_char *data,
+    size_t len)
+{
+    in->parts[in->n].data = data;
+    in->parts[in->n].len = len;
+    in->n++;
 }
 
 
@@ -491,12 +505,7 @@ ngx_apikeys_digest_hash_md5(u_char *out,
     ngx_md5_init(&md5);
 
     for (i = 0; i < in->n; i++) {
-
-        if (i) {
-            ngx_md5_update(&md5, ":", 1);
-        }
-
-        ngx_md5_update(&md5, in->data[i].data, in->data[i].len);
+        ngx_md5_update(&md5, in->parts[i].data, in->parts[i].len);
     }
 
     ngx_md5_final(out, &md5);
@@ -524,11 +533,8 @@ ngx_apikeys_digest_hash_sha256(u_char *out,
 
     for (i = 0; i < in->n; i++) {
 
-        if (i && EVP_DigestUpdate(ctx, ":", 1) != 1) {
-            goto failed;
-        }
-
-        if (EVP_DigestUpdate(ctx, in->data[i].data, in->data[i].len) != 1) {
+        if (EVP_DigestUpdate(ctx, in->parts[i].data, in->parts[i].len) != 1)
+        {
             goto failed;
         }
     }

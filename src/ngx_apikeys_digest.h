@@ -31,7 +31,7 @@ typedef struct {
     ngx_str_t                 realm;
     ngx_str_t                 nonce;
     ngx_str_t                 uri;
-    ngx_str_t                 response;   /* hex digits, length checked */
+    ngx_str_t                 response;   /* its length fits alg */
     ngx_str_t                 cnonce;
     ngx_str_t                 nc;         /* 8 hex digits */
     uint32_t                  count;      /* nc's value, never 0 */
