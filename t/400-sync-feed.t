@@ -1,0 +1,199 @@
+# Following the database: what is changed there, by whomever, is in the
+# replica soon, on every node, whether notifications arrive or not.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Fixture ();
+use ApiKeys::Pg ();
+use Test::More;
+use Time::HiRes qw( time );
+
+# with a poll that never comes in time, only notifications can be it
+my $f = ApiKeys::Fixture->new(http => 'apikeys_sync poll=60s;', workers => 2,
+    zone => '32m');
+my $db = $f->db;
+my $org = $f->org;
+
+sub code {
+    my ($key, $path, $nginx) = @_;
+
+    my $client = $f->client(key => $key->{secret},
+        nginx => $nginx || $f->nginx);
+    my $res = $client->request('GET', $path);
+    $client->close;
+    return $res ? $res->code : 0;
+}
+
+# seconds until the key's request is answered so; undef: not in time
+sub until_code {
+    my ($code, $key, $path, $nginx, $timeout) = @_;
+
+    my $begin = time;
+    my $done = eval {
+        ($nginx || $f->nginx)->wait_for(
+            sub { code($key, $path, $nginx) == $code }, $timeout || 10, '');
+    };
+    return $done ? time - $begin : undef;
+}
+
+sub soon {
+    my ($code, $key, $path, $name, $nginx) = @_;
+
+    my $time = until_code($code, $key, $path, $nginx);
+    ok(defined $time && $time < 2, $name)
+        or diag('took ' . ($time // 'too long'));
+}
+
+
+# psql
+
+my $key = $f->key($org, 'ORG_READ_ONLY');
+is(code($key, $org->{path}), 200, 'a key made through the API is known');
+
+$db->psql("UPDATE apikeys.orgs SET access_list_required = true
+            WHERE id = '$org->{id}'");
+soon(403, $key, $org->{path}, 'an organisation changed in psql');
+
+$db->psql("INSERT INTO apikeys.access_list (key_id, cidr)
+           VALUES ('$key->{id}', '127.0.0.0/8')");
+soon(200, $key, $org->{path}, 'an entry added in psql');
+
+$db->psql("UPDATE apikeys.access_list SET cidr = '10.0.0.0/8'
+            WHERE key_id = '$key->{id}'");
+soon(403, $key, $org->{path}, 'an entry changed in psql');
+
+$db->psql("DELETE FROM apikeys.access_list WHERE key_id = '$key->{id}';
+           UPDATE apikeys.orgs SET access_list_required = false
+            WHERE id = '$org->{id}'");
+soon(200, $key, $org->{path}, 'entry and demand removed in psql');
+
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
+soon(401, $key, $org->{path}, 'a key deleted in psql');
+
+
+# a transaction that began before others and commits after them
+
+my $late = $f->key($org, 'ORG_READ_ONLY');
+my $dbh = $db->connect;
+$dbh->begin_work;
+$dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $late->{id});
+
+my $other = $f->key($org, 'ORG_READ_ONLY');
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$other->{id}'");
+soon(401, $other, $org->{path}, 'a change beside an open transaction');
+is(code($late, $org->{path}), 200, 'a deletion that is not committed');
+
+$dbh->commit;
+$dbh->disconnect;
+soon(401, $late, $org->{path}, 'a transaction that committed late');
+
+
+# what the instance tells
+
+sub applied {
+    return $db->dbh->selectrow_array(
+        'SELECT bool_and(pg_visible_in_snapshot(x.xid, i.snapshot))
+           FROM apikeys.instances i, (SELECT max(xid) AS xid
+                FROM apikeys.changes) x');
+}
+
+ok($f->nginx->wait_for(\&applied, 10, 'not applied'),
+    'the instance tells that it has applied the last change');
+is($db->psql('SELECT count(*) FROM apikeys.instances'), 1,
+    'two workers and one zone are one instance');
+
+
+# two nodes
+
+my $node = $f->node(http => 'apikeys_sync poll=60s;', zone => '16m');
+$node->start;
+$f->wait_loaded($node);
+
+my $shared = $f->key($org, 'ORG_READ_ONLY');
+soon(200, $shared, $org->{path}, 'a key made on one node works on another',
+    $node);
+
+is($org->{client}->request('DELETE',
+    "$org->{path}/apiKeys/$shared->{id}")->code, 204, 'deleted on one node');
+is(code($shared, $org->{path}), 401, 'gone where it was deleted, at once');
+soon(401, $shared, $org->{path}, 'and on the other', $node);
+
+$node->quit;
+
+
+# TRUNCATE, and a restored database
+
+my $before = $f->key($org, 'ORG_READ_ONLY');
+$f->nginx->log_mark;
+$db->psql('TRUNCATE apikeys.access_list, apikeys.access_usage');
+ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
+    'TRUNCATE makes the replica load everything');
+is(code($before, $org->{path}), 200, 'what is still there still works');
+
+$db->psql('REFRESH MATERIALIZED VIEW apikeys.feed_uuid;
+           UPDATE apikeys.orgs SET name = name');
+ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
+    'another feed makes the replica load everything');
+soon(200, $before, $org->{path}, 'a key after the new epoch');
+
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$before->{id}'");
+soon(401, $before, $org->{path}, 'a change after the new epoch');
+
+
+# many keys: these open with no master key, which counts as unreadable
+
+my $survivor = $f->key($org, 'ORG_READ_ONLY');
+$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
+                                     descr, roles)
+           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
+                  translate(lpad(to_hex(n), 8, '0'),
+                            '0123456789', 'ghijklmnop'),
+                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
+             FROM generate_series(1, 20000) AS n, apikeys.keys k
+            WHERE k.id = '$survivor->{id}'");
+ok(eval {
+    $f->nginx->wait_log(
+        qr/20000 of 2000\d keys .* do not open with apikeys_master_key/, 60);
+}, 'copied secrets open nothing, and are counted, by a feed of 20,000');
+is(code({ secret => 'gggggggh:x' }, $org->{path}), 503,
+    'an unreadable key is 503');
+
+$f->nginx->log_mark;
+$db->psql('TRUNCATE apikeys.access_usage, apikeys.access_list');
+
+# requests are answered while the load runs
+my ($n, $worst, $bad) = (0, 0, 0);
+$f->nginx->wait_for(sub {
+    my $begin = time;
+    $bad++ if code($survivor, $org->{path}) != 200;
+    my $took = time - $begin;
+    $worst = $took if $took > $worst;
+    $n++;
+    return substr($f->nginx->error_log, $f->nginx->{log_offset})
+        =~ /replica loaded from the database, (\d+) keys/ && $1 > 20000;
+}, 60, 'not loaded');
+
+is($bad, 0, 'a key that is there works during a load of 20,000');
+cmp_ok($worst, '<', 1, 'and no request waits for it');
+note("$n requests, the slowest took $worst s");
+
+$db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
+soon(401, { secret => 'gggggggh:x' }, $org->{path}, '20,000 deletions');
+
+
+# without notifications
+
+my $quiet = $f->node(http => 'apikeys_sync poll=200ms notify=off;');
+$quiet->start;
+$f->wait_loaded($quiet);
+
+my $last = $f->key($org, 'ORG_READ_ONLY');
+soon(200, $last, $org->{path}, 'a poll finds a new key', $quiet);
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$last->{id}'");
+soon(401, $last, $org->{path}, 'and one that was deleted', $quiet);
+
+done_testing;

@@ -1,0 +1,134 @@
+# Following the database while it fails: the replica decides on, says so
+# once, and catches up.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Fixture ();
+use ApiKeys::Pg ();
+use MIME::Base64 qw( encode_base64 );
+use Test::More;
+
+my $pg = ApiKeys::Pg->new(own => 1);
+my $db = $pg->database(schema => 1);
+my $f = ApiKeys::Fixture->new(db => $db, http => 'apikeys_sync poll=200ms;',
+    workers => 2);
+my $org = $f->org;
+my $nginx = $f->nginx;
+
+sub code {
+    my ($key, $node) = @_;
+
+    my $client = $f->client(key => $key->{secret}, nginx => $node || $nginx,
+        timeout => 5);
+    my $res = $client->request('GET', $org->{path} . '/apiKeys');
+    $client->close;
+    return $res ? $res->code : 0;
+}
+
+# refused by the replica: 401 needs no database
+sub refused {
+    my ($key, $timeout) = @_;
+
+    return eval {
+        $nginx->wait_for(sub { code($key) == 401 }, $timeout || 30, '');
+    };
+}
+
+sub delete_key { $db->psql("DELETE FROM apikeys.keys WHERE id = '$_[0]{id}'") }
+
+sub errors {
+    my $text = substr $nginx->error_log, $_[0];
+    return scalar(() = $text =~ /\[error\].*replica cannot follow/g);
+}
+
+
+# a backend that is gone
+
+my $key = $f->key($org, 'ORG_OWNER');
+$db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE usename = 'apikeys_nginx'});
+delete_key($key);
+ok(refused($key), 'a change beside terminated backends');
+
+
+# a server that is stopped for a while
+
+$key = $f->key($org, 'ORG_OWNER');
+my $second = $f->key($org, 'ORG_OWNER');
+
+# exists, but not in its organisation: decided, and answered by the replica
+my $mark = $nginx->log_mark;
+$pg->stop('immediate');
+ok(eval { $nginx->wait_log(qr/\[error\].*replica cannot follow the database/,
+    30) }, 'the outage is logged');
+
+my %codes;
+$codes{ code($key) }++ for 1 .. 10;
+is(join(' ', sort keys %codes), '503', 'the API answers 503, not 401');
+is(code({ secret => 'aaaaaaaa:x' }), 401, 'an unknown key is still 401');
+
+$pg->start;
+delete_key($key);
+ok(eval { $nginx->wait_log(qr/\[notice\].*replica follows the database again/,
+    30) }, 'and that it is over');
+ok(refused($key), 'a change after the restart');
+is(code($second), 200, 'another key after the restart');
+is(errors($mark), 1, 'an outage is one error');
+
+
+# reload during an outage: the zone is kept
+
+$pg->stop('fast');
+$nginx->reload;
+is(code({ secret => 'aaaaaaaa:x' }), 401,
+    'workers that never saw the database know the replica is complete');
+is(code($second), 503, 'and that a key is known');
+$pg->start;
+$nginx->wait_for(sub { code($second) == 200 }, 30, 'no connection');
+delete_key($second);
+ok(refused($second), 'a change after a reload during an outage');
+
+
+# a schema of another version
+
+$nginx->log_mark;
+$db->psql(q{INSERT INTO apikeys.schema_version (version)
+            SELECT max(version) + 1 FROM apikeys.schema_version});
+$db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE usename = 'apikeys_nginx'});
+ok(eval { $nginx->wait_log(
+    qr/\[error\].*its schema is too new.*upgrade the module/, 30) },
+    'a schema that is too new is named');
+
+$db->psql(q{DELETE FROM apikeys.schema_version WHERE version = (
+            SELECT max(version) FROM apikeys.schema_version)});
+ok(eval { $nginx->wait_log(qr/follows the database again/, 30) },
+    'and followed when it is right again');
+
+my $old = ApiKeys::Fixture->new(db => $pg->database(grant => 1), start => 0);
+$old->nginx->start;
+ok(eval { $old->nginx->wait_log(
+    qr/\[error\].*replica cannot follow.*apply the files in sql/, 30) },
+    'no schema at all, and what to do');
+is($old->client(key => 'aaaaaaaa:x')->request('GET', $org->{path})->code, 503,
+    'nothing is decided without a replica');
+$old->nginx->stop;
+
+
+# a node with other master keys
+
+my $stranger = ApiKeys::Fixture->new(db => $db, start => 0);
+$stranger->nginx->start;
+ok(eval { $stranger->nginx->wait_log(
+    qr/\[error\].*apikeys_master_key_file and apikeys_realm must be the same/,
+    30) }, 'the wrong master key file is named');
+$key = $f->key($org, 'ORG_OWNER');
+is(code($key, $stranger->nginx), 503, 'and is 503 for every key');
+is(code($key), 200, 'the others go on');
+$stranger->nginx->stop;
+
+done_testing;
