@@ -46,6 +46,8 @@ static char *ngx_http_apikeys_public_url(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_apikeys_auth(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_apikeys_auth_header_name(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_fingerprint(ngx_conf_t *cf,
     ngx_http_apikeys_main_conf_t *amcf);
 static ngx_int_t ngx_http_apikeys_init(ngx_conf_t *cf);
@@ -807,8 +809,16 @@ ngx_http_apikeys_public_url(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     last = url.data + url.len;
 
-    if (p == last || ngx_strlchr(p, last, '/')) {
+    if (p == last) {
         goto invalid;
+    }
+
+    /* a name or an address, and a port: it stands in every link */
+
+    for ( /* void */ ; p < last; p++) {
+        if (!isalnum(*p) && ngx_strchr("-._:[]", *p) == NULL) {
+            goto invalid;
+        }
     }
 
     alcf->public_url = url;
@@ -829,6 +839,7 @@ ngx_http_apikeys_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_apikeys_loc_conf_t *alcf = conf;
 
+    char                *rv;
     ngx_str_t           *value;
     ngx_uint_t           i, m;
     ngx_conf_bitmask_t  *mask;
@@ -848,12 +859,14 @@ ngx_http_apikeys_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     for (i = 1; i < cf->args->nelts; i++) {
 
         if (ngx_strncmp(value[i].data, "header=", 7) == 0
-            && value[i].len > 7
             && alcf->auth_header.len == 0)
         {
-            alcf->auth |= NGX_HTTP_APIKEYS_AUTH_HEADER;
-            alcf->auth_header.data = value[i].data + 7;
-            alcf->auth_header.len = value[i].len - 7;
+            rv = ngx_http_apikeys_auth_header_name(cf, alcf, &value[i]);
+
+            if (rv != NGX_CONF_OK) {
+                return rv;
+            }
+
             continue;
         }
 
@@ -874,6 +887,48 @@ ngx_http_apikeys_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         alcf->auth |= mask[m].mask;
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_apikeys_auth_header_name(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_str_t *value)
+{
+    u_char     *p, *last;
+    ngx_str_t   name;
+
+    name.data = value->data + 7;
+    name.len = value->len - 7;
+
+    last = name.data + name.len;
+
+    for (p = name.data; p < last; p++) {
+        if (!isalnum(*p) && *p != '-' && *p != '_') {
+            break;
+        }
+    }
+
+    if (name.len == 0 || p < last) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", it must be \"header=\" "
+                           "and the name of a header", value);
+        return NGX_CONF_ERROR;
+    }
+
+    /* one header for two schemes could be read as either */
+
+    if (name.len == sizeof("Authorization") - 1
+        && ngx_strncasecmp(name.data, (u_char *) "Authorization", name.len)
+           == 0)
+    {
+        return "takes a header of its own, \"Authorization\" is that of "
+               "\"digest\" and \"basic\"";
+    }
+
+    alcf->auth |= NGX_HTTP_APIKEYS_AUTH_HEADER;
+    alcf->auth_header = name;
 
     return NGX_CONF_OK;
 }
