@@ -215,7 +215,9 @@ sub plain {
 
     $self->close if $self->{socket} && !$self->connected;
     $self->send($self->format($method, $uri, $body, %opt));
-    return $self->read(head => $method eq 'HEAD', %opt);
+    my $res = $self->read(head => $method eq 'HEAD', %opt);
+    @$res{qw( method uri )} = ($method, $uri) if $res;
+    return $res;
 }
 
 
