@@ -102,17 +102,41 @@ ngx_apikeys_arena_list_bits(uint32_t n)
 }
 
 
+/* unrolled: a search in a long list spends its time here */
+
 static ngx_inline void *
 ngx_apikeys_arena_list_leaf(const ngx_apikeys_arena_t *a, uint32_t root,
     ngx_uint_t bits, uint32_t i)
 {
-    while (bits) {
-        bits -= NGX_APIKEYS_ARENA_FANOUT_BITS;
-        root = a->cells[root].index[(i >> bits)
-                                    & (NGX_APIKEYS_ARENA_FANOUT - 1)];
+    ngx_apikeys_arena_cell_t  *cells;
+
+    cells = a->cells;
+
+    switch (bits) {
+
+    case 16:
+        root = cells[root].index[i >> 12];
+        i &= 0xfff;
+
+        /* fall through */
+
+    case 12:
+        root = cells[root].index[i >> 8];
+        i &= 0xff;
+
+        /* fall through */
+
+    case 8:
+        root = cells[root].index[i >> 4];
+        i &= 0xf;
+
+        /* fall through */
+
+    case 4:
+        root = cells[root].index[i];
     }
 
-    return &a->cells[root];
+    return &cells[root];
 }
 
 

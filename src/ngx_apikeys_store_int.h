@@ -98,12 +98,12 @@ typedef struct {
     uint16_t                  nv4;
     uint16_t                  nv6;
     uint16_t                  ngrants;
-    uint16_t                  unused;
+    uint16_t                  bits;       /* that the list's nodes decode */
 } ngx_apikeys_store_body_t;
 
 /* parent: the number of the smallest entry around this one */
 typedef struct {
-    uint32_t                  addr;       /* host order */
+    u_char                    addr[4];
     uint16_t                  parent;
     uint16_t                  prefix;
 } ngx_apikeys_store_v4_t;
@@ -244,10 +244,20 @@ struct ngx_apikeys_store_s {
 #define ngx_apikeys_store_body(st, rec)                                      \
     ((ngx_apikeys_store_body_t *) &(st)->arena.cells[(rec)->body])
 
+/* where the parts of a list begin, and where it ends */
+
+#define ngx_apikeys_store_v6_leaf(b)                                         \
+    ngx_apikeys_store_leaves((uint32_t) (b)->nv4, NGX_APIKEYS_STORE_V4_LEAF)
+
+#define ngx_apikeys_store_grant_leaf(b)                                      \
+    (ngx_apikeys_store_v6_leaf(b)                                            \
+     + ngx_apikeys_store_leaves((uint32_t) (b)->nv6,                         \
+                                NGX_APIKEYS_STORE_V6_LEAF))
+
 #define ngx_apikeys_store_body_leaves(b)                                     \
-    (ngx_apikeys_store_leaves((b)->nv4, NGX_APIKEYS_STORE_V4_LEAF)           \
-     + ngx_apikeys_store_leaves((b)->nv6, NGX_APIKEYS_STORE_V6_LEAF)         \
-     + ngx_apikeys_store_leaves((b)->ngrants, NGX_APIKEYS_STORE_GRANT_LEAF))
+    (ngx_apikeys_store_grant_leaf(b)                                         \
+     + ngx_apikeys_store_leaves((uint32_t) (b)->ngrants,                     \
+                                NGX_APIKEYS_STORE_GRANT_LEAF))
 
 #define ngx_apikeys_store_load(p)       __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define ngx_apikeys_store_set(p, value)                                      \

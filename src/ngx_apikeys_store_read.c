@@ -17,21 +17,137 @@
 #include <ngx_apikeys_store_int.h>
 
 
+/* for the search in lists: with the constants of one kind it is half as long */
+#if (__GNUC__)
+#define NGX_APIKEYS_STORE_READ_INLINE  ngx_inline __attribute__((always_inline))
+#else
+#define NGX_APIKEYS_STORE_READ_INLINE  ngx_inline
+#endif
+
+
 static ngx_int_t ngx_apikeys_store_read_miss(ngx_apikeys_store_t *st);
 static ngx_int_t ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
     ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
     ngx_apikeys_store_record_t **record);
 static void ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec, ngx_apikeys_store_ref_t *ref);
-static const ngx_apikeys_store_grant_t *ngx_apikeys_store_read_grant(
-    ngx_apikeys_store_t *st, const ngx_apikeys_store_body_t *b,
-    ngx_uint_t bits, ngx_uint_t i);
 static ngx_int_t ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry);
 static ngx_int_t ngx_apikeys_store_read_match_v6(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry);
+
+
+static ngx_inline uint32_t
+ngx_apikeys_store_read_32(const u_char *p)
+{
+    uint32_t  n;
+
+    ngx_memcpy(&n, p, sizeof(n));
+
+    return ntohl(n);
+}
+
+
+static ngx_inline uint64_t
+ngx_apikeys_store_read_64(const u_char *p)
+{
+    uint64_t  n;
+
+    ngx_memcpy(&n, p, sizeof(n));
+
+#if (NGX_HAVE_LITTLE_ENDIAN)
+    n = __builtin_bswap64(n);
+#endif
+
+    return n;
+}
+
+
+/* memcmp(one, two, len) > 0 for the lengths of keys, without a call */
+
+static ngx_inline ngx_uint_t
+ngx_apikeys_store_read_after(const u_char *one, const u_char *two,
+    uint32_t len)
+{
+    uint64_t  a, b;
+
+    if (len == 4) {
+        return ngx_apikeys_store_read_32(one) > ngx_apikeys_store_read_32(two);
+    }
+
+    a = ngx_apikeys_store_read_64(one);
+    b = ngx_apikeys_store_read_64(two);
+
+    if (a != b) {
+        return a > b;
+    }
+
+    if (len == 12) {
+        return ngx_apikeys_store_read_32(one + 8)
+               > ngx_apikeys_store_read_32(two + 8);
+    }
+
+    return ngx_apikeys_store_read_64(one + 8)
+           > ngx_apikeys_store_read_64(two + 8);
+}
+
+
+/*
+ * The last of n items that is not after the wanted key, or NULL: first its
+ * leaf, by the first item, then in the leaf.  The items lie from leaf
+ * "first" on, "per" in a leaf, in the order of their first "key" bytes.
+ */
+
+static NGX_APIKEYS_STORE_READ_INLINE void *
+ngx_apikeys_store_read_search(const ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_body_t *b, uint32_t first, uint32_t n,
+    uint32_t per, size_t size, uint32_t key, const u_char *wanted)
+{
+    u_char    *leaf, *found;
+    uint32_t   low, high, middle;
+
+    if (n == 0) {
+        return NULL;
+    }
+
+    low = 0;
+    high = (n - 1) / per;
+    found = NULL;
+
+    while (low < high) {
+        middle = (low + high + 1) / 2;
+
+        leaf = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
+                                           first + middle);
+
+        if (ngx_apikeys_store_read_after(leaf, wanted, key)) {
+            high = middle - 1;
+
+        } else {
+            low = middle;
+            found = leaf;
+        }
+    }
+
+    if (found == NULL) {
+        found = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
+                                            first);
+    }
+
+    n = ngx_min(n - low * per, per);
+
+    for (leaf = found + n * size; leaf > found; /* void */ ) {
+        leaf -= size;
+
+        if (!ngx_apikeys_store_read_after(leaf, wanted, key)) {
+            return leaf;
+        }
+    }
+
+    return NULL;
+}
 
 
 void
@@ -264,37 +380,27 @@ uint32_t
 ngx_apikeys_store_grant(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_ref_t *ref, const ngx_apikeys_objectid_t *project)
 {
-    ngx_int_t                         rc;
-    ngx_uint_t                        low, high, middle, bits;
     const ngx_apikeys_store_body_t   *b;
     const ngx_apikeys_store_grant_t  *grant;
 
     b = ref->record;
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
 
-    low = 0;
-    high = b->ngrants;
+    grant = ngx_apikeys_store_read_search(st, b,
+                                    ngx_apikeys_store_grant_leaf(b),
+                                    b->ngrants, NGX_APIKEYS_STORE_GRANT_LEAF,
+                                    sizeof(ngx_apikeys_store_grant_t),
+                                    NGX_APIKEYS_OBJECTID_LEN, project->data);
 
-    while (low < high) {
-        middle = (low + high) / 2;
-        grant = ngx_apikeys_store_read_grant(st, b, bits, middle);
+    /* not after the wanted one: the same, if not before it */
 
-        rc = ngx_memcmp(project->data, grant->id.data,
-                        NGX_APIKEYS_OBJECTID_LEN);
-
-        if (rc == 0) {
-            return grant->roles;
-        }
-
-        if (rc < 0) {
-            high = middle;
-
-        } else {
-            low = middle + 1;
-        }
+    if (grant == NULL
+        || ngx_apikeys_store_read_after(project->data, grant->id.data,
+                                        NGX_APIKEYS_OBJECTID_LEN))
+    {
+        return 0;
     }
 
-    return 0;
+    return grant->roles;
 }
 
 
@@ -303,30 +409,16 @@ ngx_apikeys_store_grant_at(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_ref_t *ref, ngx_uint_t i,
     ngx_apikeys_store_grant_t *grant)
 {
-    ngx_uint_t                       bits;
+    uint32_t                         leaf;
+    ngx_apikeys_store_grant_t       *grants;
     const ngx_apikeys_store_body_t  *b;
 
     b = ref->record;
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+    leaf = ngx_apikeys_store_grant_leaf(b) + i / NGX_APIKEYS_STORE_GRANT_LEAF;
 
-    *grant = *ngx_apikeys_store_read_grant(st, b, bits, i);
-}
+    grants = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits, leaf);
 
-
-static const ngx_apikeys_store_grant_t *
-ngx_apikeys_store_read_grant(ngx_apikeys_store_t *st,
-    const ngx_apikeys_store_body_t *b, ngx_uint_t bits, ngx_uint_t i)
-{
-    uint32_t                          leaf;
-    const ngx_apikeys_store_grant_t  *grant;
-
-    leaf = ngx_apikeys_store_leaves(b->nv4, NGX_APIKEYS_STORE_V4_LEAF)
-           + ngx_apikeys_store_leaves(b->nv6, NGX_APIKEYS_STORE_V6_LEAF)
-           + i / NGX_APIKEYS_STORE_GRANT_LEAF;
-
-    grant = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits, leaf);
-
-    return &grant[i % NGX_APIKEYS_STORE_GRANT_LEAF];
+    *grant = grants[i % NGX_APIKEYS_STORE_GRANT_LEAF];
 }
 
 
@@ -361,59 +453,40 @@ ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry)
 {
-    uint32_t                 wanted, net;
-    ngx_uint_t               low, high, middle, bits;
+    uint32_t                 differ;
+    ngx_uint_t               n;
     ngx_apikeys_store_v4_t  *e;
 
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+    e = ngx_apikeys_store_read_search(st, b, 0, b->nv4,
+                                      NGX_APIKEYS_STORE_V4_LEAF,
+                                      sizeof(ngx_apikeys_store_v4_t),
+                                      sizeof(e->addr), addr->addr);
 
-    ngx_memcpy(&net, addr->addr, 4);
-    wanted = ntohl(net);
-
-    low = 0;
-    high = b->nv4;
-
-    while (low < high) {
-        middle = (low + high) / 2;
-
-        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits,
-                                        middle / NGX_APIKEYS_STORE_V4_LEAF);
-
-        if (e[middle % NGX_APIKEYS_STORE_V4_LEAF].addr <= wanted) {
-            low = middle + 1;
-
-        } else {
-            high = middle;
-        }
-    }
-
-    if (low == 0) {
-        return NGX_DECLINED;
-    }
-
-    low--;
-
-    do {
-        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits,
-                                        low / NGX_APIKEYS_STORE_V4_LEAF);
-        e += low % NGX_APIKEYS_STORE_V4_LEAF;
+    while (e) {
+        differ = ngx_apikeys_store_read_32(e->addr)
+                 ^ ngx_apikeys_store_read_32(addr->addr);
 
         /* a shift by 32 is no shift */
 
-        if (e->prefix == 0 || ((e->addr ^ wanted) >> (32 - e->prefix)) == 0) {
-            net = htonl(e->addr);
-
+        if (e->prefix == 0 || (differ >> (32 - e->prefix)) == 0) {
             ngx_memzero(entry, sizeof(ngx_apikeys_cidr_t));
-            ngx_memcpy(entry->addr, &net, 4);
+            ngx_memcpy(entry->addr, e->addr, sizeof(e->addr));
             entry->family = 4;
             entry->prefix = (u_char) e->prefix;
 
             return NGX_OK;
         }
 
-        low = e->parent;
+        n = e->parent;
 
-    } while (low != NGX_APIKEYS_STORE_NONE);
+        if (n == NGX_APIKEYS_STORE_NONE) {
+            break;
+        }
+
+        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
+                                        n / NGX_APIKEYS_STORE_V4_LEAF);
+        e += n % NGX_APIKEYS_STORE_V4_LEAF;
+    }
 
     return NGX_DECLINED;
 }
@@ -424,53 +497,46 @@ ngx_apikeys_store_read_match_v6(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry)
 {
-    uint32_t                 first;
-    ngx_uint_t               low, high, middle, bits;
+    uint64_t                 high, low;
+    ngx_uint_t               n;
     ngx_apikeys_store_v6_t  *e;
 
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
-    first = ngx_apikeys_store_leaves(b->nv4, NGX_APIKEYS_STORE_V4_LEAF);
+    e = ngx_apikeys_store_read_search(st, b, ngx_apikeys_store_v6_leaf(b),
+                                      b->nv6, NGX_APIKEYS_STORE_V6_LEAF,
+                                      sizeof(ngx_apikeys_store_v6_t),
+                                      sizeof(e->addr), addr->addr);
 
-    low = 0;
-    high = b->nv6;
+    while (e) {
+        high = ngx_apikeys_store_read_64(e->addr)
+               ^ ngx_apikeys_store_read_64(addr->addr);
+        low = ngx_apikeys_store_read_64(e->addr + 8)
+              ^ ngx_apikeys_store_read_64(addr->addr + 8);
 
-    while (low < high) {
-        middle = (low + high) / 2;
+        /* shifts by 64 are no shifts */
 
-        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits, first
-                                        + middle / NGX_APIKEYS_STORE_V6_LEAF);
-        e += middle % NGX_APIKEYS_STORE_V6_LEAF;
+        if (e->prefix == 0
+            || (e->prefix <= 64 && (high >> (64 - e->prefix)) == 0)
+            || (e->prefix > 64 && high == 0
+                && (low >> (128 - e->prefix)) == 0))
+        {
+            ngx_memcpy(entry->addr, e->addr, sizeof(e->addr));
+            entry->family = 6;
+            entry->prefix = (u_char) e->prefix;
 
-        if (ngx_memcmp(e->addr, addr->addr, 16) <= 0) {
-            low = middle + 1;
-
-        } else {
-            high = middle;
-        }
-    }
-
-    if (low == 0) {
-        return NGX_DECLINED;
-    }
-
-    low--;
-
-    do {
-        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits, first
-                                        + low / NGX_APIKEYS_STORE_V6_LEAF);
-        e += low % NGX_APIKEYS_STORE_V6_LEAF;
-
-        ngx_memcpy(entry->addr, e->addr, 16);
-        entry->family = 6;
-        entry->prefix = (u_char) e->prefix;
-
-        if (ngx_apikeys_cidr_contains(entry, addr)) {
             return NGX_OK;
         }
 
-        low = e->parent;
+        n = e->parent;
 
-    } while (low != NGX_APIKEYS_STORE_NONE);
+        if (n == NGX_APIKEYS_STORE_NONE) {
+            break;
+        }
+
+        e = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
+                                        ngx_apikeys_store_v6_leaf(b)
+                                        + n / NGX_APIKEYS_STORE_V6_LEAF);
+        e += n % NGX_APIKEYS_STORE_V6_LEAF;
+    }
 
     return NGX_DECLINED;
 }

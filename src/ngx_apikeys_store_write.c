@@ -583,6 +583,7 @@ ngx_apikeys_store_write_body(ngx_apikeys_store_t *st,
 
     if (n) {
         b->list = ngx_apikeys_arena_list_create(&st->arena, n);
+        b->bits = (uint16_t) ngx_apikeys_arena_list_bits(n);
 
         ngx_apikeys_store_write_entries(st, b, key->entries, 4);
         ngx_apikeys_store_write_entries(st, b, key->entries + nv4, 6);
@@ -606,17 +607,15 @@ ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
 {
     void                    *leaf;
     uint16_t                 stack[NGX_APIKEYS_STORE_MAX_NESTING], parent;
-    uint32_t                 first, net;
-    ngx_uint_t               i, n, per, bits, depth;
+    uint32_t                 first;
+    ngx_uint_t               i, n, per, depth;
     ngx_apikeys_store_v4_t  *v4;
     ngx_apikeys_store_v6_t  *v6;
 
     n = (family == 4) ? b->nv4 : b->nv6;
     per = (family == 4) ? NGX_APIKEYS_STORE_V4_LEAF
                         : NGX_APIKEYS_STORE_V6_LEAF;
-    first = (family == 4) ? 0 : ngx_apikeys_store_leaves(b->nv4,
-                                                NGX_APIKEYS_STORE_V4_LEAF);
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+    first = (family == 4) ? 0 : ngx_apikeys_store_v6_leaf(b);
     depth = 0;
 
     for (i = 0; i < n; i++) {
@@ -633,14 +632,12 @@ ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
             stack[depth++] = (uint16_t) i;
         }
 
-        leaf = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits,
+        leaf = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
                                            first + i / per);
 
         if (family == 4) {
-            ngx_memcpy(&net, entries[i].addr, 4);
-
             v4 = (ngx_apikeys_store_v4_t *) leaf + i % per;
-            v4->addr = ntohl(net);
+            ngx_memcpy(v4->addr, entries[i].addr, 4);
             v4->prefix = entries[i].prefix;
             v4->parent = parent;
 
@@ -659,16 +656,14 @@ ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
     ngx_apikeys_store_body_t *b, const ngx_apikeys_store_grant_t *grants)
 {
     uint32_t                    first;
-    ngx_uint_t                  i, bits;
+    ngx_uint_t                  i;
     ngx_apikeys_store_grant_t  *grant;
 
-    first = ngx_apikeys_store_leaves(b->nv4, NGX_APIKEYS_STORE_V4_LEAF)
-            + ngx_apikeys_store_leaves(b->nv6, NGX_APIKEYS_STORE_V6_LEAF);
-    bits = ngx_apikeys_arena_list_bits(ngx_apikeys_store_body_leaves(b));
+    first = ngx_apikeys_store_grant_leaf(b);
 
     for (i = 0; i < b->ngrants; i++) {
-        grant = ngx_apikeys_arena_list_leaf(&st->arena, b->list, bits, first
-                                            + i / NGX_APIKEYS_STORE_GRANT_LEAF);
+        grant = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
+                                first + i / NGX_APIKEYS_STORE_GRANT_LEAF);
 
         grant[i % NGX_APIKEYS_STORE_GRANT_LEAF] = grants[i];
     }
