@@ -29,7 +29,8 @@ my $count = 0;
 # pg => an ApiKeys::Pg, db => a database of it, conninfo => another way to
 # it, database => parameters of the directive, zone => '8m', http, server,
 # api => lines for each API location, main, workers, allow, log_level,
-# token => 0 for no operator, base => 'atlas_v1', start => 0
+# token => 0 for no operator, base => 'atlas_v1', start => 0,
+# headers => { .. } that its clients send with every request
 sub new {
     my ($class, %opt) = @_;
 
@@ -143,7 +144,8 @@ sub client {
     my ($self, %opt) = @_;
 
     my $nginx = delete $opt{nginx} || $self->{nginx};
-    return ApiKeys::Client->new(port => $nginx->port, %opt);
+    return ApiKeys::Client->new(port => $nginx->port,
+        headers => { %{ $self->{opt}{headers} || {} } }, %opt);
 }
 
 
