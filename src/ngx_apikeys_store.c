@@ -11,7 +11,8 @@
  * it is touched, for the old workers go on using it.  With another
  * fingerprint the same zone must not be used by old and new workers at once:
  * so the new cycle is given new memory ("noreuse"), which is decided while
- * the configuration is read.
+ * the configuration is read.  A zone of another size is filled from the old
+ * one before the new workers start.
  */
 
 
@@ -517,6 +518,12 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     st->shpool->data = block;
+
+    old = ngx_apikeys_store_old(st);
+
+    if (old && old->head) {
+        ngx_apikeys_store_copy(st, old);
+    }
 
     return NGX_OK;
 }

@@ -336,6 +336,9 @@ void ngx_apikeys_store_repair(ngx_apikeys_store_t *st);
 /* the link that names the object's record, or the end of its chain */
 uint32_t *ngx_apikeys_store_write_find(ngx_apikeys_store_t *st,
     ngx_uint_t kind, const ngx_apikeys_objectid_t *id);
+/* links a copy of the draft; link is what write_find() found */
+void ngx_apikeys_store_write_insert(ngx_apikeys_store_t *st, uint32_t *link,
+    ngx_apikeys_store_record_t *draft, uint32_t load);
 /* takes a record out of the chain of its public key, if it is there */
 void ngx_apikeys_store_write_unlink_key(ngx_apikeys_store_t *st, uint32_t i);
 /* makes a tombstone of a record that is not one */
@@ -343,6 +346,10 @@ void ngx_apikeys_store_write_delete(ngx_apikeys_store_t *st, uint32_t i);
 /* a record joins (n = 1) or leaves (n = -1) the figures */
 void ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec, int64_t n);
+
+/* ngx_apikeys_store_copy.c: fills a new zone from that of the old cycle */
+void ngx_apikeys_store_copy(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_t *old);
 
 /* ngx_apikeys_store.c: bytes of a zone with so many cells */
 uint64_t ngx_apikeys_store_zone_size(size_t nonces, uint64_t cells);

@@ -120,7 +120,7 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *draft, const ngx_apikeys_store_key_t *key,
     uint32_t load)
 {
-    uint32_t                     i, n, rival, cells, *link;
+    uint32_t                     i, cells, *link;
     ngx_apikeys_store_head_t    *sh;
     ngx_apikeys_store_record_t  *old;
 
@@ -162,20 +162,39 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     draft->load = sh->load;
     draft->body = key ? ngx_apikeys_store_write_body(st, key) : 0;
 
-    rival = key ? ngx_apikeys_store_write_claim(st, draft, i, load) : 0;
+    ngx_apikeys_store_write_insert(st, link, draft, load);
 
-    n = ngx_apikeys_arena_alloc(&st->arena);
-    *ngx_apikeys_store_record(st, n) = *draft;
+    return NGX_OK;
+}
 
-    ngx_apikeys_store_write_link(st, link, n);
+
+/* a cell for the record is free, its body is made */
+
+void
+ngx_apikeys_store_write_insert(ngx_apikeys_store_t *st, uint32_t *link,
+    ngx_apikeys_store_record_t *draft, uint32_t load)
+{
+    uint32_t  i, rival;
+
+    rival = 0;
+
+    if (draft->kind == NGX_APIKEYS_STORE_KEY
+        && draft->state != NGX_APIKEYS_STORE_DELETED
+        && !(draft->flags & NGX_APIKEYS_STORE_DETACHED))
+    {
+        rival = ngx_apikeys_store_write_claim(st, draft, *link, load);
+    }
+
+    i = ngx_apikeys_arena_alloc(&st->arena);
+    *ngx_apikeys_store_record(st, i) = *draft;
+
+    ngx_apikeys_store_write_link(st, link, i);
 
     if (rival) {
         ngx_apikeys_store_record(st, rival)->flags |=
                                                  NGX_APIKEYS_STORE_DETACHED;
         ngx_apikeys_store_write_unlink_key(st, rival);
     }
-
-    return NGX_OK;
 }
 
 
@@ -425,7 +444,7 @@ ngx_apikeys_store_delete_locked(ngx_apikeys_store_t *st,
 {
     uint32_t                     i, *link;
     ngx_apikeys_store_head_t    *sh;
-    ngx_apikeys_store_record_t  *rec;
+    ngx_apikeys_store_record_t  *rec, draft;
 
     sh = st->head;
     link = ngx_apikeys_store_write_find(st, kind, id);
@@ -439,16 +458,15 @@ ngx_apikeys_store_delete_locked(ngx_apikeys_store_t *st,
             return ngx_apikeys_store_write_full(st, NULL, version + 1, 1);
         }
 
-        i = ngx_apikeys_arena_alloc(&st->arena);
-        rec = ngx_apikeys_store_record(st, i);
+        ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
 
-        rec->kind = (u_char) kind;
-        rec->state = NGX_APIKEYS_STORE_DELETED;
-        rec->id = *id;
-        rec->version = version;
-        rec->load = sh->load;
+        draft.kind = (u_char) kind;
+        draft.state = NGX_APIKEYS_STORE_DELETED;
+        draft.id = *id;
+        draft.version = version;
+        draft.load = sh->load;
 
-        ngx_apikeys_store_write_link(st, link, i);
+        ngx_apikeys_store_write_insert(st, link, &draft, 0);
 
         return NGX_OK;
     }

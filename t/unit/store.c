@@ -953,6 +953,86 @@ test_reload(void)
 }
 
 
+static void
+test_resize(void)
+{
+    ngx_int_t             rc;
+    ngx_str_t             a, b, identity, snapshot;
+    ngx_uint_t            n, bad;
+    ngx_cycle_t          *cycle;
+    ngx_apikeys_store_t  *st, *new;
+
+    cycle = unit_cycle(NULL);
+    st = unit_configure(cycle, 4 * ZONE, 4096, 1);
+    (void) unit_zone(st, NULL);
+    (void) ngx_apikeys_store_init_process(st, &tap_log);
+
+    new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 1);
+    ok(unit_zone(new, st) == NGX_OK && new->head->counts.keys == 0
+       && !ngx_apikeys_store_complete(new),
+       "an incomplete replica is not copied");
+    ngx_shm_free(&new->shm_zone->shm);
+
+    (void) unit_load_sweep(st, unit_load_begin(st, 1));
+
+    for (n = 0; n < 1000; n++) {
+        (void) unit_publish(st, n, n + 1, n % 300, n % 17, 0);
+    }
+
+    (void) unit_delete(st, 5, 2000);
+
+    ngx_str_set(&a, "identity");
+    ngx_str_set(&b, "10:20:12,15");
+
+    (void) ngx_apikeys_store_lock(st);
+    (void) ngx_apikeys_store_cursor_set_locked(st, &a, &b);
+    ngx_apikeys_store_unlock(st);
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime());
+
+    /* as the master does it, which has no slot yet */
+
+    ngx_apikeys_store_exit_process(st);
+
+    new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 1);
+    rc = unit_zone(new, st);
+    ok(rc == NGX_OK && new->head != st->head, "another size: another zone");
+    ok(st->slot == NULL, "the slot was given back");
+
+    (void) ngx_apikeys_store_init_process(new, &tap_log);
+    ok(ngx_apikeys_store_complete(new), "it is complete from the start");
+
+    for (n = 0, bad = 0; n < 1000; n++) {
+        bad += unit_version(new, n) != (int64_t) n + 1;
+    }
+
+    ok(bad == 1 && unit_version(new, 5) == NGX_DECLINED, "all keys are there");
+    ok(unit_publish(new, 5, 1999, 0, 0, 0) == NGX_DECLINED
+       && unit_publish(new, 6, 6, 0, 0, 0) == NGX_DECLINED,
+       "with versions and tombstones");
+    ok(ngx_apikeys_store_cursor_get(new, tap_cycle.pool, &identity, &snapshot)
+       == NGX_OK, "and the cursor");
+    is_str(&snapshot, "10:20:12,15", "as it was");
+    ok(ngx_apikeys_store_age(new) < 60000, "and as fresh");
+    ok(memcmp(new->head->instance, st->head->instance, 36) != 0,
+       "it is another instance");
+    ok(unit_check(new) == 0, "the zone is consistent");
+    unit_store_free(new);
+
+    new = unit_configure(unit_cycle(cycle), ZONE, 8192, 1);
+    ok(unit_zone(new, st) == NGX_OK && !ngx_apikeys_store_complete(new),
+       "a zone that is too small for all is incomplete");
+    ok(strstr(tap_message, "is full") != NULL, "and it is said");
+    ngx_shm_free(&new->shm_zone->shm);
+
+    new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 2);
+    ok(unit_zone(new, st) == NGX_OK && new->head->counts.keys == 0,
+       "under other keys nothing is copied");
+    ngx_shm_free(&new->shm_zone->shm);
+
+    unit_store_free(st);
+}
+
+
 /*
  * All of the zone but the page of our slot is read-only: so a reader that
  * took the mutex, counted, or allocated there would die.
@@ -1027,6 +1107,7 @@ main(void)
     test_lock();
     test_lease();
     test_reload();
+    test_resize();
     test_read_only();
 
     return tap_end();
