@@ -172,6 +172,7 @@ ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
     sync->forget = 0;
     sync->heartbeat = 0;
     sync->loaded = 0;
+    sync->took = 0;
     sync->prune = ngx_apikeys_store_boottime();
     sync->errors = 0;
     sync->trouble = NGX_APIKEYS_SYNC_FOLLOWS;

@@ -115,27 +115,26 @@ ngx_apikeys_sync_publish_decode(ngx_apikeys_sync_publication_t *p,
 }
 
 
-/* NGX_OK: over, published or given up; NGX_AGAIN */
+/*
+ * NGX_OK: over, published or given up; NGX_AGAIN.  The age comes first: the
+ * process may have been stopped before it came to this attempt.
+ */
 
 static ngx_int_t
 ngx_apikeys_sync_publish_try(ngx_apikeys_sync_publication_t *p)
 {
-    ngx_int_t  rc;
-
-    rc = ngx_apikeys_sync_state_publish(p->sync->conf->store, p->states,
-                                        &p->next, 0, 0);
-
-    if (rc == NGX_AGAIN
-        && ngx_apikeys_store_boottime() - p->since
-           < NGX_APIKEYS_SYNC_PUBLISH_PATIENCE)
+    if (ngx_apikeys_store_boottime() - p->since
+        >= NGX_APIKEYS_SYNC_PUBLISH_PATIENCE)
     {
-        return NGX_AGAIN;
-    }
-
-    if (rc == NGX_AGAIN) {
         ngx_log_error(NGX_LOG_WARN, p->sync->log, 0,
                       "the zone was locked for too long, a change is left to "
                       "the feed");
+
+    } else if (ngx_apikeys_sync_state_publish(p->sync->conf->store, p->states,
+                                              &p->next, 0, 0)
+               == NGX_AGAIN)
+    {
+        return NGX_AGAIN;
     }
 
     ngx_apikeys_sync_state_wipe(p->states);

@@ -26,17 +26,17 @@
 
 #define NGX_APIKEYS_SYNC_ROUND_TIMEOUT   3600000   /* of a load */
 #define NGX_APIKEYS_SYNC_ROUND_PRUNE     60000
-#define NGX_APIKEYS_SYNC_ROUND_RELOAD    60000     /* an incomplete replica */
+#define NGX_APIKEYS_SYNC_ROUND_RELOAD    5000      /* an incomplete replica */
+#define NGX_APIKEYS_SYNC_ROUND_SHARE     20        /* and loads' of time */
 #define NGX_APIKEYS_SYNC_ROUND_BEAT      5000
 #define NGX_APIKEYS_SYNC_ROUND_ANEW      100       /* another database */
-#define NGX_APIKEYS_SYNC_ROUND_FORGET    1000      /* tombstones at a time */
+#define NGX_APIKEYS_SYNC_ROUND_FORGET    5000      /* tombstones at a time */
 
 /*
- * How much longer than a query may last its result can be in flight: it may
- * wait for the zone's lock, and its process may have been stopped for a
- * while (see ngx_apikeys_sync_publish()).
+ * How much longer than a query may last its result can be on its way: the
+ * two limits of ngx_apikeys_sync_publish.c, 6 seconds, and a margin.
  */
-#define NGX_APIKEYS_SYNC_ROUND_IN_FLIGHT  30000
+#define NGX_APIKEYS_SYNC_ROUND_IN_FLIGHT  10000
 
 
 static void ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync);
@@ -125,12 +125,14 @@ ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync)
 
     if (answer->len == 4 && ngx_strncmp(answer->data, "feed", 4) == 0) {
 
-        /* a zone that was full may have room by now */
+        /* a zone that was full may have room by now, which is not known */
 
         now = ngx_apikeys_store_boottime();
 
         if (ngx_apikeys_store_complete(sync->conf->store)
-            || now - sync->loaded < NGX_APIKEYS_SYNC_ROUND_RELOAD)
+            || now - sync->loaded < NGX_APIKEYS_SYNC_ROUND_RELOAD
+                                    + NGX_APIKEYS_SYNC_ROUND_SHARE
+                                      * sync->took)
         {
             ngx_apikeys_sync_round_commit(sync);
             return;
@@ -220,7 +222,6 @@ ngx_apikeys_sync_round_load(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_store_unlock(store);
 
-    sync->loaded = ngx_apikeys_store_boottime();
     sync->stat.loads++;
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_load_stmt, NULL,
@@ -266,6 +267,8 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
         break;
     }
 
+    sync->loaded = ngx_apikeys_store_boottime();
+    sync->took = sync->loaded - sync->sent;
     sync->moved = 1;
 
     ngx_apikeys_sync_round_commit(sync);

@@ -83,7 +83,8 @@ struct ngx_apikeys_sync_s {
 
     uint64_t                      heartbeat; /* boot-time ms, the last */
     uint64_t                      prune;
-    uint64_t                      loaded;
+    uint64_t                      loaded;    /* the end of the last load */
+    uint64_t                      took;      /* and its time, ms */
 
     ngx_uint_t                    errors;    /* in a row */
     ngx_apikeys_sync_trouble_e    trouble;

@@ -125,6 +125,28 @@ soon(401, $shared, $org->{path}, 'and on the other', $node);
 $node->quit;
 
 
+# read your writes: this one hears of nothing for a minute
+
+my $deaf = $f->node(http => 'apikeys_sync poll=60s notify=off;',
+    workers => 2);
+$deaf->start;
+$f->wait_loaded($deaf);
+
+my $owner = $f->client(key => $org->{key}{secret}, nginx => $deaf);
+my $made = $owner->request('POST', "$org->{path}/apiKeys",
+    { desc => 'mine', roles => ['ORG_READ_ONLY'] })->json;
+$made->{secret} = "$made->{publicKey}:$made->{privateKey}";
+
+is(code($made, $org->{path}, $deaf), 200, 'a key that was just made');
+is($owner->request('POST', "$org->{path}/apiKeys/$made->{id}/accessList",
+    [{ cidrBlock => '10.0.0.0/8' }])->code, 200, 'a list is made');
+is(code($made, $org->{path}, $deaf), 403, 'and holds at once');
+is($owner->request('DELETE', "$org->{path}/apiKeys/$made->{id}")->code, 204,
+    'the key is deleted');
+is(code($made, $org->{path}, $deaf), 401, 'and gone at once');
+$deaf->quit;
+
+
 # TRUNCATE, and a restored database
 
 my $before = $f->key($org, 'ORG_READ_ONLY');

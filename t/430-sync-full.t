@@ -1,0 +1,80 @@
+# A zone that is too small grants nothing that was revoked, says what it
+# needs, and is whole again when there is room.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Fixture ();
+use Test::More;
+
+my $f = ApiKeys::Fixture->new(http => 'apikeys_sync poll=200ms;',
+    database => 'timeout=2s', zone => '2m', workers => 2, allow => qr/\[crit\].* is full/);
+my $db = $f->db;
+my $nginx = $f->nginx;
+my $org = $f->org;
+
+sub code {
+    my ($key) = @_;
+
+    my $client = $f->client(key => $key->{secret});
+    my $res = $client->request('GET', $org->{path});
+    $client->close;
+    return $res->code;
+}
+
+sub becomes {
+    my ($key, $codes, $name, $timeout) = @_;
+
+    my $code;
+    eval { $nginx->wait_for(sub { ($code = code($key)) =~ /^(?:$codes)$/ },
+        $timeout || 20, '') };
+    like($code, qr/^(?:$codes)$/, $name);
+}
+
+my $unknown = { secret => 'zzzzzzzz:x' };
+my @keys = map { $f->key($org, 'ORG_READ_ONLY') } 1 .. 3;
+is(code($_), 200, 'a key') for @keys;
+is(code($unknown), 401, 'an unknown key');
+
+$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
+                                     descr, roles)
+           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
+                  translate(lpad(to_hex(n), 8, '0'),
+                            '0123456789', 'ghijklmnop'),
+                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
+             FROM generate_series(1, 40000) AS n, apikeys.keys k
+            WHERE k.id = '$keys[0]{id}'");
+ok(eval { $nginx->wait_log(
+    qr/\[crit\].*is full, the replica is incomplete, it needs at least \d+/,
+    30) }, 'the zone is full, and what it would need');
+
+becomes($unknown, 503, 'with an incomplete replica a miss is no answer');
+is(code($keys[0]), 200, 'what is there is served');
+
+# no room for a new version, none needed for a deletion
+$db->psql("INSERT INTO apikeys.access_list (key_id, cidr)
+           SELECT '$keys[1]{id}', ('10.0.' || n || '.0/24')::cidr
+             FROM generate_series(0, 200) AS n");
+becomes($keys[1], '403|503', 'a key that was restricted');
+
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[2]{id}'");
+becomes($keys[2], '401|503', 'a key that was deleted');
+
+is($db->dbh->selectrow_array(
+    'SELECT bool_and(pg_visible_in_snapshot(x.xid, i.snapshot))
+       FROM apikeys.instances i, (SELECT max(xid) AS xid
+            FROM apikeys.changes) x'), 0,
+    'nor does it tell that it has applied all');
+
+$db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
+
+# tombstones need the room until nothing older can be on its way
+becomes($unknown, 401, 'with room, the replica becomes complete', 90);
+becomes($keys[1], 403, 'the key that was restricted');
+becomes($keys[2], 401, 'the key that was deleted');
+is(code($keys[0]), 200, 'the others');
+
+done_testing;
