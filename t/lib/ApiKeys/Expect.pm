@@ -136,11 +136,12 @@ sub json_text {
 }
 
 
-# answers($res, 200, body, title): a success; body a structure or a text
+# answers($res, 200, body, title): body a structure or a text.
+# type => another content type, code => of an error
 sub answers {
     my ($res, $status, $body, $title, %opt) = @_;
 
-    return _compare($res, $status, $opt{type} || _type($res), undef,
+    return _compare($res, $status, $opt{type} || _type($res), $opt{code},
         json_text($body), $title);
 }
 
