@@ -150,7 +150,8 @@ ngx_uint_t ngx_apikeys_store_complete(ngx_apikeys_store_t *st);
 
 /*
  * Writers.  lock never waits: NGX_OK, or NGX_BUSY (try again from a timer).
- * It frees the lock of a dead holder, and repairs what a dead writer left.
+ * It frees the lock of a dead holder, and repairs what a dead writer left:
+ * that alone may take longer than a millisecond, 0.1 s for a million cells.
  */
 
 ngx_int_t ngx_apikeys_store_lock(ngx_apikeys_store_t *st);
@@ -161,9 +162,10 @@ void ngx_apikeys_store_unlock(ngx_apikeys_store_t *st);
  * below a tombstone are NGX_DECLINED.  "load" is 0, or the number that
  * load_begin() gave: then it replaces without comparing and is marked as
  * brought by that load; a record that was published without a load since
- * load_begin() and is newer stays.  NGX_ERROR: the zone is full; the old
- * record, if any, is now invalid (NGX_BUSY to readers) and the replica is
- * incomplete.
+ * load_begin() and is newer stays.  NGX_DECLINED: a newer one is here, or
+ * the load was abandoned.  NGX_ERROR: the zone is full; the old record, if
+ * any, is now invalid (NGX_BUSY to readers) and the replica is incomplete
+ * until a load succeeds.
  */
 ngx_int_t ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_key_t *key, uint32_t load);
@@ -191,9 +193,11 @@ ngx_int_t ngx_apikeys_store_forget_locked(ngx_apikeys_store_t *st,
  * called, about a millisecond of work a call, until it no longer returns
  * NGX_AGAIN; it removes what the load did not bring and what was not
  * published since begin, and when nothing failed for want of space the
- * replica is complete.  A later begin abandons an unfinished load.
+ * replica is complete: NGX_OK; else NGX_ERROR.  A later begin abandons an
+ * unfinished load, whose sweep is then NGX_DECLINED.
  * A new epoch (another database, or the old one restored) forgets every
- * version and tombstone, but serves what is there until the sweep.
+ * version, tombstone and the cursor, but serves what is there until the
+ * sweep; meanwhile the replica is incomplete.
  */
 uint32_t ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
     ngx_uint_t new_epoch);
@@ -218,7 +222,8 @@ ngx_uint_t ngx_apikeys_store_lease_held(ngx_apikeys_store_t *st);
 /*
  * What the syncer must hand to its successor, kept in the zone: the
  * database's identity and the whole last snapshot, as text.  set is NGX_ERROR
- * when it does not fit: then the successor begins with a full load.
+ * when it does not fit: then, and without any, get is NGX_DECLINED, and the
+ * successor begins with a full load.
  */
 ngx_int_t ngx_apikeys_store_cursor_get(ngx_apikeys_store_t *st,
     ngx_pool_t *pool, ngx_str_t *identity, ngx_str_t *snapshot);
