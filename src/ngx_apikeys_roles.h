@@ -60,12 +60,11 @@ const ngx_apikeys_role_t *ngx_apikeys_role_find(const ngx_str_t *name);
 uint32_t ngx_apikeys_roles_parse(ngx_apikeys_scope_e scope,
     const ngx_str_t *list);
 
-/*
- * Writes the names of a mask, ascending, with "," between; at most
- * NGX_APIKEYS_ROLES_TEXT_LEN bytes.  Returns the end.
- */
+/* the longest name, and all names of a scope with "," between */
+#define NGX_APIKEYS_ROLE_TEXT_LEN       32
 #define NGX_APIKEYS_ROLES_TEXT_LEN      1024
 
+/* writes the names of a mask, ascending, with "," between; returns the end */
 u_char *ngx_apikeys_roles_write(u_char *p, ngx_apikeys_scope_e scope,
     uint32_t mask);
 

@@ -16,12 +16,14 @@
 #include <ngx_http.h>
 
 #include <ngx_apikeys_cidr.h>
+#include <ngx_apikeys_counters.h>
 #include <ngx_apikeys_json.h>
 #include <ngx_apikeys_nonce.h>
 #include <ngx_apikeys_pg_query.h>
 #include <ngx_apikeys_seal.h>
 #include <ngx_apikeys_store.h>
 #include <ngx_apikeys_sync.h>
+#include <ngx_apikeys_usage.h>
 #include <ngx_http_apikeys_codes.h>
 
 
@@ -66,6 +68,9 @@ typedef struct {
     ngx_apikeys_cidr_t        address;     /* the client's */
     ngx_apikeys_cidr_t        entry;       /* that let it in; family 0: the
                                               key has no list */
+    ngx_uint_t                scheme;      /* NGX_HTTP_APIKEYS_AUTH_DIGEST ..,
+                                              0 of the operator */
+    ngx_str_t                 header;      /* of the scheme header= */
     unsigned                  operator:1;  /* by token; none of the above
                                               but address */
 } ngx_http_apikeys_identity_t;
@@ -75,6 +80,7 @@ typedef struct {
 typedef struct {
     ngx_apikeys_pg_pool_t    *pool;
     ngx_apikeys_sync_t       *sync;
+    ngx_apikeys_usage_t      *usage;
 } ngx_http_apikeys_worker_t;
 
 
@@ -88,6 +94,7 @@ typedef struct {
                                               or NULL */
     ngx_apikeys_sync_conf_t   sync;
     size_t                    nonce_size;  /* of the table, in the zone */
+    ngx_apikeys_counters_t   *counters;    /* by decision, in the zone */
     ngx_array_t              *routes;      /* ngx_http_apikeys_routes */
     ngx_uint_t                used;        /* some location needs all this */
     ngx_http_apikeys_worker_t worker;      /* set in init_process */
@@ -102,6 +109,8 @@ typedef struct {
     ngx_str_t                 auth_header; /* of header=, lower case */
     ngx_msec_t                stale;
     ngx_flag_t                stale_allow;
+    ngx_flag_t                dry_run;
+    ngx_array_t              *require;     /* ngx_http_apikeys_require */
 } ngx_http_apikeys_loc_conf_t;
 
 
@@ -133,8 +142,7 @@ struct ngx_http_apikeys_ctx_s {
     ngx_http_request_t           *request;
     ngx_http_apikeys_loc_conf_t  *conf;
 
-    ngx_http_apikeys_decision_e   decision;
-    ngx_http_apikeys_identity_t   identity;
+    ngx_http_apikeys_identity_t   identity;     /* of the record */
     ngx_http_apikeys_args_t       args;
 
     /* of the route; the texts are slices of r->uri */
@@ -170,10 +178,6 @@ struct ngx_http_apikeys_ctx_s {
                                                    roles, or the operator */
     unsigned                      whitelist:1;  /* the deprecated spelling */
     unsigned                      answered:1;   /* the answer is ours */
-
-    /* of ngx_http_apikeys_filter: what is sent for nginx's own page */
-    ngx_chain_t                  *document;
-    ngx_uint_t                    replaced;
 };
 
 

@@ -11,9 +11,9 @@
 #include <ngx_http_apikeys_accept.h>
 #include <ngx_http_apikeys_api.h>
 #include <ngx_http_apikeys_args.h>
-#include <ngx_http_apikeys_auth.h>
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_record.h>
 #include <ngx_http_apikeys_routes.h>
 #include <ngx_http_apikeys_run.h>
 
@@ -21,6 +21,8 @@
 static ngx_http_apikeys_ctx_t *ngx_http_apikeys_api_create_ctx(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
 static ngx_int_t ngx_http_apikeys_api_check(ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_api_record(ngx_http_apikeys_ctx_t *ctx,
+    ngx_int_t rc);
 static ngx_int_t ngx_http_apikeys_api_identify(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_api_media(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_api_path(ngx_http_apikeys_ctx_t *ctx);
@@ -59,6 +61,8 @@ ngx_http_apikeys_api_handler(ngx_http_request_t *r)
     }
 
     rc = ngx_http_apikeys_api_check(ctx);
+
+    ngx_http_apikeys_api_record(ctx, rc);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_apikeys_output_refusal(ctx);
@@ -105,10 +109,13 @@ static ngx_http_apikeys_ctx_t *
 ngx_http_apikeys_api_create_ctx(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf)
 {
-    ngx_http_apikeys_ctx_t  *ctx;
+    ngx_http_apikeys_ctx_t     *ctx;
+    ngx_http_apikeys_record_t  *record;
 
+    record = ngx_http_apikeys_record(r);
     ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_apikeys_ctx_t));
-    if (ctx == NULL) {
+
+    if (record == NULL || ctx == NULL) {
         return NULL;
     }
 
@@ -119,7 +126,7 @@ ngx_http_apikeys_api_create_ctx(ngx_http_request_t *r,
         return NULL;
     }
 
-    ngx_http_set_ctx(r, ctx, ngx_http_apikeys_module);
+    record->call = ctx;
 
     return ctx;
 }
@@ -157,16 +164,43 @@ ngx_http_apikeys_api_check(ngx_http_apikeys_ctx_t *ctx)
 }
 
 
+/* a call that is refused for its role has not used the caller's entry */
+
+static void
+ngx_http_apikeys_api_record(ngx_http_apikeys_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_decision_e   decision;
+
+    record = ngx_http_apikeys_record(ctx->request);
+    decision = record->identified;
+
+    if (decision == NGX_HTTP_APIKEYS_ALLOW && rc == NGX_DECLINED
+        && ngx_http_apikeys_code(ctx->code)->status == NGX_HTTP_UNAUTHORIZED)
+    {
+        decision = NGX_HTTP_APIKEYS_ROLE;
+    }
+
+    ngx_http_apikeys_record_decision(record, ctx->request, ctx->conf,
+                                     decision);
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_api_identify(ngx_http_apikeys_ctx_t *ctx)
 {
-    u_char      text[NGX_APIKEYS_CIDR_TEXT_LEN];
-    ngx_str_t  *addr, copy;
+    u_char                        text[NGX_APIKEYS_CIDR_TEXT_LEN];
+    ngx_str_t                    *addr, copy;
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_decision_e   decision;
 
-    ctx->decision = ngx_http_apikeys_auth_identify(ctx->request, ctx->conf, 1,
-                                                   &ctx->identity);
+    record = ngx_http_apikeys_record(ctx->request);
 
-    switch (ctx->decision) {
+    decision = ngx_http_apikeys_record_identify(record, ctx->request,
+                                                ctx->conf);
+    ctx->identity = record->identity;
+
+    switch (decision) {
 
     case NGX_HTTP_APIKEYS_ALLOW:
         return NGX_OK;
@@ -193,7 +227,7 @@ ngx_http_apikeys_api_identify(ngx_http_apikeys_ctx_t *ctx)
         }
 
         return ngx_http_apikeys_output_refuse(ctx,
-                               ctx->decision == NGX_HTTP_APIKEYS_ADDRESS
+                               decision == NGX_HTTP_APIKEYS_ADDRESS
                                ? NGX_HTTP_APIKEYS_ADDRESS_NOT_ON_LIST
                                : NGX_HTTP_APIKEYS_ORG_REQUIRES_LIST,
                                &copy, NULL);
@@ -506,7 +540,7 @@ ngx_http_apikeys_api_body_handler(ngx_http_request_t *r)
     ngx_http_apikeys_ctx_t          *ctx;
     const ngx_http_apikeys_route_t  *route;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_apikeys_module);
+    ctx = ngx_http_apikeys_record(r)->call;
     route = ctx->route;
 
     rc = ngx_http_apikeys_body_parse(ctx);

@@ -52,11 +52,12 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_nonce(
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_address(
     ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
     ngx_http_apikeys_identity_t *identity);
-static ngx_int_t ngx_http_apikeys_auth_push(ngx_http_request_t *r,
-    ngx_str_t *value);
 
 
 #define NGX_HTTP_APIKEYS_AUTH_BEARER   0x80
+
+#define NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST                                     \
+    (NGX_HTTP_APIKEYS_AUTH_DIGEST|NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256)
 
 
 static const struct {
@@ -74,26 +75,9 @@ static const struct {
 static const ngx_apikeys_secret_t  ngx_http_apikeys_auth_no_secret;
 
 
-static const char  *ngx_http_apikeys_auth_decisions[] = {
-    "allow",
-    "no_credential",
-    "bad_credential",
-    "unknown_key",
-    "wrong_secret",
-    "stale_nonce",
-    "replay",
-    "address",
-    "no_access_list",
-    "role",
-    "not_loaded",
-    "expired",
-    "error"
-};
-
-
 ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t operator,
+    ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_identity_t *identity)
 {
     ngx_http_apikeys_decision_e     decision;
@@ -110,30 +94,32 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     decision = ngx_http_apikeys_auth_credential(r, alcf, &cred);
 
     if (decision != NGX_HTTP_APIKEYS_ALLOW) {
-        goto done;
+        return decision;
     }
 
     if (cred.scheme == NGX_HTTP_APIKEYS_AUTH_BEARER) {
 
-        decision = operator ? ngx_http_apikeys_auth_operator(r, &cred)
-                            : NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+        decision = alcf->api ? ngx_http_apikeys_auth_operator(r, &cred)
+                             : NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
 
         identity->operator = (decision == NGX_HTTP_APIKEYS_ALLOW);
 
-        goto done;
+        return decision;
     }
 
     decision = ngx_http_apikeys_auth_parse(r, alcf, &cred);
 
     if (decision != NGX_HTTP_APIKEYS_ALLOW) {
-        goto done;
+        return decision;
     }
+
+    identity->scheme = cred.scheme;
+    identity->header = alcf->auth_header;
 
     if (!alcf->stale_allow && ngx_apikeys_store_age(amcf->store) > alcf->stale)
     {
-        decision = ngx_apikeys_store_complete(amcf->store)
-                   ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
-        goto done;
+        return ngx_apikeys_store_complete(amcf->store)
+               ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
     }
 
     ngx_apikeys_store_enter(amcf->store);
@@ -141,14 +127,6 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     decision = ngx_http_apikeys_auth_key(r, amcf->store, &cred, identity);
 
     ngx_apikeys_store_leave(amcf->store);
-
-done:
-
-    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "apikeys: refused: %s",
-                      ngx_http_apikeys_auth_decisions[decision]);
-    }
 
     return decision;
 }
@@ -335,8 +313,7 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
     d = &cred->digest;
 
-    if (!(alcf->auth & (NGX_HTTP_APIKEYS_AUTH_DIGEST
-                        |NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256))
+    if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST)
         || ngx_apikeys_digest_parse(d, &cred->value) != NGX_OK)
     {
         return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
@@ -370,6 +347,7 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
         return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
 
+    cred->scheme = scheme;
     cred->username = d->username;
 
     return NGX_HTTP_APIKEYS_ALLOW;
@@ -407,7 +385,7 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
         return NGX_HTTP_APIKEYS_WRONG_SECRET;
     }
 
-    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_DIGEST) {
+    if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
         decision = ngx_http_apikeys_auth_nonce(r, cred, ref.public_key);
 
         if (decision != NGX_HTTP_APIKEYS_ALLOW) {
@@ -434,7 +412,7 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
     u_char                         ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
     ngx_http_apikeys_main_conf_t  *amcf;
 
-    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_DIGEST) {
+    if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
         return ngx_apikeys_digest_verify(&cred->digest,
                               cred->digest.alg == NGX_APIKEYS_DIGEST_SHA256
                               ? secret->sha256 : secret->md5,
@@ -591,7 +569,7 @@ ngx_http_apikeys_auth_challenge(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_apikeys_auth_push(ngx_http_request_t *r, ngx_str_t *value)
 {
     ngx_table_elt_t  *h;

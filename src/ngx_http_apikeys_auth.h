@@ -16,12 +16,12 @@
 
 /*
  * Credential, record, secret, address list: everything but roles.  Schemes
- * are the mask of the location; "operator" says whether the token is taken.
+ * are those of the location; the operator's token is taken on an API alone.
  * The caller remembers the answer: a second call would see the count twice.
  */
 ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
-    ngx_uint_t operator, ngx_http_apikeys_identity_t *identity);
+    ngx_http_apikeys_identity_t *identity);
 
 /*
  * Adds the challenges of the location's schemes to a 401, digest MD5 first;
@@ -29,6 +29,10 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
  */
 ngx_int_t ngx_http_apikeys_auth_challenge(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale);
+
+/* adds one such header */
+ngx_int_t ngx_http_apikeys_auth_push(ngx_http_request_t *r,
+    ngx_str_t *value);
 
 
 #endif /* _NGX_HTTP_APIKEYS_AUTH_H_INCLUDED_ */

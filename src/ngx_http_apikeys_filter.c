@@ -1,6 +1,10 @@
 
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * What is ours to say: every error of an administration API, and in other
+ * locations the refusal that the access phase has just decided.  An error
+ * page that the configuration names is another location and is left alone.
  */
 
 
@@ -8,11 +12,16 @@
 #include <ngx_http_apikeys_auth.h>
 #include <ngx_http_apikeys_filter.h>
 #include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_record.h>
 
 
 static ngx_int_t ngx_http_apikeys_filter_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_filter_replace(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_ctx_t *ctx);
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_record_t *record);
+static ngx_chain_t *ngx_http_apikeys_filter_document(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, off_t *size);
+static ngx_int_t ngx_http_apikeys_filter_challenge(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale);
 static ngx_int_t ngx_http_apikeys_filter_body(ngx_http_request_t *r,
     ngx_chain_t *in);
 
@@ -24,29 +33,37 @@ static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 static ngx_int_t
 ngx_http_apikeys_filter_header(ngx_http_request_t *r)
 {
-    ngx_http_apikeys_ctx_t       *ctx;
+    ngx_http_apikeys_record_t    *record;
     ngx_http_apikeys_loc_conf_t  *alcf;
 
-    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
-
-    if (r != r->main
-        || alcf->api == 0
-        || r->headers_out.status < NGX_HTTP_BAD_REQUEST)
-    {
+    if (r->headers_out.status < NGX_HTTP_BAD_REQUEST) {
         return ngx_http_next_header_filter(r);
     }
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_apikeys_module);
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
 
-    if ((ctx == NULL || !ctx->answered)
-        && ngx_http_apikeys_filter_replace(r, alcf, ctx) != NGX_OK)
+    record = alcf->api ? ngx_http_apikeys_record(r)
+                       : ngx_http_apikeys_record_find(r);
+
+    if (record == NULL) {
+        return alcf->api ? NGX_ERROR : ngx_http_next_header_filter(r);
+    }
+
+    if (!alcf->api && record->refused != alcf) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    record->refused = NULL;
+
+    if ((record->call == NULL || !record->call->answered)
+        && ngx_http_apikeys_filter_replace(r, alcf, record) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (r->headers_out.status == NGX_HTTP_UNAUTHORIZED
-        && ngx_http_apikeys_auth_challenge(r, alcf,
-                     ctx && ctx->decision == NGX_HTTP_APIKEYS_STALE_NONCE)
+        && ngx_http_apikeys_filter_challenge(r, alcf,
+                         record->identified == NGX_HTTP_APIKEYS_STALE_NONCE)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -60,55 +77,22 @@ ngx_http_apikeys_filter_header(ngx_http_request_t *r)
 
 static ngx_int_t
 ngx_http_apikeys_filter_replace(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_ctx_t *ctx)
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_record_t *record)
 {
-    ngx_apikeys_json_out_t          out;
-    ngx_http_apikeys_code_e         code;
-    const ngx_http_apikeys_code_t  *row;
-    static const ngx_str_t          name = ngx_string("X-Error-Code");
+    off_t  size;
 
-    if (ctx == NULL) {
-        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_apikeys_ctx_t));
-        if (ctx == NULL) {
-            return NGX_ERROR;
-        }
-
-        ctx->request = r;
-        ctx->conf = alcf;
-
-        if (ngx_http_apikeys_args_parse(r, &ctx->args) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ngx_http_set_ctx(r, ctx, ngx_http_apikeys_module);
-    }
-
-    code = ngx_http_apikeys_code_status(r->headers_out.status);
-    row = ngx_http_apikeys_code(code);
-
-    (void) ngx_http_apikeys_output_refuse(ctx, code,
-                              code == NGX_HTTP_APIKEYS_METHOD_NOT_ALLOWED
-                              ? &r->method_name : &r->uri, NULL);
-
-    ngx_apikeys_json_out_init(&out, r->pool, ctx->args.pretty);
-    ngx_http_apikeys_output_error_document(&out, code, ctx->args.envelope,
-                                           ctx->params);
-
-    if (out.failed
-        || ngx_http_apikeys_output_header(r, &name, &row->name) != NGX_OK)
-    {
+    record->document = ngx_http_apikeys_filter_document(r, alcf, &size);
+    if (record->document == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->document = out.out;
-    ctx->answered = 1;
+    record->r = r;
+    record->replaced = 0;
 
-    r->headers_out.content_length_n = out.size;
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_last_modified(r);
 
-    if (r->headers_out.content_length) {
-        r->headers_out.content_length->hash = 0;
-        r->headers_out.content_length = NULL;
-    }
+    r->headers_out.content_length_n = size;
 
     ngx_str_set(&r->headers_out.content_type, "application/json");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
@@ -119,15 +103,88 @@ ngx_http_apikeys_filter_replace(ngx_http_request_t *r,
 }
 
 
+static ngx_chain_t *
+ngx_http_apikeys_filter_document(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, off_t *size)
+{
+    ngx_str_t                       params[2];
+    ngx_apikeys_json_out_t          out;
+    ngx_http_apikeys_args_t         args;
+    ngx_http_apikeys_code_e         code;
+    const ngx_http_apikeys_code_t  *row;
+    static const ngx_str_t          name = ngx_string("X-Error-Code");
+
+    if (r->headers_out.status == NGX_HTTP_UNAUTHORIZED) {
+        return ngx_http_apikeys_output_unauthorized_document(r->pool, size);
+    }
+
+    ngx_memzero(&args, sizeof(ngx_http_apikeys_args_t));
+
+    if (alcf->api && ngx_http_apikeys_args_parse(r, &args) != NGX_OK) {
+        return NULL;
+    }
+
+    code = ngx_http_apikeys_code_status(r->headers_out.status);
+    row = ngx_http_apikeys_code(code);
+
+    params[0] = (code == NGX_HTTP_APIKEYS_METHOD_NOT_ALLOWED) ? r->method_name
+                                                              : r->uri;
+    ngx_str_null(&params[1]);
+
+    ngx_apikeys_json_out_init(&out, r->pool, args.pretty);
+    ngx_http_apikeys_output_error_document(&out, code, args.envelope, params);
+
+    if (out.failed
+        || ngx_http_apikeys_output_header(r, &name, &row->name) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    *size = out.size;
+
+    return out.out;
+}
+
+
+/*
+ * Digest goes first, which many clients take to be the only one; another
+ * module (auth_basic under "satisfy any") may have set its own before.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_filter_challenge(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale)
+{
+    ngx_str_t         value;
+    ngx_table_elt_t  *other;
+
+    other = r->headers_out.www_authenticate;
+
+    if (other) {
+        value = other->value;
+        other->hash = 0;
+        r->headers_out.www_authenticate = NULL;
+    }
+
+    if (ngx_http_apikeys_auth_challenge(r, alcf, stale) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return other ? ngx_http_apikeys_auth_push(r, &value) : NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_filter_body(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_chain_t             *cl;
-    ngx_http_apikeys_ctx_t  *ctx;
+    ngx_chain_t                *cl;
+    ngx_http_apikeys_record_t  *record;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_apikeys_module);
+    record = ngx_http_get_module_ctx(r->main, ngx_http_apikeys_module);
 
-    if (ctx == NULL || ctx->document == NULL || in == NULL) {
+    if (record == NULL || record->document == NULL || record->r != r
+        || in == NULL)
+    {
         return ngx_http_next_body_filter(r, in);
     }
 
@@ -137,18 +194,18 @@ ngx_http_apikeys_filter_body(ngx_http_request_t *r, ngx_chain_t *in)
         cl->buf->pos = cl->buf->last;
     }
 
-    if (ctx->replaced) {
+    if (record->replaced) {
         return NGX_OK;
     }
 
-    ctx->replaced = 1;
+    record->replaced = 1;
 
-    for (cl = ctx->document; cl->next; cl = cl->next) { /* void */ }
+    for (cl = record->document; cl->next; cl = cl->next) { /* void */ }
 
-    cl->buf->last_buf = 1;
+    cl->buf->last_buf = (r == r->main) ? 1 : 0;
     cl->buf->last_in_chain = 1;
 
-    return ngx_http_next_body_filter(r, ctx->document);
+    return ngx_http_next_body_filter(r, record->document);
 }
 
 

@@ -5,9 +5,13 @@
 
 
 #include <ngx_http_apikeys.h>
+#include <ngx_http_apikeys_access.h>
 #include <ngx_http_apikeys_api.h>
 #include <ngx_http_apikeys_filter.h>
+#include <ngx_http_apikeys_require.h>
 #include <ngx_http_apikeys_routes.h>
+#include <ngx_http_apikeys_status.h>
+#include <ngx_http_apikeys_variables.h>
 
 #include <ngx_apikeys_secret_file.h>
 
@@ -138,8 +142,31 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
 
     { ngx_string("apikeys_auth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
-                        |NGX_CONF_1MORE,
+                        |NGX_HTTP_LMT_CONF|NGX_CONF_1MORE,
       ngx_http_apikeys_auth,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("apikeys_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_HTTP_LMT_CONF|NGX_CONF_1MORE,
+      ngx_http_apikeys_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("apikeys_dry_run"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_apikeys_loc_conf_t, dry_run),
+      NULL },
+
+    { ngx_string("apikeys_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_apikeys_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -149,7 +176,7 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_apikeys_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_http_apikeys_variables_add,        /* preconfiguration */
     ngx_http_apikeys_init,                 /* postconfiguration */
 
     ngx_http_apikeys_create_main_conf,     /* create main configuration */
@@ -184,6 +211,7 @@ ngx_module_t  ngx_http_apikeys_module = {
 static ngx_int_t
 ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
 {
+    u_char                        *shared;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
@@ -198,11 +226,20 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_apikeys_store_init_process(amcf->store, cycle->log) != NGX_OK
-        || ngx_apikeys_nonce_init_process(amcf->nonce,
-                                   ngx_apikeys_store_nonces(amcf->store),
-                                   amcf->nonce_size, cycle->log)
-           != NGX_OK)
+    if (ngx_apikeys_store_init_process(amcf->store, cycle->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* the zone has room for the counters and the table of nonces */
+
+    shared = ngx_apikeys_store_nonces(amcf->store);
+
+    amcf->counters = (ngx_apikeys_counters_t *) shared;
+
+    if (ngx_apikeys_nonce_init_process(amcf->nonce,
+                                       shared + ngx_apikeys_counters_size(),
+                                       amcf->nonce_size, cycle->log)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -210,6 +247,11 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
     amcf->worker.pool = ngx_apikeys_pg_pool_create(cycle, amcf->database,
                                                    NULL);
     if (amcf->worker.pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    amcf->worker.usage = ngx_apikeys_usage_create(cycle, amcf->worker.pool);
+    if (amcf->worker.usage == NULL) {
         return NGX_ERROR;
     }
 
@@ -232,6 +274,10 @@ ngx_http_apikeys_exit_process(ngx_cycle_t *cycle)
 
     if (amcf->worker.sync) {
         ngx_apikeys_sync_destroy(amcf->worker.sync);
+    }
+
+    if (amcf->worker.usage) {
+        ngx_apikeys_usage_destroy(amcf->worker.usage);
     }
 
     ngx_apikeys_pg_pool_destroy(amcf->worker.pool);
@@ -303,10 +349,12 @@ ngx_http_apikeys_create_loc_conf(ngx_conf_t *cf)
      *     alcf->public_url = { 0, NULL };
      *     alcf->auth = 0;
      *     alcf->auth_header = { 0, NULL };
+     *     alcf->require = NULL;
      */
 
     alcf->stale = NGX_CONF_UNSET_MSEC;
     alcf->stale_allow = NGX_CONF_UNSET;
+    alcf->dry_run = NGX_CONF_UNSET;
 
     return alcf;
 }
@@ -318,25 +366,43 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_apikeys_loc_conf_t *prev = parent;
     ngx_http_apikeys_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t      *clcf;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     ngx_conf_merge_str_value(conf->public_url, prev->public_url, "");
     ngx_conf_merge_msec_value(conf->stale, prev->stale, 600000);
     ngx_conf_merge_value(conf->stale_allow, prev->stale_allow, 0);
+    ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
+
+    if (conf->require == NULL) {
+        conf->require = prev->require;
+    }
 
     if (conf->auth == 0) {
         conf->auth = prev->auth;
         conf->auth_header = prev->auth_header;
     }
 
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_apikeys_module);
+
+    if (conf->api || ngx_http_apikeys_access_protected(conf)) {
+        amcf->used = 1;
+        amcf->sync.stale = ngx_max(amcf->sync.stale, conf->stale);
+        amcf->sync.stale_forever |= conf->stale_allow;
+    }
+
     if (conf->api == 0) {
         return NGX_CONF_OK;
     }
 
-    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_apikeys_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    amcf->used = 1;
-    amcf->sync.stale = ngx_max(amcf->sync.stale, conf->stale);
+    if (clcf->handler != ngx_http_apikeys_api_handler) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"apikeys_api\" in location \"%V\" is used with "
+                           "another handler", &conf->base);
+        return NGX_CONF_ERROR;
+    }
 
     if (conf->auth == 0) {
         conf->auth = NGX_HTTP_APIKEYS_AUTH_DIGEST;
@@ -347,6 +413,14 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                            "\"apikeys_auth off\" cannot be used with "
                            "\"apikeys_api\" in location \"%V\", name a "
                            "scheme there", &conf->base);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->dry_run) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"apikeys_dry_run on\" cannot be used with "
+                           "\"apikeys_api\" in location \"%V\", turn it off "
+                           "there", &conf->base);
         return NGX_CONF_ERROR;
     }
 
@@ -520,7 +594,8 @@ ngx_http_apikeys_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     amcf->store = ngx_apikeys_store_create(cf, &name, size,
                                            &ngx_http_apikeys_module,
-                                           amcf->nonce_size);
+                                           ngx_apikeys_counters_size()
+                                           + amcf->nonce_size);
 
     return amcf->store ? NGX_CONF_OK : NGX_CONF_ERROR;
 
@@ -1017,6 +1092,10 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
 
     if (amcf->sync.stale == 0) {
         amcf->sync.stale = 600000;
+    }
+
+    if (ngx_http_apikeys_access_init(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_apikeys_filter_init(cf);

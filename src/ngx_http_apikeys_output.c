@@ -55,7 +55,7 @@ static const ngx_table_elt_t  ngx_http_apikeys_output_headers[] = {
 };
 
 
-const ngx_str_t  ngx_http_apikeys_output_unauthorized_text = ngx_string(
+static const ngx_str_t  ngx_http_apikeys_output_unauthorized_text = ngx_string(
     "{\n"
     "  \"error\" : 401,\n"
     "  \"reason\" : \"Unauthorized\",\n"
@@ -222,14 +222,32 @@ ngx_http_apikeys_output_refusal(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_output_unauthorized(ngx_http_apikeys_ctx_t *ctx)
 {
+    off_t         size;
+    ngx_chain_t  *out;
+
+    out = ngx_http_apikeys_output_unauthorized_document(ctx->request->pool,
+                                                        &size);
+    if (out == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_apikeys_output_chain(ctx, out, size,
+                                         NGX_HTTP_UNAUTHORIZED,
+                                         &ngx_http_apikeys_output_json_type);
+}
+
+
+ngx_chain_t *
+ngx_http_apikeys_output_unauthorized_document(ngx_pool_t *pool, off_t *size)
+{
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    b = ngx_calloc_buf(ctx->request->pool);
-    cl = ngx_alloc_chain_link(ctx->request->pool);
+    b = ngx_calloc_buf(pool);
+    cl = ngx_alloc_chain_link(pool);
 
     if (b == NULL || cl == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
     }
 
     b->pos = ngx_http_apikeys_output_unauthorized_text.data;
@@ -239,9 +257,9 @@ ngx_http_apikeys_output_unauthorized(ngx_http_apikeys_ctx_t *ctx)
     cl->buf = b;
     cl->next = NULL;
 
-    return ngx_http_apikeys_output_chain(ctx, cl, b->last - b->pos,
-                                         NGX_HTTP_UNAUTHORIZED,
-                                         &ngx_http_apikeys_output_json_type);
+    *size = b->last - b->pos;
+
+    return cl;
 }
 
 

@@ -54,8 +54,9 @@ void ngx_http_apikeys_output_error_document(ngx_apikeys_json_out_t *out,
     const ngx_str_t params[2]);
 
 
-/* the 401 document, byte for byte */
-extern const ngx_str_t  ngx_http_apikeys_output_unauthorized_text;
+/* the 401 document, for the same; NULL without memory */
+ngx_chain_t *ngx_http_apikeys_output_unauthorized_document(ngx_pool_t *pool,
+    off_t *size);
 
 
 #endif /* _NGX_HTTP_APIKEYS_OUTPUT_H_INCLUDED_ */

@@ -1,0 +1,175 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * nginx skips the access phase in subrequests; a subrequest into a protected
+ * location is decided in the phase before it, for the credentials and the
+ * method of the main request.  The administration API decides by itself.
+ */
+
+
+#include <ngx_http_apikeys_access.h>
+#include <ngx_http_apikeys_record.h>
+#include <ngx_http_apikeys_require.h>
+
+
+static ngx_int_t ngx_http_apikeys_access_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_apikeys_access_subrequest_handler(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_apikeys_access_check(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf);
+
+
+static ngx_int_t
+ngx_http_apikeys_access_handler(ngx_http_request_t *r)
+{
+    ngx_http_apikeys_loc_conf_t  *alcf;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
+
+    if (alcf->api || !ngx_http_apikeys_access_protected(alcf)) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_apikeys_access_check(r, alcf);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_subrequest_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                     rc;
+    ngx_http_apikeys_loc_conf_t  *alcf;
+
+    if (r == r->main) {
+        return NGX_DECLINED;
+    }
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
+
+    if (alcf->api || !ngx_http_apikeys_access_protected(alcf)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_apikeys_access_check(r, alcf);
+
+    return (rc == NGX_OK) ? NGX_DECLINED : rc;
+}
+
+
+ngx_uint_t
+ngx_http_apikeys_access_protected(ngx_http_apikeys_loc_conf_t *alcf)
+{
+    return alcf->auth != 0 && alcf->auth != NGX_HTTP_APIKEYS_AUTH_OFF;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_check(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_int_t                     rc;
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_decision_e   decision;
+
+    decision = ngx_http_apikeys_access_decide(r, alcf);
+
+    /* a dry run refuses nothing, and grants nothing under "satisfy any" */
+
+    if (alcf->dry_run) {
+        return NGX_DECLINED;
+    }
+
+    switch (decision) {
+
+    case NGX_HTTP_APIKEYS_ALLOW:
+        return NGX_OK;
+
+    case NGX_HTTP_APIKEYS_ADDRESS:
+    case NGX_HTTP_APIKEYS_NO_LIST:
+    case NGX_HTTP_APIKEYS_ROLE:
+        rc = NGX_HTTP_FORBIDDEN;
+        break;
+
+    case NGX_HTTP_APIKEYS_NOT_LOADED:
+    case NGX_HTTP_APIKEYS_EXPIRED:
+        rc = NGX_HTTP_SERVICE_UNAVAILABLE;
+        break;
+
+    case NGX_HTTP_APIKEYS_ERROR:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    default:
+        rc = NGX_HTTP_UNAUTHORIZED;
+        break;
+    }
+
+    record = ngx_http_apikeys_record(r);
+    if (record == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    record->refused = alcf;
+
+    return rc;
+}
+
+
+ngx_http_apikeys_decision_e
+ngx_http_apikeys_access_decide(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_decision_e   decision;
+
+    record = ngx_http_apikeys_record(r);
+    if (record == NULL) {
+        return NGX_HTTP_APIKEYS_ERROR;
+    }
+
+    decision = ngx_http_apikeys_record_identify(record, r, alcf);
+
+    if (decision == NGX_HTTP_APIKEYS_ALLOW && alcf->require) {
+        decision = ngx_http_apikeys_require_judge(r, alcf->require,
+                                                  &record->identity);
+    }
+
+    ngx_http_apikeys_record_decision(record, r, alcf, decision);
+
+    return decision;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_access_init(ngx_conf_t *cf)
+{
+    ngx_array_t                *handlers;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_apikeys_access_subrequest_handler;
+
+    /* a phase runs its handlers from the last to the first: ours goes first */
+
+    handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+
+    if (ngx_array_push(handlers) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 1) * sizeof(ngx_http_handler_pt));
+
+    h[0] = ngx_http_apikeys_access_handler;
+
+    return NGX_OK;
+}

@@ -1,0 +1,29 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * apikeys_require: what a key must have to enter a location.
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_REQUIRE_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_REQUIRE_H_INCLUDED_
+
+
+#include <ngx_http_apikeys.h>
+
+
+/* the directive's setter: adds a line to alcf->require */
+char *ngx_http_apikeys_require(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Whether every line whose method fits holds for an identity: ALLOW, ROLE,
+ * NOT_LOADED when the replica cannot tell, ERROR.
+ */
+ngx_http_apikeys_decision_e ngx_http_apikeys_require_judge(
+    ngx_http_request_t *r, ngx_array_t *lines,
+    ngx_http_apikeys_identity_t *identity);
+
+
+#endif /* _NGX_HTTP_APIKEYS_REQUIRE_H_INCLUDED_ */
