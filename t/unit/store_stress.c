@@ -160,7 +160,7 @@ int
 main(void)
 {
     char                      *s;
-    uint64_t                   seed, end;
+    uint64_t                   seed, end, pinned;
     ngx_pid_t                  pids[READERS + WRITERS];
     ngx_uint_t                 i, kills;
     struct timespec            pause;
@@ -171,7 +171,10 @@ main(void)
     /* the parent is the master, whose slot no worker has */
 
     ngx_process = NGX_PROCESS_MASTER;
-    st = unit_store(4 * 1024 * 1024);
+
+    /* room for what a reader pins that has to wait for a processor */
+
+    st = unit_store(128 * 1024 * 1024);
     ngx_process = NGX_PROCESS_WORKER;
 
     shared = mmap(NULL, sizeof(shared_t), PROT_READ|PROT_WRITE,
@@ -190,6 +193,7 @@ main(void)
     }
 
     kills = 0;
+    pinned = 0;
 
     while (ngx_apikeys_store_boottime() < end && shared->faults == 0) {
 
@@ -200,6 +204,9 @@ main(void)
         pause.tv_sec = 0;
         pause.tv_nsec = seed % 3000000;
         nanosleep(&pause, NULL);
+
+        ngx_apikeys_store_stat(st, &stat);
+        pinned = ngx_max(pinned, stat.retired_bytes);
 
         i = (seed >> 32) % (READERS + WRITERS);
 
@@ -223,9 +230,10 @@ main(void)
 
     ngx_apikeys_store_stat(st, &stat);
 
-    printf("# %d killed, %lu reads, %lu writes, %lu repairs\n", (int) kills,
+    printf("# %d killed, %lu reads, %lu writes, %lu repairs, "
+           "%lu bytes retired at most\n", (int) kills,
            (unsigned long) shared->reads, (unsigned long) shared->writes,
-           (unsigned long) stat.repairs);
+           (unsigned long) stat.repairs, (unsigned long) pinned);
 
     ok(shared->faults == 0, "no reader saw a torn or a removed key");
     ok(kills > 20 && shared->reads > 1000 && shared->writes > 100,
