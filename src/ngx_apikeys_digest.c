@@ -70,6 +70,8 @@ static u_char *ngx_apikeys_digest_parse_pair(u_char *p, u_char *last,
     ngx_str_t *name, ngx_str_t *value);
 static ngx_str_t *ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx,
     ngx_str_t *name);
+static ngx_str_t *ngx_apikeys_digest_unknown(ngx_apikeys_digest_ctx_t *ctx,
+    ngx_str_t *name);
 static ngx_int_t ngx_apikeys_digest_judge(ngx_apikeys_digest_ctx_t *ctx);
 static ngx_int_t ngx_apikeys_digest_judge_count(ngx_apikeys_digest_t *d);
 static void ngx_apikeys_digest_join(ngx_apikeys_digest_input_t *in,
@@ -152,7 +154,7 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
 /*
  * Parses name=value up to the comma or the end, where it returns; NULL for
- * anything else.  Whether an unknown name is one at all is left to slot(),
+ * anything else.  Whether an unknown name is one at all is told by unknown(),
  * since those that are known need no look at each character.
  */
 
@@ -220,84 +222,69 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
 static ngx_str_t *
 ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
 {
-    ngx_uint_t             i;
+    ngx_str_t             *slot;
     ngx_apikeys_digest_t  *d;
 
     d = ctx->d;
 
     switch (name->len) {
 
-    case 0:
-        return NULL;
-
     case 2:
-        if (ngx_apikeys_digest_is(name, "nc")) {
-            return &d->nc;
-        }
-
+        slot = ngx_apikeys_digest_is(name, "nc") ? &d->nc : NULL;
         break;
 
     case 3:
-        if (ngx_apikeys_digest_is(name, "uri")) {
-            return &d->uri;
-        }
-
-        if (ngx_apikeys_digest_is(name, "qop")) {
-            return &ctx->qop;
-        }
-
+        slot = ngx_apikeys_digest_is(name, "uri") ? &d->uri
+               : ngx_apikeys_digest_is(name, "qop") ? &ctx->qop : NULL;
         break;
 
     case 5:
-        if (ngx_apikeys_digest_is(name, "nonce")) {
-            return &d->nonce;
-        }
-
-        if (ngx_apikeys_digest_is(name, "realm")) {
-            return &d->realm;
-        }
-
+        slot = ngx_apikeys_digest_is(name, "nonce") ? &d->nonce
+               : ngx_apikeys_digest_is(name, "realm") ? &d->realm : NULL;
         break;
 
     case 6:
-        if (ngx_apikeys_digest_is(name, "cnonce")) {
-            return &d->cnonce;
-        }
-
+        slot = ngx_apikeys_digest_is(name, "cnonce") ? &d->cnonce : NULL;
         break;
 
     case 8:
-        if (ngx_apikeys_digest_is(name, "username")) {
-            return &d->username;
-        }
-
-        if (ngx_apikeys_digest_is(name, "response")) {
-            return &d->response;
-        }
-
-        if (ngx_apikeys_digest_is(name, "userhash")) {
-            return &ctx->userhash;
-        }
-
+        slot = ngx_apikeys_digest_is(name, "username") ? &d->username
+               : ngx_apikeys_digest_is(name, "response") ? &d->response
+               : ngx_apikeys_digest_is(name, "userhash") ? &ctx->userhash
+               : NULL;
         break;
 
     case 9:
-        if (ngx_apikeys_digest_is(name, "algorithm")) {
-            return &ctx->algorithm;
-        }
+        slot = ngx_apikeys_digest_is(name, "algorithm") ? &ctx->algorithm
+               : ngx_apikeys_digest_is(name, "username*") ? &ctx->extended
+               : NULL;
+        break;
 
-        if (ngx_apikeys_digest_is(name, "username*")) {
-            return &ctx->extended;
-        }
-
+    default:
+        slot = NULL;
         break;
     }
+
+    return slot ? slot : ngx_apikeys_digest_unknown(ctx, name);
+}
+
+
+static ngx_str_t *
+ngx_apikeys_digest_unknown(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
+{
+    ngx_uint_t  i;
 
     for (i = 0; i < name->len; i++) {
         if (!ngx_apikeys_digest_is_token(name->data[i])) {
             return NULL;
         }
     }
+
+    if (name->len == 0) {
+        return NULL;
+    }
+
+    /* may come any number of times */
 
     ctx->unknown.data = NULL;
 

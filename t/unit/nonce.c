@@ -49,6 +49,7 @@ static int   signal_process(pid_t pid, int signo);
 #define TASKS      5
 #define IDS        64
 #define COUNTS     8
+#define STACK      65536
 
 
 /* what the processes of a race share */
@@ -765,42 +766,58 @@ task_main(void)
 }
 
 
+static void
+task_start(task_t *task)
+{
+    task->over = 0;
+    task->dead = 0;
+    task->rc = NGX_ERROR;
+
+    getcontext(&task->context);
+
+    task->context.uc_stack.ss_sp = task->stack;
+    task->context.uc_stack.ss_size = STACK;
+    task->context.uc_link = &scheduler;
+
+    makecontext(&task->context, task_main, 0);
+}
+
+
+static void
+task_step(task_t *task, ngx_uint_t dies)
+{
+    running = task;
+    ngx_pid = 1000000000 + (task - tasks);
+    yields = 1 + chance(16);
+    deaths = dies;
+
+    swapcontext(&scheduler, &task->context);
+
+    yields = 0;
+    deaths = 0;
+    running = NULL;
+}
+
+
 /* runs the tasks to their ends, in an order that only chance knows */
 
 static void
 tasks_run(ngx_uint_t n, ngx_uint_t dies)
 {
-    ngx_uint_t  i, left;
     ngx_pid_t   pid;
+    ngx_uint_t  i, left;
 
     pid = ngx_pid;
 
     for (i = 0; i < n; i++) {
-        tasks[i].over = 0;
-        tasks[i].dead = 0;
-        tasks[i].rc = NGX_ERROR;
-
-        getcontext(&tasks[i].context);
-        tasks[i].context.uc_stack.ss_sp = tasks[i].stack;
-        tasks[i].context.uc_stack.ss_size = 65536;
-        tasks[i].context.uc_link = &scheduler;
-        makecontext(&tasks[i].context, task_main, 0);
+        task_start(&tasks[i]);
     }
 
     do {
         i = chance((uint32_t) n);
 
         if (!tasks[i].over && !tasks[i].dead) {
-            running = &tasks[i];
-            ngx_pid = 1000000000 + i;
-            yields = 1 + chance(16);
-            deaths = dies;
-
-            swapcontext(&scheduler, &running->context);
-
-            yields = 0;
-            deaths = 0;
-            running = NULL;
+            task_step(&tasks[i], dies);
         }
 
         for (left = 0, i = 0; i < n; i++) {
@@ -824,7 +841,7 @@ check_schedules(void)
     memory = ngx_memalign(64, HEAD + BUCKET, &tap_log);
 
     for (i = 0; i < TASKS; i++) {
-        tasks[i].stack = ngx_alloc(65536, &tap_log);
+        tasks[i].stack = ngx_alloc(STACK, &tap_log);
     }
 
     for (dies = 0; dies < 2; dies++) {

@@ -77,7 +77,8 @@ check(expected_t *table, ngx_apikeys_scope_e scope, const char *what)
 
         ok(role && role->scope == scope && role->products == e->products
            && role->mask && (role->mask & (role->mask - 1)) == 0
-           && (role->mask & mask) == 0,
+           && (role->mask & mask) == 0
+           && role->name.len <= NGX_APIKEYS_ROLE_TEXT_LEN,
            "%s: scope, products and a bit of its own", e->name);
 
         if (role) {
