@@ -21,10 +21,18 @@
 #include <ngx_apikeys_sync_round.h>
 
 
+/*
+ * A dead holder is replaced at the next look, whatever its deadline; the
+ * deadline is for one that is stopped.  It outlives a slow event by far, and
+ * leaves time to take over many times within apikeys_stale.
+ */
 #define NGX_APIKEYS_SYNC_LEASE        4000
 #define NGX_APIKEYS_SYNC_LEASE_CHECK  1000
 
+/* notifications of one script come together; a reader does not notice it */
 #define NGX_APIKEYS_SYNC_DEBOUNCE     2
+
+/* the longest pause after errors, but for a longer poll */
 #define NGX_APIKEYS_SYNC_BACKOFF      8000
 
 /* a load that brings no row for so long is given up */
@@ -111,6 +119,11 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
         ngx_apikeys_sync_resign(sync);
     }
 
+    /*
+     * The new workers take over.  A zone that has none (it was resized) is
+     * followed no more: its decisions end with apikeys_stale.
+     */
+
     if (ngx_exiting || ngx_terminate || ngx_quit) {
         if (sync->leader) {
             ngx_apikeys_sync_resign(sync);
@@ -134,6 +147,11 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
 }
 
 
+/*
+ * Begins where the predecessor ended: the cursor in the zone is all that is
+ * handed over, and a load that the predecessor did not finish left none.
+ */
+
 static void
 ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
 {
@@ -154,6 +172,8 @@ ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
         ngx_str_null(&sync->snapshot);
     }
 
+    /* what an incomplete zone lacks is not known to a successor */
+
     ngx_str_null(&sync->applied);
 
     if (ngx_apikeys_store_complete(store)) {
@@ -173,6 +193,7 @@ ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
     sync->heartbeat = 0;
     sync->loaded = 0;
     sync->took = 0;
+    /* not at once: a restart of many nodes would be a storm */
     sync->prune = ngx_apikeys_store_boottime();
     sync->errors = 0;
     sync->trouble = NGX_APIKEYS_SYNC_FOLLOWS;
@@ -221,6 +242,11 @@ ngx_apikeys_sync_connect(ngx_apikeys_sync_t *sync)
 }
 
 
+/*
+ * Ends the work in hand, whatever it is.  What was published of it stays;
+ * the cursor was not moved, so the successor sees the same changes again.
+ */
+
 void
 ngx_apikeys_sync_resign(ngx_apikeys_sync_t *sync)
 {
@@ -251,6 +277,8 @@ ngx_apikeys_sync_resign(ngx_apikeys_sync_t *sync)
     ngx_destroy_pool(sync->pool);
     sync->pool = NULL;
 
+    /* last, so that nobody begins before we have ended; not ours: no-op */
+
     ngx_apikeys_store_lease_drop(sync->conf->store);
 }
 
@@ -277,6 +305,8 @@ ngx_apikeys_sync_notify(void *data)
     sync->again = 1;
 }
 
+
+/* the poll goes on and opens another one, perhaps to another server */
 
 static void
 ngx_apikeys_sync_closed(void *data)
@@ -399,6 +429,12 @@ ngx_apikeys_sync_done(ngx_apikeys_sync_t *sync)
     sync->waiting = 1;
 }
 
+
+/*
+ * The replica stays as it is and grows old: apikeys_stale says for how long
+ * it is good enough.  A trouble is an error when it begins or becomes
+ * another one; its repetitions are for those who look closer.
+ */
 
 void
 ngx_apikeys_sync_failed(ngx_apikeys_sync_t *sync,

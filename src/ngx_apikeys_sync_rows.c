@@ -61,7 +61,10 @@ ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,
     sync->header = 0;
     sync->arrived = arrived;
 
-    /* before the statement is sent, thus before its snapshot is taken */
+    /*
+     * Freshness is counted from here: before the statement is sent, thus
+     * before its snapshot is taken, however long the rows take to come.
+     */
 
     sync->sent = ngx_apikeys_store_boottime();
     sync->progress = sync->sent;
@@ -81,6 +84,11 @@ ngx_apikeys_sync_rows_handler(ngx_apikeys_pg_query_t *q)
 
     sync = q->data;
 
+    /*
+     * Pauses come before the row is looked at, for it will be given again:
+     * the event has done its share, or the zone is busy.
+     */
+
     rc = ngx_apikeys_sync_rows_spent(sync) ? NGX_AGAIN : NGX_OK;
 
     start = ngx_apikeys_sync_state_clock();
@@ -90,7 +98,6 @@ ngx_apikeys_sync_rows_handler(ngx_apikeys_pg_query_t *q)
     }
 
     if (rc == NGX_AGAIN) {
-        /* the same row will be given again */
         ngx_apikeys_sync_later(sync, ngx_apikeys_sync_rows_resume, 1);
         return NGX_AGAIN;
     }
@@ -184,7 +191,6 @@ ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     if (state == NULL) {
         return NGX_ERROR;
     }
-
 
     row.query = q;
     row.number = 0;

@@ -48,6 +48,11 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_session_check_stmt = {
 };
 
 
+/*
+ * Run by a timer only: the queries of the last round, and what their
+ * handlers looked at, lie in the pool that is destroyed here.
+ */
+
 void
 ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync)
 {
@@ -155,6 +160,11 @@ ngx_apikeys_sync_session_version_done(ngx_apikeys_pg_query_t *q)
     {
         version = ngx_atoi(value.data, value.len);
     }
+
+    /*
+     * Exactly: an older one lacks columns, and a newer one may mean something
+     * else by what it has.
+     */
 
     if (version == NGX_APIKEYS_SYNC_SESSION_VERSION) {
         ngx_apikeys_sync_session_check(sync);

@@ -87,6 +87,8 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         return NGX_OK;
     }
 
+    /* a deletion needs no more than the name of what is gone */
+
     switch (state->kind) {
 
     case NGX_APIKEYS_STORE_KEY:
@@ -198,6 +200,11 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     if (rc == NGX_OK) {
         rc = ngx_apikeys_sync_state_secret(conf, pool, row, &key->secret);
     }
+
+    /*
+     * Not known in full is not known: the store keeps the record, so that
+     * readers answer 503 and neither 401 nor a guess.
+     */
 
     if (rc == NGX_DECLINED) {
         key->unreadable = 1;
@@ -436,6 +443,8 @@ ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
     if (ngx_apikeys_store_lock(store) != NGX_OK) {
         return NGX_AGAIN;
     }
+
+    /* under the lock: a successor writes after us, or is seen here */
 
     if (fenced && !ngx_apikeys_store_lease_held(store)) {
         ngx_apikeys_store_unlock(store);
