@@ -86,6 +86,10 @@ ngx_http_apikeys_filter_replace(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    if (alcf->api && ngx_http_apikeys_output_fixed_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     record->r = r;
     record->replaced = 0;
 

@@ -11,8 +11,6 @@ static ngx_int_t ngx_http_apikeys_output_chain(ngx_http_apikeys_ctx_t *ctx,
     ngx_chain_t *out, off_t size, ngx_uint_t status, const ngx_str_t *type);
 static const ngx_str_t *ngx_http_apikeys_output_type(
     ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_output_fixed_headers(
-    ngx_http_request_t *r);
 static void ngx_http_apikeys_output_detail(ngx_apikeys_json_out_t *out,
     const ngx_str_t *text, const ngx_str_t params[2]);
 static void ngx_http_apikeys_output_parameters(ngx_apikeys_json_out_t *out,
@@ -339,7 +337,7 @@ ngx_http_apikeys_output_type(ngx_http_apikeys_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_apikeys_output_fixed_headers(ngx_http_request_t *r)
 {
     const ngx_table_elt_t  *h;

@@ -41,6 +41,9 @@ ngx_int_t ngx_http_apikeys_output_refusal(ngx_http_apikeys_ctx_t *ctx);
 /* the 401 of a request that did not authenticate (atlas-api 5.1) */
 ngx_int_t ngx_http_apikeys_output_unauthorized(ngx_http_apikeys_ctx_t *ctx);
 
+/* those that every answer has; what sends a document adds them itself */
+ngx_int_t ngx_http_apikeys_output_fixed_headers(ngx_http_request_t *r);
+
 /* a header of the answer; both strings must outlive the request */
 ngx_int_t ngx_http_apikeys_output_header(ngx_http_request_t *r,
     const ngx_str_t *name, const ngx_str_t *value);
