@@ -32,6 +32,7 @@ my $nginx = pgtest(
         rows => q{pgtest_rows "SELECT 'x', g FROM generate_series(1, 9) g"
                               listener;},
         late => 'pgtest_query "SELECT pg_sleep(30)" listener timeout=300ms;',
+        gone => 'pgtest_query "SELECT pg_sleep(31)" listener;',
         fail => 'pgtest_query "SELECT 1/0" listener;',
     });
 $nginx->start;
@@ -79,8 +80,11 @@ is(answer($slow)->{rc}, 'TIMEOUT', 'a time-out');
 ok(eventually(sub { stat_of($nginx)->{closed} == 2 }), '... closes it');
 ok(eventually(sub { notified() == 8 }), '... and it listens again');
 
-$slow = start($nginx, '/late');
-ok(eventually(sub { stat_of($nginx)->{l_busy} }), 'a client');
+$slow = start($nginx, '/gone');
+ok(eventually(sub {
+    $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
+        WHERE state = 'active' AND query = 'SELECT pg_sleep(31)'});
+}), 'a client');
 close $slow;
 ok(eventually(sub { stat_of($nginx)->{closed} == 3 }), '... gone: closed');
 ok(eventually(sub { notified() == 9 }), '... and it listens again');
