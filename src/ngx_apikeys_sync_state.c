@@ -82,12 +82,12 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_DELETED, &value);
 
+    /* a deletion has no more than the name of what is gone */
+
     if (value.len == 1 && value.data[0] == 't') {
         state->deleted = 1;
         return NGX_OK;
     }
-
-    /* a deletion needs no more than the name of what is gone */
 
     switch (state->kind) {
 
