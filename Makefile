@@ -21,7 +21,7 @@ module = build/ngx_http_apikeys_module.so
 all: $(module)                                 ## builds the module (default)
 
 # a pattern: gcc and clang have a tree each
-build/%/objs/Makefile: config util/configure src
+build/%/objs/Makefile: config util/configure
 	@util/configure $* $(if $(filter clang,$*),clang,gcc)
 
 $(module): build/gcc/objs/Makefile $(srcs)
