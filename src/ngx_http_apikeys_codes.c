@@ -176,7 +176,7 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 403, ngx_string("ORG_REQUIRES_ACCESS_LIST"),
       ngx_string("This organization requires access through an access list "
-                 "of ip ranges."),
+                 "of ip ranges.%-"),
       NGX_HTTP_APIKEYS_SAME },
 
     { 403, ngx_string("ACCESS_FORBIDDEN"),

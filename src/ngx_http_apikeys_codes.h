@@ -95,7 +95,8 @@ typedef struct {
     ngx_uint_t               status;
     ngx_str_t                name;
     ngx_str_t                text;    /* each "%s" is the next parameter, a
-                                         "%d" one that is shown as a number */
+                                         "%d" one that is shown as a number,
+                                         a "%-" one not shown in the text */
     ngx_http_apikeys_next_e  next;
 } ngx_http_apikeys_code_t;
 

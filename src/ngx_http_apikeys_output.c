@@ -72,9 +72,19 @@ ngx_http_apikeys_output_begin(ngx_http_apikeys_ctx_t *ctx,
     if (ctx->args.envelope) {
         ngx_apikeys_json_out_object(out);
         ngx_apikeys_json_out_name(out, "status");
-        ngx_apikeys_json_out_int(out, status);
+        ngx_apikeys_json_out_int(out,
+                                 ngx_http_apikeys_output_status(ctx, status));
         ngx_apikeys_json_out_name(out, "content");
     }
+}
+
+
+ngx_uint_t
+ngx_http_apikeys_output_status(ngx_http_apikeys_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    return (ctx->pending && status < NGX_HTTP_SPECIAL_RESPONSE)
+           ? NGX_HTTP_ACCEPTED : status;
 }
 
 
@@ -117,8 +127,13 @@ ngx_http_apikeys_output_no_content(ngx_http_apikeys_ctx_t *ctx)
 
     (void) ngx_http_discard_request_body(r);
 
-    r->headers_out.status = NGX_HTTP_NO_CONTENT;
+    r->headers_out.status = ngx_http_apikeys_output_status(ctx,
+                                                      NGX_HTTP_NO_CONTENT);
     r->header_only = 1;
+
+    if (ctx->pending) {
+        r->headers_out.content_length_n = 0;
+    }
 
     /* nginx itself sends no Content-Type with a 204 */
 
@@ -303,7 +318,7 @@ ngx_http_apikeys_output_chain(ngx_http_apikeys_ctx_t *ctx, ngx_chain_t *out,
 
     (void) ngx_http_discard_request_body(r);
 
-    r->headers_out.status = status;
+    r->headers_out.status = ngx_http_apikeys_output_status(ctx, status);
     r->headers_out.content_length_n = size;
     r->headers_out.content_type = *type;
     r->headers_out.content_type_len = type->len;
@@ -427,11 +442,14 @@ ngx_http_apikeys_output_detail(ngx_apikeys_json_out_t *out,
             continue;
         }
 
-        /* "%s" or "%d" */
+        /* "%s", "%d", or "%-", which the text does not show */
 
         p++;
 
-        last = ngx_cpymem(last, params[i].data, params[i].len);
+        if (*p != '-') {
+            last = ngx_cpymem(last, params[i].data, params[i].len);
+        }
+
         i++;
     }
 
