@@ -190,9 +190,15 @@ ngx_apikeys_pg_query_done(ngx_apikeys_pg_work_t *work)
 
     q->handler(q);
 
+    if (ngx_apikeys_pg_query_current != q) {
+        return;
+    }
+
+    ngx_apikeys_pg_query_current = NULL;
+
     /* a result may be large and the creator's pool live long */
 
-    if (ngx_apikeys_pg_query_current == q) {
+    if (!q->keep) {
         ngx_apikeys_pg_query_cancel(q);
     }
 }

@@ -64,6 +64,8 @@ struct ngx_apikeys_pg_query_s {
 
     /* in: for background work, which a worker that exits does not wait for */
     unsigned                      cancelable:1;
+    /* in: the result outlives the handler, until cancel or q's pool goes */
+    unsigned                      keep:1;
 
     ngx_log_t                    *log;       /* set by create */
 };

@@ -110,6 +110,7 @@ typedef struct {
     ngx_msec_t                stale;
     ngx_flag_t                stale_allow;
     ngx_flag_t                dry_run;
+    ngx_msec_t                wait;
     ngx_array_t              *require;     /* ngx_http_apikeys_require */
 } ngx_http_apikeys_loc_conf_t;
 
@@ -171,6 +172,7 @@ struct ngx_http_apikeys_ctx_s {
     ngx_http_apikeys_handler_pt   done;
     ngx_http_apikeys_handler_pt   conflict;     /* on 23505, or NULL */
     ngx_http_cleanup_t           *cleanup;
+    void                         *wait;         /* ngx_http_apikeys_wait_t */
     ngx_apikeys_sync_publication_t  publication;
 
     unsigned                      self:1;       /* the key is the caller */
@@ -178,6 +180,8 @@ struct ngx_http_apikeys_ctx_s {
                                                    roles, or the operator */
     unsigned                      whitelist:1;  /* the deprecated spelling */
     unsigned                      answered:1;   /* the answer is ours */
+    unsigned                      pending:1;    /* not applied everywhere, and
+                                                   this was asked for: 202 */
 };
 
 

@@ -83,7 +83,8 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_get_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_add_stmt = {
     "apikeys_access_list_add",
-    "SELECT * FROM apikeys.add_access_entries($1, $2, $3, $4, $5, $6, $7)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "add_access_entries($1, $2, $3, $4, $5, $6, $7) s",
     7, 1
 };
 
@@ -91,8 +92,9 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_access_list_delete_stmt =
 {
     "apikeys_access_list_delete",
-    "SELECT * FROM apikeys.delete_access_entry($1, $2, $3, $4, $5, $6, $7,"
-    " $8)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "delete_access_entry($1, $2, $3, $4, $5, $6, $7,"
+    " $8) s",
     8, 1
 };
 

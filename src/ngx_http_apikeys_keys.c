@@ -55,20 +55,23 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_get_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_create_stmt = {
     "apikeys_keys_create",
-    "SELECT * FROM apikeys.create_key($1, $2, $3, $4, $5, NULL, $6, $7, $8,"
-    " $9, $10, $11, NULL)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "create_key($1, $2, $3, $4, $5, NULL, $6, $7, $8,"
+    " $9, $10, $11, NULL) s",
     11, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_update_stmt = {
     "apikeys_keys_update",
-    "SELECT * FROM apikeys.update_key($1, $2, $3, $4, $5, $6, $7, $8)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "update_key($1, $2, $3, $4, $5, $6, $7, $8) s",
     8, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_delete_stmt = {
     "apikeys_keys_delete",
-    "SELECT * FROM apikeys.delete_key($1, $2, $3, $4, $5, $6)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "delete_key($1, $2, $3, $4, $5, $6) s",
     6, 1
 };
 

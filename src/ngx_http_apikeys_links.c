@@ -106,7 +106,8 @@ ngx_http_apikeys_links_list_end(ngx_http_apikeys_ctx_t *ctx,
 
     if (ctx->args.envelope) {
         ngx_apikeys_json_out_name(out, "status");
-        ngx_apikeys_json_out_int(out, NGX_HTTP_OK);
+        ngx_apikeys_json_out_int(out, ctx->pending ? NGX_HTTP_ACCEPTED
+                                                   : NGX_HTTP_OK);
     }
 
     if (ctx->args.count) {

@@ -164,6 +164,14 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
       offsetof(ngx_http_apikeys_loc_conf_t, dry_run),
       NULL },
 
+    { ngx_string("apikeys_wait"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_apikeys_loc_conf_t, wait),
+      NULL },
+
     { ngx_string("apikeys_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_apikeys_status,
@@ -355,6 +363,7 @@ ngx_http_apikeys_create_loc_conf(ngx_conf_t *cf)
     alcf->stale = NGX_CONF_UNSET_MSEC;
     alcf->stale_allow = NGX_CONF_UNSET;
     alcf->dry_run = NGX_CONF_UNSET;
+    alcf->wait = NGX_CONF_UNSET_MSEC;
 
     return alcf;
 }
@@ -373,6 +382,7 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->stale, prev->stale, 600000);
     ngx_conf_merge_value(conf->stale_allow, prev->stale_allow, 0);
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
+    ngx_conf_merge_msec_value(conf->wait, prev->wait, 500);
 
     if (conf->require == NULL) {
         conf->require = prev->require;

@@ -76,14 +76,16 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_get_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_create_stmt = {
     "apikeys_orgs_create",
-    "SELECT * FROM apikeys.create_org($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-    " $10, $11)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "create_org($1, $2, $3, $4, $5, $6, $7, $8, $9,"
+    " $10, $11) s",
     11, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_settings_stmt = {
     "apikeys_orgs_settings",
-    "SELECT * FROM apikeys.update_org_settings($1, $2, $3, $4, $5, $6)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "update_org_settings($1, $2, $3, $4, $5, $6) s",
     6, 1
 };
 

@@ -24,6 +24,10 @@ void ngx_http_apikeys_output_begin(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t ngx_http_apikeys_output_send(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t status);
 
+/* the status to show: 202 where a receipt was asked for in vain */
+ngx_uint_t ngx_http_apikeys_output_status(ngx_http_apikeys_ctx_t *ctx,
+    ngx_uint_t status);
+
 /* a value that is complete as it stands: lists, which have no envelope */
 ngx_int_t ngx_http_apikeys_output_document(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t status);

@@ -65,8 +65,9 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_project_keys_create_stmt =
 {
     "apikeys_project_keys_create",
-    "SELECT * FROM apikeys.create_key($1, $2, $3, $4, NULL, $5, $6, $7, $8,"
-    " $9, $10, $11, $12)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "create_key($1, $2, $3, $4, NULL, $5, $6, $7, $8,"
+    " $9, $10, $11, $12) s",
     12, 1
 };
 
@@ -74,7 +75,8 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_project_keys_update_stmt =
 {
     "apikeys_project_keys_update",
-    "SELECT * FROM apikeys.set_key_grants($1, $2, $3, $4, $5, $6, $7, $8)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "set_key_grants($1, $2, $3, $4, $5, $6, $7, $8) s",
     8, 1
 };
 
@@ -82,7 +84,8 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_project_keys_assign_stmt =
 {
     "apikeys_project_keys_assign",
-    "SELECT * FROM apikeys.assign_key($1, $2, $3, $4, $5, $6, $7)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "assign_key($1, $2, $3, $4, $5, $6, $7) s",
     7, 1
 };
 
@@ -90,7 +93,8 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_project_keys_unassign_stmt =
 {
     "apikeys_project_keys_unassign",
-    "SELECT * FROM apikeys.unassign_key($1, $2, $3, $4, $5, $6)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "unassign_key($1, $2, $3, $4, $5, $6) s",
     6, 1
 };
 

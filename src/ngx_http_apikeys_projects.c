@@ -64,7 +64,8 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_get_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_create_stmt = {
     "apikeys_projects_create",
-    "SELECT * FROM apikeys.create_project($1, $2, $3, $4, $5, $6)",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "create_project($1, $2, $3, $4, $5, $6) s",
     6, 1
 };
 

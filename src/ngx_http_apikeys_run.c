@@ -12,6 +12,11 @@
 
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_run.h>
+#include <ngx_http_apikeys_wait.h>
+
+
+/* the column after those of apikeys.state: the mutation's transaction */
+#define NGX_HTTP_APIKEYS_RUN_XID       15
 
 
 typedef enum {
@@ -35,6 +40,8 @@ typedef struct {
 
 static void ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q);
 static void ngx_http_apikeys_run_published(void *data);
+static void ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx);
 static ngx_str_t *ngx_http_apikeys_run_param(ngx_http_apikeys_ctx_t *ctx,
@@ -134,6 +141,10 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     q->handler = ngx_http_apikeys_run_done;
     q->data = ctx;
 
+    /* a mutation is answered after its publication, from its result */
+
+    q->keep = stmt->write;
+
     ctx->query = q;
     ctx->done = done;
 
@@ -149,7 +160,6 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
 static void
 ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
 {
-    ngx_int_t                       rc;
     ngx_connection_t               *c;
     ngx_http_request_t             *r;
     ngx_http_apikeys_ctx_t         *ctx;
@@ -177,19 +187,12 @@ ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
         p->handler = ngx_http_apikeys_run_published;
         p->data = ctx;
 
-        rc = ngx_apikeys_sync_publish(p, q);
-
-        if (rc == NGX_AGAIN) {
-            return;
+        if (ngx_apikeys_sync_publish(p, q) == NGX_OK) {
+            ngx_http_apikeys_run_wait(ctx);
+            ngx_http_run_posted_requests(c);
         }
 
-        if (rc != NGX_OK) {
-
-            /* the change is made, and the feed will bring it */
-
-            ngx_log_error(NGX_LOG_WARN, c->log, 0,
-                          "apikeys: a change could not be published at once");
-        }
+        return;
     }
 
     ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
@@ -208,8 +211,44 @@ ngx_http_apikeys_run_published(void *data)
 
     ngx_http_set_log_request(c->log, ctx->request);
 
-    ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
+    ngx_http_apikeys_run_wait(ctx);
     ngx_http_run_posted_requests(c);
+}
+
+
+/* this zone has the change; the others are waited for */
+
+static void
+ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+    ngx_str_t  xid;
+
+    if (ngx_apikeys_pg_query_value(ctx->query, 0, NGX_HTTP_APIKEYS_RUN_XID,
+                                   &xid)
+        != NGX_OK)
+    {
+        ngx_http_apikeys_run_waited(ctx);
+        return;
+    }
+
+    rc = ngx_http_apikeys_wait(ctx, &xid, ngx_http_apikeys_run_waited);
+
+    if (rc == NGX_OK) {
+        ngx_http_apikeys_run_waited(ctx);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_http_apikeys_run_finish(ctx, NGX_ERROR);
+    }
+}
+
+
+/* a caller from the event loop runs posted requests */
+
+static void
+ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
 }
 
 
@@ -364,6 +403,7 @@ ngx_http_apikeys_run_cleanup(void *data)
     }
 
     ngx_apikeys_sync_publish_cancel(&ctx->publication);
+    ngx_http_apikeys_wait_cancel(ctx);
 }
 
 

@@ -15,6 +15,15 @@
 
 
 /*
+ * How the statement of a mutation begins; the call of its function follows,
+ * and " s".  Its rows have the columns of apikeys.state and the transaction
+ * that made the change.
+ */
+#define NGX_HTTP_APIKEYS_RUN_MUTATION                                        \
+    "SELECT s.*, pg_current_xact_id() FROM apikeys."
+
+
+/*
  * Starts a statement; "params" must live in r->pool.  Returns NGX_AGAIN, then
  * "done" runs after it was answered with success (and, for a mutation, after
  * the zone has the new state); or NGX_DECLINED or NGX_ERROR, then it will not.
