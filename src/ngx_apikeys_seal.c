@@ -20,6 +20,7 @@
 #include <ngx_core.h>
 
 #include <ngx_apikeys_seal.h>
+#include <ngx_apikeys_secret_file.h>
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -89,8 +90,6 @@ static ngx_int_t ngx_apikeys_seal_init(ngx_conf_t *cf,
     ngx_apikeys_seal_t *seal);
 static ngx_int_t ngx_apikeys_seal_read_file(ngx_conf_t *cf,
     ngx_apikeys_seal_t *seal, ngx_str_t *file);
-static ngx_int_t ngx_apikeys_seal_check_file(ngx_conf_t *cf, ngx_str_t *file,
-    ngx_file_info_t *fi);
 static ngx_int_t ngx_apikeys_seal_parse(ngx_conf_t *cf,
     ngx_apikeys_seal_t *seal, ngx_str_t *file, size_t size);
 static ngx_int_t ngx_apikeys_seal_parse_line(ngx_conf_t *cf,
@@ -332,14 +331,7 @@ ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal)
 ngx_apikeys_seal_t *
 ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file)
 {
-    ngx_str_t            name;
     ngx_apikeys_seal_t  *seal;
-
-    name = *file;
-
-    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return NULL;
-    }
 
     seal = ngx_pcalloc(cf->pool, sizeof(ngx_apikeys_seal_t));
     if (seal == NULL) {
@@ -350,7 +342,7 @@ ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file)
         return NULL;
     }
 
-    if (ngx_apikeys_seal_read_file(cf, seal, &name) != NGX_OK) {
+    if (ngx_apikeys_seal_read_file(cf, seal, file) != NGX_OK) {
         return NULL;
     }
 
@@ -419,96 +411,21 @@ static ngx_int_t
 ngx_apikeys_seal_read_file(ngx_conf_t *cf, ngx_apikeys_seal_t *seal,
     ngx_str_t *file)
 {
-    ssize_t          n;
-    ngx_fd_t         fd;
-    ngx_err_t        err;
-    ngx_int_t        rc;
-    ngx_file_info_t  fi;
+    ssize_t    n;
+    ngx_int_t  rc;
 
-    /* non-blocking: a fifo would otherwise hold the master for ever */
+    n = ngx_apikeys_secret_file_read(cf, "master key file",
+                                     NGX_APIKEYS_SEAL_ADVICE, file,
+                                     seal->ring->file,
+                                     NGX_APIKEYS_SEAL_FILE_SIZE);
 
-    fd = ngx_open_file(file->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
-                       NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        err = ngx_errno;
-
-        /* never advised where a file may be there: it would be lost */
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
-                           ngx_open_file_n " master key file \"%V\" "
-                           "failed%s", file,
-                           err == NGX_ENOENT ? ", " NGX_APIKEYS_SEAL_ADVICE
-                                             : "");
-        return NGX_ERROR;
-    }
-
-    rc = NGX_ERROR;
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_fd_info_n " master key file \"%V\" failed",
-                           file);
-        goto done;
-    }
-
-    if (ngx_apikeys_seal_check_file(cf, file, &fi) != NGX_OK) {
-        goto done;
-    }
-
-    n = ngx_read_fd(fd, seal->ring->file, NGX_APIKEYS_SEAL_FILE_SIZE);
-
-    if (n == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_read_fd_n " master key file \"%V\" failed",
-                           file);
-        goto done;
-    }
-
-    rc = ngx_apikeys_seal_parse(cf, seal, file, n);
-
-done:
+    rc = (n == NGX_ERROR) ? NGX_ERROR
+                          : ngx_apikeys_seal_parse(cf, seal, file, n);
 
     OPENSSL_cleanse(seal->ring->file, NGX_APIKEYS_SEAL_FILE_SIZE);
     OPENSSL_cleanse(seal->ring->decoded, NGX_APIKEYS_SEAL_TEXT_LEN);
 
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " master key file \"%V\" failed",
-                           file);
-    }
-
     return rc;
-}
-
-
-static ngx_int_t
-ngx_apikeys_seal_check_file(ngx_conf_t *cf, ngx_str_t *file,
-    ngx_file_info_t *fi)
-{
-    if (!ngx_is_file(fi)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "master key file \"%V\" is not a regular file",
-                           file);
-        return NGX_ERROR;
-    }
-
-    if (ngx_file_access(fi) & 0077) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "master key file \"%V\" is open to others than "
-                           "its owner, run \"chmod 600 %V\"", file, file);
-        return NGX_ERROR;
-    }
-
-    if (ngx_file_size(fi) > NGX_APIKEYS_SEAL_FILE_SIZE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "master key file \"%V\" is larger than %d bytes, "
-                           "it must hold one key in base64 a line", file,
-                           NGX_APIKEYS_SEAL_FILE_SIZE);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
 }
 
 

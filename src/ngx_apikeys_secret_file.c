@@ -19,7 +19,7 @@ static ngx_int_t ngx_apikeys_secret_file_check(ngx_conf_t *cf,
 
 ssize_t
 ngx_apikeys_secret_file_read(ngx_conf_t *cf, const char *what,
-    ngx_str_t *file, u_char *buf, size_t size)
+    const char *advice, ngx_str_t *file, u_char *buf, size_t size)
 {
     ssize_t    n;
     ngx_fd_t   fd;
@@ -38,7 +38,8 @@ ngx_apikeys_secret_file_read(ngx_conf_t *cf, const char *what,
 
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " %s \"%V\" failed", what, &name);
+                           ngx_open_file_n " %s \"%V\" failed, %s", what,
+                           &name, advice);
         return NGX_ERROR;
     }
 
@@ -103,7 +104,7 @@ ngx_apikeys_secret_file_check(ngx_conf_t *cf, const char *what,
 
 ngx_int_t
 ngx_apikeys_secret_file_line(ngx_conf_t *cf, const char *what,
-    ngx_str_t *file, ngx_str_t *line)
+    const char *advice, ngx_str_t *file, ngx_str_t *line)
 {
     u_char   *p, *last;
     ssize_t   n;
@@ -113,7 +114,7 @@ ngx_apikeys_secret_file_line(ngx_conf_t *cf, const char *what,
         return NGX_ERROR;
     }
 
-    n = ngx_apikeys_secret_file_read(cf, what, file, p,
+    n = ngx_apikeys_secret_file_read(cf, what, advice, file, p,
                                      NGX_APIKEYS_SECRET_FILE_LINE_LEN);
     if (n == NGX_ERROR) {
         return NGX_ERROR;
@@ -134,7 +135,8 @@ ngx_apikeys_secret_file_line(ngx_conf_t *cf, const char *what,
 
     if (line->len == 0 || ngx_strlchr(p, last, LF)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s \"%V\" must hold one line", what, file);
+                           "%s \"%V\" must hold one line, %s", what, file,
+                           advice);
         return NGX_ERROR;
     }
 

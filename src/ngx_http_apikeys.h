@@ -159,6 +159,7 @@ struct ngx_http_apikeys_ctx_s {
 
     uint32_t                      org_right;    /* the roles any of which */
     uint32_t                      project_right; /* the route demands */
+    ngx_http_apikeys_code_e       refusal;      /* of who has none of them */
 
     ngx_apikeys_json_t           *body;
     void                         *data;         /* the resource's own */

@@ -497,7 +497,7 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
         return NGX_OK;
     }
 
-    return ngx_http_apikeys_output_refuse(ctx, route->refusal, NULL, NULL);
+    return ngx_http_apikeys_output_refuse(ctx, ctx->refusal, NULL, NULL);
 }
 
 

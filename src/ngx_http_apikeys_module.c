@@ -546,8 +546,9 @@ ngx_http_apikeys_database_param(ngx_conf_t *cf,
         s.data = value->data + 14;
         s.len = value->len - 14;
 
-        if (ngx_apikeys_secret_file_line(cf, "password_file", &s,
-                                         &database->password)
+        if (ngx_apikeys_secret_file_line(cf, "password_file",
+                                         "it holds the password alone",
+                                         &s, &database->password)
             != NGX_OK)
         {
             return NGX_CONF_ERROR;
@@ -657,8 +658,9 @@ ngx_http_apikeys_operator_token_file(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    if (ngx_apikeys_secret_file_line(cf, "operator token file", &value[1],
-                                     &token)
+    if (ngx_apikeys_secret_file_line(cf, "operator token file",
+                                     "make one with \"openssl rand -hex 32\"",
+                                     &value[1], &token)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;

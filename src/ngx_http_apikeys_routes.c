@@ -448,6 +448,7 @@ ngx_http_apikeys_routes_take(ngx_http_apikeys_ctx_t *ctx,
     right = (ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) ? route->v2
                                                           : route->v1;
     ctx->route = route;
+    ctx->refusal = route->refusal;
     ctx->org_right = ngx_http_apikeys_rights[right][0];
     ctx->project_right = ngx_http_apikeys_rights[right][1];
 }

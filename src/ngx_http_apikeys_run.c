@@ -53,8 +53,6 @@ static void ngx_http_apikeys_run_cleanup(void *data);
 /* what the schema raises, and what PostgreSQL says when it cannot serve */
 static const ngx_http_apikeys_run_error_t  ngx_http_apikeys_run_errors[] = {
 
-    { "AK002", NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
     { "AK010", NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
       { NGX_HTTP_APIKEYS_RUN_ORG, NGX_HTTP_APIKEYS_RUN_NONE } },
     { "AK011", NGX_HTTP_APIKEYS_GROUP_NOT_FOUND,
@@ -277,6 +275,12 @@ ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx)
 
     if (ngx_strcmp(ctx->query->sqlstate, "AK001") == 0) {
         return ngx_http_apikeys_output_unauthorized(ctx);
+    }
+
+    /* or lost its role */
+
+    if (ngx_strcmp(ctx->query->sqlstate, "AK002") == 0) {
+        return ngx_http_apikeys_output_refuse(ctx, ctx->refusal, NULL, NULL);
     }
 
     return ngx_http_apikeys_run_refuse(ctx);
