@@ -116,10 +116,10 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     identity->scheme = cred.scheme;
     identity->header = alcf->auth_header;
 
-    if (!alcf->stale_allow && ngx_apikeys_store_age(amcf->store) > alcf->stale)
-    {
-        return ngx_apikeys_store_complete(amcf->store)
-               ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
+    decision = ngx_http_apikeys_auth_fresh(r, alcf);
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        return decision;
     }
 
     ngx_apikeys_store_enter(amcf->store);
@@ -129,6 +129,24 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     ngx_apikeys_store_leave(amcf->store);
 
     return decision;
+}
+
+
+ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_fresh(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    if (alcf->stale_allow || ngx_apikeys_store_age(amcf->store) <= alcf->stale)
+    {
+        return NGX_HTTP_APIKEYS_ALLOW;
+    }
+
+    return ngx_apikeys_store_complete(amcf->store)
+           ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
 }
 
 

@@ -24,6 +24,13 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
     ngx_http_apikeys_identity_t *identity);
 
 /*
+ * ALLOW when decisions in the location may rest on the replica as it is,
+ * else EXPIRED or NOT_LOADED.
+ */
+ngx_http_apikeys_decision_e ngx_http_apikeys_auth_fresh(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
+
+/*
  * Adds the challenges of the location's schemes to a 401, digest MD5 first;
  * "stale" for NGX_HTTP_APIKEYS_STALE_NONCE.
  */

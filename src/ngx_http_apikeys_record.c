@@ -13,6 +13,9 @@
 
 
 static void ngx_http_apikeys_record_cleanup(void *data);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_record_again(
+    ngx_http_apikeys_record_t *record, ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf);
 
 
 static const ngx_str_t  ngx_http_apikeys_record_names[] = {
@@ -117,7 +120,7 @@ ngx_http_apikeys_record_identify(ngx_http_apikeys_record_t *record,
             : ((record->identity.scheme & alcf->auth)
                && record->identity.header.data == alcf->auth_header.data))
         {
-            return record->identified;
+            return ngx_http_apikeys_record_again(record, r, alcf);
         }
 
         break;
@@ -130,6 +133,25 @@ ngx_http_apikeys_record_identify(ngx_http_apikeys_record_t *record,
                                                         &record->identity);
 
     return record->identified;
+}
+
+
+/* what was found out holds, but another location may want a fresher replica */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_record_again(ngx_http_apikeys_record_t *record,
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_decision_e  decision;
+
+    if (record->identity.operator) {
+        return record->identified;
+    }
+
+    decision = ngx_http_apikeys_auth_fresh(r, alcf);
+
+    return (decision == NGX_HTTP_APIKEYS_ALLOW) ? record->identified
+                                                : decision;
 }
 
 
