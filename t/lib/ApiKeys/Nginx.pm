@@ -37,8 +37,8 @@ sub new {
     my $self = bless {
         dir => $dir, owner => $$, opt => \%opt, ports => [],
         binary => $opt{binary} || $ENV{TEST_NGINX_BINARY} || 'nginx',
-        load => $opt{load}
-            || [ split ' ', $ENV{TEST_NGINX_LOAD_MODULES} || '' ],
+        load => $opt{load} || [ split ' ',
+            $ENV{TEST_NGINX_LOAD_MODULES} // _module() ],
     }, $class;
 
     push @live, $self;
@@ -47,6 +47,16 @@ sub new {
     $self->port(0);
     $self->configure;
     return $self;
+}
+
+
+# what `make` has built, for a test that is run by hand
+sub _module {
+    my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
+
+    require Cwd;
+    return Cwd::abs_path($root eq '' ? '.' : $root)
+        . '/build/ngx_http_apikeys_module.so';
 }
 
 
