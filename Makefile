@@ -15,8 +15,8 @@ srcs = $(wildcard src/*.c src/*.h)
 module = build/ngx_http_apikeys_module.so
 
 
-.PHONY: all deps run start stop reset test test-asan test-valgrind check clean \
-    help
+.PHONY: all deps run start stop reset test test-asan test-valgrind check fuzz \
+    clean help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -58,6 +58,9 @@ test-asan: deps                                ## the same under sanitizers
 test-valgrind: deps                            ## the same under valgrind
 	@$(MAKE) --no-print-directory all
 	@util/test --valgrind $(TESTS)
+
+fuzz: deps                                     ## fuzzes (FUZZ_SECONDS=60 each)
+	@util/fuzz
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check
