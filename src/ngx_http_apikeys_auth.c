@@ -23,7 +23,7 @@ typedef struct {
     ngx_str_t             username;
     ngx_str_t             password;    /* of basic and header */
     ngx_apikeys_digest_t  digest;
-    ngx_uint_t            stale;       /* the nonce is ours, but too old */
+    ngx_uint_t            stale;       /* the nonce is not to be used */
 } ngx_http_apikeys_credential_t;
 
 
@@ -352,17 +352,14 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
         return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
 
-    switch (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce)) {
+    /*
+     * Too old, or of a node with other master keys: where the response is
+     * right all the same, the client is to try again, not to ask for another
+     * password.
+     */
 
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
+    if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce) != NGX_OK) {
         cred->stale = 1;
-        break;
-
-    default: /* NGX_ERROR */
-        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
 
     cred->scheme = scheme;
