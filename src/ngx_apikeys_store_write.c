@@ -312,6 +312,8 @@ ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
         return 0;
     }
 
+    rec = ngx_apikeys_store_record(st, i);
+
     if (!ngx_apikeys_store_write_yields(st, rec, draft->version, load)) {
         draft->state = NGX_APIKEYS_STORE_INVALID;
         draft->flags |= NGX_APIKEYS_STORE_DETACHED;
