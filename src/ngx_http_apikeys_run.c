@@ -15,8 +15,9 @@
 #include <ngx_http_apikeys_wait.h>
 
 
-/* the column after those of apikeys.state: the mutation's transaction */
+/* columns after those of apikeys.state: the mutation's transaction, where */
 #define NGX_HTTP_APIKEYS_RUN_XID       15
+#define NGX_HTTP_APIKEYS_RUN_IDENTITY  16
 
 
 typedef enum {
@@ -219,24 +220,25 @@ ngx_http_apikeys_run_published(void *data)
 static void
 ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-    ngx_str_t  xid;
+    ngx_str_t  xid, identity;
 
     if (ngx_apikeys_pg_query_value(ctx->query, 0, NGX_HTTP_APIKEYS_RUN_XID,
                                    &xid)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_HTTP_APIKEYS_RUN_IDENTITY,
+                                      &identity)
+           != NGX_OK)
     {
         ngx_http_apikeys_run_waited(ctx);
         return;
     }
 
-    rc = ngx_http_apikeys_wait(ctx, &xid, ngx_http_apikeys_run_waited);
-
-    if (rc == NGX_OK) {
+    if (ngx_http_apikeys_wait(ctx, &xid, &identity,
+                              ngx_http_apikeys_run_waited)
+        == NGX_OK)
+    {
         ngx_http_apikeys_run_waited(ctx);
-
-    } else if (rc == NGX_ERROR) {
-        ngx_http_apikeys_run_finish(ctx, NGX_ERROR);
     }
 }
 

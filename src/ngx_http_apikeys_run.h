@@ -16,11 +16,12 @@
 
 /*
  * How the statement of a mutation begins; the call of its function follows,
- * and " s".  Its rows have the columns of apikeys.state and the transaction
- * that made the change.
+ * and " s".  Its rows have the columns of apikeys.state, the transaction that
+ * made the change, and the database that it is a transaction of.
  */
 #define NGX_HTTP_APIKEYS_RUN_MUTATION                                        \
-    "SELECT s.*, pg_current_xact_id() FROM apikeys."
+    "SELECT s.*, pg_current_xact_id(), (SELECT apikeys.identity())"          \
+    " FROM apikeys."
 
 
 /*

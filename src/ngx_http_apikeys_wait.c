@@ -4,7 +4,13 @@
  *
  * The database knows what each zone instance has applied (apikeys.instances)
  * and is asked for those that have not, at growing intervals.  The own zone
- * is left out: the change was published there before.
+ * has the change, as a rule: it was published there.  A receipt rests on no
+ * rule, so for one the own zone is asked for too.
+ *
+ * A transaction's id means something in one history of one database only.
+ * After a failover the change may be lost and its id another's, so that all
+ * instances seem to have applied it: the identity must still be that of the
+ * commit.
  *
  * The change is committed when all this begins, so nothing here makes it
  * fail: without an answer of the database a receipt is refused, no more.
@@ -22,6 +28,9 @@
 #define NGX_HTTP_APIKEYS_WAIT_MAX_STEP 200
 #define NGX_HTTP_APIKEYS_WAIT_MAX      300      /* seconds of "Prefer" */
 
+/* for the answer to the last question, which a frozen database never gives */
+#define NGX_HTTP_APIKEYS_WAIT_GRACE    200
+
 
 typedef struct {
     /* what debug logs of a timer read, as a connection's descriptor */
@@ -31,7 +40,7 @@ typedef struct {
     ngx_http_apikeys_ctx_t            *ctx;
     ngx_http_apikeys_wait_handler_pt   handler;
     ngx_apikeys_pg_query_t            *query;
-    ngx_str_t                          params[3];
+    ngx_str_t                          params[4];
     ngx_event_t                        event;
     ngx_msec_t                         start;
     ngx_msec_t                         limit;
@@ -52,14 +61,16 @@ static void ngx_http_apikeys_wait_finish(ngx_http_apikeys_wait_t *w);
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_wait_stmt = {
     "apikeys_wait",
-    "SELECT name FROM apikeys.waiting_for($1, $2) WHERE uuid <> $3",
-    3, 0
+    "SELECT name FROM apikeys.waiting_for($1, $2) "
+        "WHERE $3::text IS NULL OR uuid <> $3 "
+    "UNION ALL SELECT 'database' WHERE apikeys.identity() <> $4",
+    4, 0
 };
 
 
 ngx_int_t
 ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
-    ngx_http_apikeys_wait_handler_pt handler)
+    ngx_str_t *identity, ngx_http_apikeys_wait_handler_pt handler)
 {
     ngx_int_t                      seconds;
     ngx_http_request_t            *r;
@@ -74,9 +85,13 @@ ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
         return NGX_OK;
     }
 
+    /* without memory for more: no receipt, which is no failure */
+
+    ctx->pending = (seconds != NGX_ERROR);
+
     w = ngx_pcalloc(r->pool, sizeof(ngx_http_apikeys_wait_t));
     if (w == NULL) {
-        return NGX_ERROR;
+        return NGX_OK;
     }
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
@@ -90,17 +105,13 @@ ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
     w->limit = (seconds == NGX_ERROR) ? ctx->conf->wait
                                       : (ngx_msec_t) seconds * 1000;
 
-    w->params[0].len = xid->len;
-    w->params[0].data = ngx_pstrdup(r->pool, xid);
-    if (w->params[0].data == NULL) {
-        return NGX_ERROR;
-    }
+    w->params[0] = *xid;
+    w->params[3] = *identity;
 
     if (seconds == NGX_ERROR) {
         ngx_str_set(&w->params[1], NGX_HTTP_APIKEYS_WAIT_HEARD);
+        ngx_apikeys_store_instance(amcf->store, &w->params[2]);
     }
-
-    ngx_apikeys_store_instance(amcf->store, &w->params[2]);
 
     w->event.handler = ngx_http_apikeys_wait_handler;
     w->event.data = w;
@@ -108,7 +119,14 @@ ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
 
     ctx->wait = w;
 
-    return ngx_http_apikeys_wait_ask(w);
+    if (ngx_http_apikeys_wait_ask(w) == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    w->query = NULL;
+    ctx->wait = NULL;
+
+    return NGX_OK;
 }
 
 
@@ -189,6 +207,14 @@ ngx_http_apikeys_wait_seconds(ngx_str_t *value)
 
         seconds = ngx_atoi(digits, p - digits);
 
+        while (p < last && (*p == ' ' || *p == '\t')) {
+            p++;
+        }
+
+        if (p < last && *p != ';') {
+            continue;
+        }
+
         if (seconds != NGX_ERROR) {
             return ngx_min(seconds, NGX_HTTP_APIKEYS_WAIT_MAX);
         }
@@ -201,6 +227,7 @@ ngx_http_apikeys_wait_seconds(ngx_str_t *value)
 static ngx_int_t
 ngx_http_apikeys_wait_ask(ngx_http_apikeys_wait_t *w)
 {
+    ngx_msec_t                     passed, timeout;
     ngx_http_request_t            *r;
     ngx_apikeys_pg_query_t        *q;
     ngx_http_apikeys_main_conf_t  *amcf;
@@ -218,6 +245,15 @@ ngx_http_apikeys_wait_ask(ngx_http_apikeys_wait_t *w)
     q->params = w->params;
     q->handler = ngx_http_apikeys_wait_done;
     q->data = w;
+
+    passed = ngx_current_msec - w->start;
+    timeout = NGX_HTTP_APIKEYS_WAIT_GRACE;
+
+    if (passed < w->limit) {
+        timeout += w->limit - passed;
+    }
+
+    q->timeout = ngx_min(timeout, amcf->database->timeout);
 
     w->query = q;
 
@@ -238,6 +274,7 @@ ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
     n = ngx_apikeys_pg_query_nrows(q);
 
     if (q->rc == NGX_APIKEYS_PG_OK && n == 0) {
+        w->ctx->pending = 0;
         ngx_http_apikeys_wait_finish(w);
         return;
     }
@@ -253,8 +290,7 @@ ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
         return;
     }
 
-    if (w->seconds != NGX_ERROR) {
-        w->ctx->pending = 1;
+    if (w->ctx->pending && q->rc == NGX_APIKEYS_PG_OK) {
         (void) ngx_http_apikeys_wait_missing(w, q);
     }
 
@@ -326,7 +362,6 @@ ngx_http_apikeys_wait_handler(ngx_event_t *ev)
     }
 
     w->query = NULL;
-    w->ctx->pending = (w->seconds != NGX_ERROR);
 
     ngx_http_apikeys_wait_finish(w);
 }
@@ -346,7 +381,9 @@ ngx_http_apikeys_wait_finish(ngx_http_apikeys_wait_t *w)
 
     w->ctx->wait = NULL;
 
-    if (w->seconds != NGX_ERROR) {
+    /* to a client that looks for nothing else this is the receipt */
+
+    if (w->seconds != NGX_ERROR && !w->ctx->pending) {
 
         p = ngx_pnalloc(w->ctx->request->pool,
                         sizeof("wait=") + NGX_INT_T_LEN);

@@ -17,15 +17,16 @@ typedef void (*ngx_http_apikeys_wait_handler_pt)(ngx_http_apikeys_ctx_t *ctx);
 
 
 /*
- * Waits for the transaction "xid": with "Prefer: wait=SECONDS" (RFC 7240) as
- * long, for every instance whose lease runs, and then says so; without, for
- * apikeys_wait and the instances that were heard of lately.  NGX_OK: there is
- * nothing to wait for; NGX_AGAIN: the handler will be called, in any case, by
- * the event loop; NGX_ERROR.  Sets ctx->pending when a receipt was asked for
- * and cannot be given.
+ * Waits for the transaction "xid" of the database "identity", which live as
+ * long as the request: with "Prefer: wait=SECONDS" (RFC 7240) as long, for
+ * every instance whose lease runs, and then says so; without, for
+ * apikeys_wait and the instances that were heard of lately.  NGX_OK: it is
+ * over, the handler is not called; NGX_AGAIN: it will be called, in any case,
+ * by the event loop.  ctx->pending tells that a receipt was asked for and
+ * cannot be given.
  */
 ngx_int_t ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
-    ngx_http_apikeys_wait_handler_pt handler);
+    ngx_str_t *identity, ngx_http_apikeys_wait_handler_pt handler);
 
 /* afterwards the handler will not be called */
 void ngx_http_apikeys_wait_cancel(ngx_http_apikeys_ctx_t *ctx);
