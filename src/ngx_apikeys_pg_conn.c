@@ -35,6 +35,8 @@
 static ngx_int_t ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
     ngx_apikeys_pg_conf_t *conf, ngx_apikeys_pg_host_t *host,
     const char *address, const char *name);
+static ngx_int_t ngx_apikeys_pg_conn_password(ngx_apikeys_pg_conn_t *pc,
+    ngx_apikeys_pg_conf_t *conf, char **password);
 static ngx_int_t ngx_apikeys_pg_conn_watch(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_set(ngx_event_t *ev, ngx_int_t event,
     ngx_uint_t on);
@@ -65,6 +67,12 @@ ngx_apikeys_pg_conn_init(ngx_apikeys_pg_conn_t *pc, ngx_pool_t *pool,
                           sizeof(ngx_apikeys_pg_stmt_t *));
 }
 
+
+/*
+ * Starts a login, on a slot that is closed.  The caller bounds its time:
+ * libpq's connect_timeout is of no use without blocking.  NGX_ERROR: the slot
+ * is closed again.
+ */
 
 ngx_int_t
 ngx_apikeys_pg_conn_open(ngx_apikeys_pg_conn_t *pc,
@@ -125,11 +133,14 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
                                     + NGX_APIKEYS_PG_CONN_OPTIONS];
     ngx_apikeys_pg_hosts_t  *hosts;
 
+    static const char       *own[] = { "options", "application_name",
+                                       "sslmode", "host", "hostaddr", "port",
+                                       "password", NULL };
+
     hosts = conf->hosts;
 
-    for (n = 0; n < hosts->noptions; n++) {
-        keywords[n] = hosts->keywords[n];
-        values[n] = hosts->values[n];
+    if (ngx_apikeys_pg_conn_password(pc, conf, &password) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     /*
@@ -148,36 +159,27 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
                   hosts->application_name, name ? " " : "",
                   name ? name : "") = '\0';
 
-    password = NULL;
-
-    if (conf->password.len) {
-        password = ngx_alloc(conf->password.len + 1, pc->log);
-        if (password == NULL) {
-            return ngx_apikeys_pg_conn_error(pc, "no memory");
-        }
-
-        ngx_memcpy(password, conf->password.data, conf->password.len);
-        password[conf->password.len] = '\0';
+    for (n = 0; n < hosts->noptions; n++) {
+        keywords[n] = hosts->keywords[n];
+        values[n] = hosts->values[n];
     }
 
-    i = n;
+    for (i = 0; own[i]; i++) {
+        keywords[n + i] = own[i];
+    }
 
-    keywords[i] = "options";
-    values[i++] = (char *) options;
-    keywords[i] = "application_name";
-    values[i++] = (char *) application;
-    keywords[i] = "sslmode";
-    values[i++] = host->sslmode;
-    keywords[i] = "host";
-    values[i++] = host->host;
-    keywords[i] = "hostaddr";
-    values[i++] = address;
-    keywords[i] = "port";
-    values[i++] = host->port;
-    keywords[i] = "password";
-    values[i++] = password;
-    keywords[i] = NULL;
-    values[i] = NULL;
+    keywords[n + i] = NULL;
+
+    /* NULL is the same as absent */
+
+    values[n++] = (char *) options;
+    values[n++] = (char *) application;
+    values[n++] = host->sslmode;
+    values[n++] = host->host;
+    values[n++] = address;
+    values[n++] = host->port;
+    values[n++] = password;
+    values[n] = NULL;
 
     pc->pg = PQconnectStartParams(keywords, values, 0);
 
@@ -199,6 +201,32 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
     return NGX_OK;
 }
 
+
+/* libpq wants a C string, and copies it: this one lives for a call only */
+
+static ngx_int_t
+ngx_apikeys_pg_conn_password(ngx_apikeys_pg_conn_t *pc,
+    ngx_apikeys_pg_conf_t *conf, char **password)
+{
+    *password = NULL;
+
+    if (conf->password.len == 0) {
+        return NGX_OK;
+    }
+
+    *password = ngx_alloc(conf->password.len + 1, pc->log);
+    if (*password == NULL) {
+        return ngx_apikeys_pg_conn_error(pc, "no memory");
+    }
+
+    ngx_memcpy(*password, conf->password.data, conf->password.len);
+    (*password)[conf->password.len] = '\0';
+
+    return NGX_OK;
+}
+
+
+/* without ngx_add_conn(): it would watch for edges */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_watch(ngx_apikeys_pg_conn_t *pc)
@@ -345,6 +373,12 @@ ngx_apikeys_pg_conn_event_handler(ngx_event_t *ev)
 }
 
 
+/*
+ * All events of a connection end up here, in one order: read and use, then
+ * set what to wait for next, then, last, report a failure, since the pool
+ * closes the connection in that call.
+ */
+
 static void
 ngx_apikeys_pg_conn_process(ngx_apikeys_pg_conn_t *pc)
 {
@@ -377,6 +411,12 @@ ngx_apikeys_pg_conn_process(ngx_apikeys_pg_conn_t *pc)
     }
 }
 
+
+/*
+ * The socket is never another one, or else the one that is watched would be
+ * a stranger's.  A failure may already have closed it, so only a success can
+ * be asked.
+ */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_poll(ngx_apikeys_pg_conn_t *pc)
@@ -442,6 +482,8 @@ ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
     return ngx_apikeys_pg_conn_run_sent(pc, ok, NGX_APIKEYS_PG_STEP_SETUP);
 }
 
+
+/* an idle connection has no rows: NGX_AGAIN cannot be */
 
 ngx_int_t
 ngx_apikeys_pg_conn_check(ngx_apikeys_pg_conn_t *pc)

@@ -24,17 +24,17 @@
 #define NGX_APIKEYS_PG_CONN_EXCHANGE_SLICE  2000
 
 
-static void ngx_apikeys_pg_conn_exchange_notifications(ngx_apikeys_pg_conn_t
-    *pc);
-static ngx_int_t ngx_apikeys_pg_conn_exchange_results(ngx_apikeys_pg_conn_t
-    *pc);
-static ngx_int_t ngx_apikeys_pg_conn_exchange_result(ngx_apikeys_pg_conn_t
-    *pc, PGresult *res);
+static void ngx_apikeys_pg_conn_exchange_notifications(
+    ngx_apikeys_pg_conn_t *pc);
+static ngx_int_t ngx_apikeys_pg_conn_exchange_results(
+    ngx_apikeys_pg_conn_t *pc);
+static ngx_int_t ngx_apikeys_pg_conn_exchange_result(
+    ngx_apikeys_pg_conn_t *pc, PGresult *res);
 static ngx_int_t ngx_apikeys_pg_conn_exchange_row(ngx_apikeys_pg_conn_t *pc);
-static ngx_int_t ngx_apikeys_pg_conn_exchange_answered(ngx_apikeys_pg_conn_t
-    *pc);
-static ngx_int_t ngx_apikeys_pg_conn_exchange_opened(ngx_apikeys_pg_conn_t
-    *pc);
+static ngx_int_t ngx_apikeys_pg_conn_exchange_answered(
+    ngx_apikeys_pg_conn_t *pc);
+static ngx_int_t ngx_apikeys_pg_conn_exchange_opened(
+    ngx_apikeys_pg_conn_t *pc);
 static uint64_t ngx_apikeys_pg_conn_exchange_clock(void);
 
 
@@ -88,6 +88,8 @@ ngx_apikeys_pg_conn_exchange(ngx_apikeys_pg_conn_t *pc)
 }
 
 
+/* how many there are, and what they say, does not matter: they are hints */
+
 static void
 ngx_apikeys_pg_conn_exchange_notifications(ngx_apikeys_pg_conn_t *pc)
 {
@@ -106,6 +108,13 @@ ngx_apikeys_pg_conn_exchange_notifications(ngx_apikeys_pg_conn_t *pc)
     }
 }
 
+
+/*
+ * Uses up what was read.  NGX_AGAIN keeps the caller from reading on: rows
+ * are left, for resume() or for the next time round the event loop.  Each
+ * call upwards may close the connection or give it another step, so nothing
+ * of pc is kept in a local variable over it.
+ */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_exchange_results(ngx_apikeys_pg_conn_t *pc)
@@ -156,6 +165,8 @@ ngx_apikeys_pg_conn_exchange_results(ngx_apikeys_pg_conn_t *pc)
     }
 }
 
+
+/* owns res from here on: it is cleared, or kept as pc->row or pc->result */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_exchange_result(ngx_apikeys_pg_conn_t *pc, PGresult *res)
@@ -223,6 +234,8 @@ ngx_apikeys_pg_conn_exchange_row(ngx_apikeys_pg_conn_t *pc)
     ngx_int_t               rc;
     ngx_apikeys_pg_work_t  *work;
 
+    /* lent for the call: the row stays the connection's */
+
     work = pc->work;
     work->result = pc->row;
     work->given = 1;
@@ -263,7 +276,10 @@ ngx_apikeys_pg_conn_exchange_row(ngx_apikeys_pg_conn_t *pc)
 }
 
 
-/* PQgetResult() had no more: the server is ready for the next command */
+/*
+ * PQgetResult() had no more: the server is ready for the next command.  Only
+ * now is a statement's fate known; the commit comes after its result.
+ */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_exchange_answered(ngx_apikeys_pg_conn_t *pc)

@@ -25,6 +25,11 @@ static ngx_uint_t ngx_apikeys_pg_conn_run_prepared(ngx_apikeys_pg_conn_t *pc,
 static int ngx_apikeys_pg_conn_run_execute(ngx_apikeys_pg_conn_t *pc);
 
 
+/*
+ * On an idle connection, from the pool's dispatch.  NGX_ERROR: the work is
+ * still the connection's, for the pool to take it back.
+ */
+
 ngx_int_t
 ngx_apikeys_pg_conn_run(ngx_apikeys_pg_conn_t *pc,
     ngx_apikeys_pg_work_t *work)
@@ -83,6 +88,8 @@ ngx_apikeys_pg_conn_run_next(ngx_apikeys_pg_conn_t *pc)
 }
 
 
+/* statements are static: their addresses are enough; there are some dozens */
+
 static ngx_uint_t
 ngx_apikeys_pg_conn_run_prepared(ngx_apikeys_pg_conn_t *pc,
     const ngx_apikeys_pg_stmt_t *stmt)
@@ -136,8 +143,13 @@ ngx_apikeys_pg_conn_run_execute(ngx_apikeys_pg_conn_t *pc)
     p = (u_char *) (values + n + 1);
 
     for (i = 0; i < n; i++) {
-        values[i] = params[i].data ? (char *) p : NULL;
-        p = ngx_cpymem(p, params[i].data, params[i].data ? params[i].len : 0);
+        if (params[i].data == NULL) {
+            values[i] = NULL;
+            continue;
+        }
+
+        values[i] = (char *) p;
+        p = ngx_cpymem(p, params[i].data, params[i].len);
         *p++ = '\0';
     }
 
@@ -237,6 +249,11 @@ ngx_apikeys_pg_conn_run_finish(ngx_apikeys_pg_conn_t *pc)
 }
 
 
+/*
+ * What PQflush() could not send goes out as the socket takes it: until then
+ * the socket is watched for writing, too.
+ */
+
 ngx_int_t
 ngx_apikeys_pg_conn_run_flush(ngx_apikeys_pg_conn_t *pc)
 {
@@ -257,6 +274,8 @@ ngx_apikeys_pg_conn_run_flush(ngx_apikeys_pg_conn_t *pc)
     return NGX_OK;
 }
 
+
+/* an empty query: it reaches the server's parser and nothing beyond */
 
 ngx_int_t
 ngx_apikeys_pg_conn_ping(ngx_apikeys_pg_conn_t *pc)
@@ -306,6 +325,8 @@ ngx_apikeys_pg_conn_discard(ngx_apikeys_pg_conn_t *pc)
     return ngx_apikeys_pg_conn_interest(pc);
 }
 
+
+/* never goes on in the caller's frame, which may be the row handler's */
 
 void
 ngx_apikeys_pg_conn_resume(ngx_apikeys_pg_conn_t *pc)

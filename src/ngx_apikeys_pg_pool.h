@@ -65,13 +65,13 @@ void ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
 
 /* for ngx_apikeys_pg_query only: what it does with its work */
 
-void ngx_apikeys_pg_pool_start(ngx_apikeys_pg_work_t *work);
+void ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work);
 /* the end of a work in any state but NONE: the handler runs later */
-void ngx_apikeys_pg_pool_finish(ngx_apikeys_pg_work_t *work,
+void ngx_apikeys_pg_pool_work_finish(ngx_apikeys_pg_work_t *work,
     ngx_apikeys_pg_rc_e rc, const char *error);
 /* the end without the handler, in any state */
-void ngx_apikeys_pg_pool_cancel(ngx_apikeys_pg_work_t *work);
-void ngx_apikeys_pg_pool_resume(ngx_apikeys_pg_work_t *work);
+void ngx_apikeys_pg_pool_work_cancel(ngx_apikeys_pg_work_t *work);
+void ngx_apikeys_pg_pool_work_resume(ngx_apikeys_pg_work_t *work);
 
 
 #endif /* _NGX_APIKEYS_PG_POOL_H_INCLUDED_ */

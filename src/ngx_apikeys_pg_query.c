@@ -97,7 +97,7 @@ ngx_apikeys_pg_query_start(ngx_apikeys_pg_query_t *q)
     ngx_str_null(&q->message);
     ngx_str_null(&q->detail);
 
-    ngx_apikeys_pg_pool_start(work);
+    ngx_apikeys_pg_pool_work_start(work);
 
     for (i = 0; i < q->stmt->nparams; i++) {
         v = &q->params[i];
@@ -106,8 +106,8 @@ ngx_apikeys_pg_query_start(ngx_apikeys_pg_query_t *q)
 
         if (v->len && ngx_strlchr(v->data, v->data + v->len, '\0')) {
             ngx_memcpy(work->sqlstate, "22021", sizeof("22021"));
-            ngx_apikeys_pg_pool_finish(work, NGX_APIKEYS_PG_FAILED,
-                                       "a parameter holds a NUL");
+            ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_FAILED,
+                                            "a parameter holds a NUL");
             break;
         }
     }
@@ -123,14 +123,14 @@ ngx_apikeys_pg_query_cancel(ngx_apikeys_pg_query_t *q)
         ngx_apikeys_pg_query_current = NULL;
     }
 
-    ngx_apikeys_pg_pool_cancel(&q->work);
+    ngx_apikeys_pg_pool_work_cancel(&q->work);
 }
 
 
 void
 ngx_apikeys_pg_query_resume(ngx_apikeys_pg_query_t *q)
 {
-    ngx_apikeys_pg_pool_resume(&q->work);
+    ngx_apikeys_pg_pool_work_resume(&q->work);
 }
 
 
@@ -155,8 +155,8 @@ ngx_apikeys_pg_query_row(ngx_apikeys_pg_work_t *work)
     ngx_apikeys_pg_query_current = NULL;
 
     if (rc == NGX_ERROR) {
-        ngx_apikeys_pg_pool_finish(work, NGX_APIKEYS_PG_CANCELED,
-                                   "given up by its reader");
+        ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_CANCELED,
+                                        "given up by its reader");
         return NGX_OK;
     }
 

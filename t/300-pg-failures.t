@@ -33,7 +33,7 @@ my $nginx = pgtest(
         slow => qq{pgtest_query "$sql";},
         write => qq{pgtest_query "$sql" write;},
         insert => 'pgtest_query "INSERT INTO t VALUES (1)" write;',
-        rows => q{pgtest_rows "SELECT pg_sleep(0.001), g
+        rows => q{pgtest_rows "SELECT repeat('r', 9000), g, pg_sleep(0.001)
                                FROM generate_series(1, 100000) g";},
         brief => 'pgtest_query "SELECT 1" timeout=500ms;',
         brief_write => 'pgtest_query "INSERT INTO t VALUES (1)" timeout=500ms
@@ -99,6 +99,11 @@ is("$a->{rc} $a->{unknown}", 'LOST 1', 'a write is not: outcome unknown');
 like($a->{message}, qr/terminating connection/, '... and why');
 
 $client = start($nginx, '/rows');
+ok(eventually(sub {
+    $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'nginx apikeys' AND state = 'active'
+        AND query_start < clock_timestamp() - interval '0.2 s'});
+}), 'rows are read');
 terminate(@{ running(1) });
 $a = answer($client);
 is("$a->{rc} $a->{unknown}", 'LOST 0', 'nor are rows that were given');

@@ -98,15 +98,25 @@ ok(eventually(sub { notified() == 10 }), '... and back: it listens again');
 
 # frozen: nothing comes, not even an error
 
+my $other = pgtest(conninfo => $db->conninfo . ' application_name=other',
+    database => 'connect_timeout=1s listen=news');
+$other->start;
 $pid = listener();
 kill 'STOP', $pid;
 ok(eventually(sub { stat_of($nginx)->{closed} == 5 }, 30),
     'a connection that died silently is noticed');
 like($nginx->error_log, qr/it does not answer in time/, '... and why');
 ok(eventually(sub { notified() == 11 }), '... and replaced');
-kill 'KILL', $pid;
 
+ok(eventually(sub {
+    $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'other listener' AND query = ''});
+}, 30), 'one that is alive is asked');
+is(stat_of($other)->{closed}, 0, '... and kept');
+
+$other->quit(5);
 $nginx->quit(5);
+kill 'KILL', $pid;     # takes the server with it
 is(scalar(() = $nginx->error_log =~ /\[error\].*unavailable/g), 1,
     'one error a change of state');
 done_testing();

@@ -81,6 +81,8 @@ my $nginx = pgtest(
         two => 'pgtest_query "SELECT $1::text, $2::int + 1" params=2;',
         big => q{pgtest_query "SELECT repeat(chr(65 + g % 26), 5000)
                                FROM generate_series(1, 2000) g";},
+        rows789 => q{pgtest_query "SELECT repeat('x', 200), w FROM
+            generate_series(1, 789), (SELECT pg_sleep(0.5)::text) s (w)";},
         again => 'pgtest_query "SELECT nextval(\'attempts\')" again;',
         fail => 'pgtest_query "SELECT fail()";',
         syntax => 'pgtest_query "SELEKT";',
@@ -135,6 +137,21 @@ is("$a->{rc} $a->{sqlstate}", 'FAILED 22021',
 
 $a = get($nginx, '/big');
 is("$a->{rc} $a->{rows} $a->{bytes}", 'OK 2000 10000000', 'a large result');
+
+# all of a result waits in the kernel when the worker first looks: one event
+# for 160 KB, of which libpq reads 16 KB a call
+my $client = start($nginx, '/rows789');
+ok(eventually(sub { $dbh->selectrow_array(q{SELECT count(*)
+    FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%(1, 789)%'
+    AND pid <> pg_backend_pid()}) }), 'a result is on its way');
+my ($worker) = $nginx->workers;
+kill 'STOP', $worker;
+ok(eventually(sub { $dbh->selectrow_array(q{SELECT count(*)
+    FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%(1, 789)%'
+    AND pid <> pg_backend_pid()}) }), '... and has been sent');
+kill 'CONT', $worker;
+$a = answer($client);
+is("$a->{rc} $a->{rows}", 'OK 789', '... and is read to its end');
 
 $a = get($nginx, '/echo?size=12000000');
 is("$a->{rc} $a->{bytes}", 'OK 12000008', 'a large parameter');
