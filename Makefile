@@ -34,11 +34,13 @@ $(module): build/gcc/objs/Makefile $(srcs)
 deps:                                          ## installs missing packages
 	@util/deps
 
-run: deps                                      ## a private server, in the foreground
+run:                                           ## a private server, in the foreground
+	@util/deps server
 	@$(MAKE) --no-print-directory all
 	@util/run foreground
 
-start: deps                                    ## the same in the background
+start:                                         ## the same in the background
+	@util/deps server
 	@$(MAKE) --no-print-directory all
 	@util/run start
 
