@@ -166,6 +166,10 @@ sub dump_conf {
 sub _run {
     my ($self, @args) = @_;
 
+    # nginx -t ends without freeing the configuration
+    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
+        'detect_leaks=0';
+
     my $pid = open my $out, '-|';
     defined $pid or die "fork: $!\n";
     if ($pid == 0) {
