@@ -251,6 +251,50 @@ sub signal_all {
 }
 
 
+# a copy of this cluster as it is now, which answers reads until promote.
+# stream => 1: and follows it; else what is committed here later is lost there
+sub standby {
+    my ($self, %opt) = @_;
+
+    $self->_private('standby');
+
+    my $dir = tempdir('ak-pg-XXXXXX', DIR => '/tmp');
+    my $copy = bless { dir => $dir, owner => $$, count => 0,
+        opt => $self->{opt},
+        port => $self->{opt}{tcp} ? _free_port() : 5432 }, ref $self;
+
+    chmod 0755, $dir;
+    chown((getpwnam 'postgres')[2, 3], $dir) if $> == 0;
+    _run($self->_as_user(_bin('pg_basebackup'), '-D', "$dir/data", '-h',
+        $self->{dir}, '-p', $self->{port}, '-U', 'postgres', '-c', 'fast',
+        $opt{stream} ? '-R' : ()));
+
+    _append("$dir/data/postgresql.conf",
+        "unix_socket_directories = '$dir'\nport = $copy->{port}\n");
+    _append("$dir/data/standby.signal", '');
+    return $copy->start;
+}
+
+
+sub promote {
+    my ($self) = @_;
+
+    my $dbh = DBI->connect($self->_dsn('postgres'), '', '',
+        { RaiseError => 1, PrintError => 0 });
+    $dbh->do('SELECT pg_promote()');
+    $dbh->disconnect;
+}
+
+
+# the database of that name, for a copy that came with it
+sub named {
+    my ($self, $name) = @_;
+
+    return bless { pg => $self, name => $name, owner => $$ },
+        'ApiKeys::Pg::Database';
+}
+
+
 sub dir { return $_[0]{dir} }
 sub socket_dir { return $_[0]{dir} }
 sub port { return $_[0]{port} }
