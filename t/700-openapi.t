@@ -294,8 +294,8 @@ sub judge {
 
     push @violations, "$method $path: $body" if $type =~ /problem/;
     $seen{ template_of($method, $path) } = 1 if $status < 300;
-    is $status, $expected, "$method $path: $expected"
-        or diag $body;
+    like $status, ref $expected ? $expected : qr/^$expected$/,
+        "$method $path: $expected" or diag $body;
 }
 
 
@@ -345,7 +345,10 @@ sub flow {
     call($owner, 'GET', "$o/apiKeys/$nobody", undef, $gone);
     call($owner, 'GET', "$o/apiKeys/$nobody?envelope=true", undef, $gone);
     call($owner, 'PATCH', $k, { desc => 'changed' }, 200);
-    call($owner, 'PATCH', $k, { roles => ['ORG_READ_ONLY'] }, 200);
+    call($owner, 'PATCH', $k, { roles => ['ORG_READ_ONLY'] }, 200,
+        headers => { Prefer => 'wait=10' });
+    call($owner, 'PATCH', $k, { desc => 'at once' }, qr/^20[02]$/,
+        headers => { Prefer => 'wait=0' });
     call($owner, 'PATCH', "$o/apiKeys/$org->{key}{id}",
         { roles => ['ORG_MEMBER'] }, 403);
     call($owner, 'DELETE', "$o/apiKeys/$org->{key}{id}", undef, 403);
@@ -486,6 +489,13 @@ sub for_generation {
     delete @{ $d->{paths} }{ grep { m{^/api/private/} } keys %{ $d->{paths} } };
     $params->{$_}{schema} = { type => 'string', enum => [ $fixed{$_} ] }
         for keys %fixed;
+
+    # 202 takes a second server that is late, see t/610-receipts.t
+    for my $op (operations($d)) {
+        delete $op->{responses}{202};
+        $op->{parameters} = [ grep { $_->{'$ref'} !~ m{/prefer$} }
+            @{ $op->{parameters} } ];
+    }
 
     # query parameters on one call of each base
     for my $op (operations($d)) {
