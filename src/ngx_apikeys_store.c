@@ -56,6 +56,7 @@ static ngx_uint_t ngx_apikeys_store_same_head(ngx_apikeys_store_t *st,
     ngx_apikeys_store_head_t *sh);
 static ngx_int_t ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
+static ngx_int_t ngx_apikeys_store_make(ngx_apikeys_store_t *st);
 
 
 ngx_int_t
@@ -135,6 +136,13 @@ void *
 ngx_apikeys_store_nonces(ngx_apikeys_store_t *st)
 {
     return st->nonces;
+}
+
+
+const u_char *
+ngx_apikeys_store_fingerprint(ngx_apikeys_store_t *st)
+{
+    return st->fingerprint;
 }
 
 
@@ -403,6 +411,15 @@ ngx_apikeys_store_set_fingerprint(ngx_apikeys_store_t *st,
 }
 
 
+void
+ngx_apikeys_store_on_ready(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_ready_pt handler, void *data)
+{
+    st->ready = handler;
+    st->ready_data = data;
+}
+
+
 /* the store of the same zone in the cycle that is being replaced, or NULL */
 
 static ngx_apikeys_store_t *
@@ -460,9 +477,8 @@ ngx_apikeys_store_same_head(ngx_apikeys_store_t *st,
 static ngx_int_t
 ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    void                 *block;
-    size_t                size;
-    uint64_t              ncells;
+    uint32_t              ncells;
+    ngx_int_t             rc;
     ngx_apikeys_store_t  *st, *old;
 
     st = shm_zone->data;
@@ -486,8 +502,53 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
         ngx_apikeys_store_attach(st, old->head);
 
+        return st->ready ? st->ready(st->ready_data, st->log, 0) : NGX_OK;
+    }
+
+    if (ngx_apikeys_store_make(st) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    old = ngx_apikeys_store_old(st);
+
+    if (old && old->head) {
+        ngx_apikeys_store_copy(st, old);
+    }
+
+    if (st->ready == NULL) {
         return NGX_OK;
     }
+
+    if (ngx_apikeys_store_complete(st)) {
+        return st->ready(st->ready_data, st->log, 0);
+    }
+
+    /* half a copy is nothing to add to; nobody has seen the zone yet */
+
+    ncells = st->head->arena.ncells;
+
+    if (ngx_apikeys_store_init_head(st, st->head, ncells) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = st->ready(st->ready_data, st->log, 1);
+
+    return (rc == NGX_DECLINED)
+           ? ngx_apikeys_store_init_head(st, st->head, ncells) : rc;
+}
+
+
+/* a new zone: its memory and its head */
+
+static ngx_int_t
+ngx_apikeys_store_make(ngx_apikeys_store_t *st)
+{
+    void            *block;
+    size_t           size;
+    uint64_t         ncells;
+    ngx_shm_zone_t  *shm_zone;
+
+    shm_zone = st->shm_zone;
 
     /* it holds what digest credentials are verified with */
 
@@ -518,12 +579,6 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     st->shpool->data = block;
-
-    old = ngx_apikeys_store_old(st);
-
-    if (old && old->head) {
-        ngx_apikeys_store_copy(st, old);
-    }
 
     return NGX_OK;
 }

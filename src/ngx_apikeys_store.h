@@ -98,6 +98,20 @@ ngx_apikeys_store_t *ngx_apikeys_store_create(ngx_conf_t *cf, ngx_str_t *name,
 void ngx_apikeys_store_set_fingerprint(ngx_apikeys_store_t *st,
     const u_char fingerprint[32]);
 
+const u_char *ngx_apikeys_store_fingerprint(ngx_apikeys_store_t *st);
+
+/*
+ * Configuration: "handler" is called in the master when the zone is there;
+ * "empty" when it is new and nothing was carried over from an old one: then
+ * it may fill it.  NGX_DECLINED: what it has filled in is to be forgotten;
+ * NGX_ERROR fails the configuration.
+ */
+typedef ngx_int_t (*ngx_apikeys_store_ready_pt)(void *data, ngx_log_t *log,
+    ngx_uint_t empty);
+
+void ngx_apikeys_store_on_ready(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_ready_pt handler, void *data);
+
 /* the neighbour's memory, zeroed when the zone is made; after init_zone */
 void *ngx_apikeys_store_nonces(ngx_apikeys_store_t *st);
 
@@ -230,12 +244,52 @@ ngx_int_t ngx_apikeys_store_cursor_get(ngx_apikeys_store_t *st,
 ngx_int_t ngx_apikeys_store_cursor_set_locked(ngx_apikeys_store_t *st,
     const ngx_str_t *identity, const ngx_str_t *snapshot);
 
-/* proof of freshness: the boot-time clock, ms, when the poll was sent */
+/*
+ * Proof of freshness: the boot-time clock, ms, when the poll was sent.  For
+ * what another boot left it may lie before 0; only its age counts.
+ */
 void ngx_apikeys_store_set_fresh(ngx_apikeys_store_t *st, uint64_t boottime);
 uint64_t ngx_apikeys_store_boottime(void);
 
 /* the zone instance's uuid, 36 characters, made with the zone */
 void ngx_apikeys_store_instance(ngx_apikeys_store_t *st, ngx_str_t *uuid);
+
+
+/*
+ * A walk over all objects but deleted ones, for a copy that begins where the
+ * cursor was when the walk began.  The caller sets handler, data and pool,
+ * which the lists of the objects are allocated from and which it may reset
+ * between calls.  begin: NGX_DECLINED while the replica is incomplete or
+ * loaded.  next gives the objects of one bucket: NGX_OK, NGX_DONE when there
+ * is none left, NGX_ERROR, or what the handler returned.  What was copied
+ * must be thrown away when the walk is no longer valid.
+ */
+typedef struct {
+    ngx_apikeys_store_kind_e         kind;
+    union {
+        ngx_apikeys_store_key_t      key;
+        ngx_apikeys_store_org_t      org;
+        ngx_apikeys_store_project_t  project;
+    } u;
+} ngx_apikeys_store_object_t;
+
+typedef ngx_int_t (*ngx_apikeys_store_walk_pt)(void *data,
+    const ngx_apikeys_store_object_t *object);
+
+typedef struct {
+    ngx_apikeys_store_walk_pt        handler;
+    void                            *data;
+    ngx_pool_t                      *pool;
+    uint32_t                         bucket;
+    uint32_t                         load;
+} ngx_apikeys_store_walk_t;
+
+ngx_int_t ngx_apikeys_store_walk_begin(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_walk_t *walk);
+ngx_int_t ngx_apikeys_store_walk_next(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_walk_t *walk);
+ngx_uint_t ngx_apikeys_store_walk_valid(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_walk_t *walk);
 
 
 /* figures for /status */

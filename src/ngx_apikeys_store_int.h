@@ -235,6 +235,9 @@ struct ngx_apikeys_store_s {
     ngx_log_t                *log;
     size_t                    nonces_size;
     u_char                    fingerprint[32];
+
+    ngx_apikeys_store_ready_pt  ready;    /* or NULL */
+    void                     *ready_data;
 };
 
 

@@ -189,9 +189,13 @@ ngx_apikeys_store_set_fresh(ngx_apikeys_store_t *st, uint64_t boottime)
 
     fresh = ngx_apikeys_store_load(&st->head->fresh);
 
-    /* a syncer that was slow must not take back what its successor proved */
+    /*
+     * A syncer that was slow must not take back what its successor proved.
+     * The clock is compared as a signed one, for a snapshot of the last boot
+     * may be older than this one; 0 is "never".
+     */
 
-    while (boottime > fresh
+    while ((fresh == 0 || (int64_t) (boottime - fresh) > 0)
            && !__atomic_compare_exchange_n(&st->head->fresh, &fresh, boottime,
                                            0, __ATOMIC_ACQ_REL,
                                            __ATOMIC_ACQUIRE))
@@ -214,7 +218,7 @@ ngx_apikeys_store_age(ngx_apikeys_store_t *st)
 
     now = ngx_apikeys_store_boottime();
 
-    return (now > fresh) ? now - fresh : 0;
+    return ((int64_t) (now - fresh) > 0) ? now - fresh : 0;
 }
 
 

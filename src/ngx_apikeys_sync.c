@@ -79,6 +79,13 @@ ngx_apikeys_sync_create(ngx_cycle_t *cycle, ngx_apikeys_sync_conf_t *conf)
     sync->event.log = sync->log;
     sync->event.cancelable = 1;
 
+    if (conf->snapshot.path.len) {
+        sync->copy = ngx_apikeys_snapshot_create(cycle, &conf->snapshot);
+        if (sync->copy == NULL) {
+            return NULL;
+        }
+    }
+
     ngx_add_timer(&sync->lease_event, 1);
 
     return sync;
@@ -265,6 +272,10 @@ ngx_apikeys_sync_resign(ngx_apikeys_sync_t *sync)
     }
 
     ngx_apikeys_sync_rows_abandon(sync);
+
+    if (sync->copy) {
+        ngx_apikeys_snapshot_stop(sync->copy);
+    }
 
     if (sync->batch) {
         ngx_destroy_pool(sync->batch);

@@ -16,6 +16,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include <ngx_apikeys_snapshot.h>
 #include <ngx_apikeys_store.h>
 #include <ngx_apikeys_pg_query.h>
 
@@ -32,6 +33,7 @@ typedef struct {
     ngx_msec_t              stale;      /* the largest apikeys_stale, ms */
     ngx_flag_t              notify;
     ngx_flag_t              stale_forever;  /* an expired=allow exists */
+    ngx_apikeys_snapshot_conf_t  snapshot;
 } ngx_apikeys_sync_conf_t;
 
 

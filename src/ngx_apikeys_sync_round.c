@@ -508,6 +508,11 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
     sync->heartbeat = now;
     sync->moved = 0;
 
+    if (sync->copy) {
+        ngx_apikeys_snapshot_due(sync->copy,
+                                 sync->stat.changes + sync->stat.loads);
+    }
+
     if (now - sync->prune >= NGX_APIKEYS_SYNC_ROUND_PRUNE) {
         sync->prune = now;
         ngx_apikeys_sync_round_prune(sync);

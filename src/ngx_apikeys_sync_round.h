@@ -43,6 +43,7 @@ struct ngx_apikeys_sync_s {
 
     ngx_event_t                   lease_event;  /* in every worker */
     uint64_t                      alive;     /* its last run, boot-time ms */
+    ngx_apikeys_snapshot_t       *copy;      /* its writer, or NULL */
 
     /* below: of the process that has the lease, 0 in the others */
 

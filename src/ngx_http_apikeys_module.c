@@ -44,6 +44,8 @@ static char *ngx_http_apikeys_sync(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_apikeys_stale(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_apikeys_snapshot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_apikeys_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_apikeys_public_url(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -122,6 +124,13 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
                         |NGX_CONF_TAKE12,
       ngx_http_apikeys_stale,
       NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("apikeys_snapshot"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_apikeys_snapshot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
@@ -812,6 +821,40 @@ ngx_http_apikeys_stale(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_apikeys_snapshot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_apikeys_main_conf_t *amcf = conf;
+
+    ngx_str_t  *value;
+
+    if (amcf->sync.snapshot.path.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0 || value[1].data[value[1].len - 1] == '/') {
+        return "must name a file";
+    }
+
+    amcf->sync.snapshot.path = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &amcf->sync.snapshot.path, 0) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    /* with the number of a process behind it */
+
+    if (amcf->sync.snapshot.path.len + NGX_INT64_LEN >= NGX_MAX_PATH) {
+        return "is too long";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_apikeys_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_apikeys_loc_conf_t *alcf = conf;
@@ -1104,6 +1147,16 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
 
     if (amcf->sync.stale == 0) {
         amcf->sync.stale = 600000;
+    }
+
+    if (amcf->sync.snapshot.path.len) {
+        amcf->sync.snapshot.cycle = cf->cycle;
+        amcf->sync.snapshot.store = amcf->store;
+        amcf->sync.snapshot.seal = amcf->seal;
+        amcf->sync.snapshot.stale = amcf->sync.stale;
+        amcf->sync.snapshot.stale_forever = amcf->sync.stale_forever;
+
+        ngx_apikeys_snapshot_configure(&amcf->sync.snapshot);
     }
 
     if (ngx_http_apikeys_access_init(cf) != NGX_OK) {

@@ -1,0 +1,527 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Writing the snapshot.
+ *
+ * It is written by the one process that follows the database, in slices, to
+ * a file beside the old one that then takes its name: a reader finds the old
+ * one or the new one.  It is not synced to the disk, which could block; what
+ * a power failure tears is refused by its seals.
+ *
+ * What must hold.  The proof of freshness is read first, then the cursor,
+ * then the objects: each of them may be newer than what was read before, and
+ * never older.  A snapshot of a replica that is incomplete, that is loaded,
+ * or that another process follows by now is thrown away.  Between slices
+ * nothing of a secret is kept in clear, and no key.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_snapshot.h>
+#include <ngx_apikeys_snapshot_format.h>
+
+
+/*
+ * Changes are written soon; without any the file is renewed as well, as its
+ * age is what it is good for.
+ */
+#define NGX_APIKEYS_SNAPSHOT_CHANGED  10000
+#define NGX_APIKEYS_SNAPSHOT_RENEWED  60000
+
+#define NGX_APIKEYS_SNAPSHOT_BUDGET   1500       /* us of one event */
+#define NGX_APIKEYS_SNAPSHOT_PAUSE    5
+#define NGX_APIKEYS_SNAPSHOT_CHUNK    65536
+
+
+struct ngx_apikeys_snapshot_s {
+    ngx_apikeys_snapshot_conf_t    *conf;
+    ngx_log_t                      *log;
+    ngx_event_t                     event;     /* the next slice */
+    ngx_socket_t                    dummy;     /* -1: debug logging takes the
+                                                  data of an event for a
+                                                  connection */
+    uint64_t                        written;   /* boot-time ms, the last */
+    uint64_t                        changes;   /* that it has */
+    ngx_uint_t                      failed;    /* and was logged */
+
+    /* of the file in work */
+    ngx_fd_t                        fd;
+    u_char                         *name;
+    uint64_t                        begun;
+    uint64_t                        begun_changes;
+    ngx_pool_t                     *pool;      /* of one slice */
+    ngx_apikeys_snapshot_text_t     text;
+    ngx_apikeys_snapshot_cipher_t   cipher;
+    ngx_apikeys_store_walk_t        walk;
+};
+
+
+static ngx_int_t ngx_apikeys_snapshot_begin(ngx_apikeys_snapshot_t *s);
+static ngx_int_t ngx_apikeys_snapshot_open(ngx_apikeys_snapshot_t *s);
+static ngx_int_t ngx_apikeys_snapshot_meta(ngx_apikeys_snapshot_t *s);
+static void ngx_apikeys_snapshot_handler(ngx_event_t *ev);
+static ngx_int_t ngx_apikeys_snapshot_slice(ngx_apikeys_snapshot_t *s);
+static ngx_int_t ngx_apikeys_snapshot_object(void *data,
+    const ngx_apikeys_store_object_t *object);
+static void ngx_apikeys_snapshot_clear(ngx_apikeys_snapshot_t *s);
+static ngx_int_t ngx_apikeys_snapshot_flush(ngx_apikeys_snapshot_t *s,
+    ngx_uint_t last);
+static ngx_int_t ngx_apikeys_snapshot_write(ngx_apikeys_snapshot_t *s,
+    u_char *data, size_t size);
+static ngx_int_t ngx_apikeys_snapshot_finish(ngx_apikeys_snapshot_t *s);
+static void ngx_apikeys_snapshot_error(ngx_apikeys_snapshot_t *s,
+    ngx_err_t err, const char *what);
+static uint64_t ngx_apikeys_snapshot_clock(void);
+
+
+ngx_apikeys_snapshot_t *
+ngx_apikeys_snapshot_create(ngx_cycle_t *cycle,
+    ngx_apikeys_snapshot_conf_t *conf)
+{
+    ngx_apikeys_snapshot_t  *s;
+
+    s = ngx_pcalloc(cycle->pool, sizeof(ngx_apikeys_snapshot_t));
+    if (s == NULL) {
+        return NULL;
+    }
+
+    /* one name for each process: two that follow two zones may meet here */
+
+    s->name = ngx_pnalloc(cycle->pool,
+                          conf->path.len + 1 + NGX_INT64_LEN + 1);
+    if (s->name == NULL) {
+        return NULL;
+    }
+
+    (void) ngx_sprintf(s->name, "%V.%P%Z", &conf->path, ngx_pid);
+
+    s->conf = conf;
+    s->log = cycle->log;
+    s->fd = NGX_INVALID_FILE;
+    s->dummy = (ngx_socket_t) -1;
+
+    s->event.handler = ngx_apikeys_snapshot_handler;
+    s->event.data = &s->dummy;
+    s->event.log = s->log;
+    s->event.cancelable = 1;
+
+    return s;
+}
+
+
+void
+ngx_apikeys_snapshot_due(ngx_apikeys_snapshot_t *s, uint64_t changes)
+{
+    uint64_t    now;
+    ngx_msec_t  interval;
+
+    if (s->fd != NGX_INVALID_FILE) {
+        return;
+    }
+
+    interval = (changes == s->changes && !s->failed)
+               ? NGX_APIKEYS_SNAPSHOT_RENEWED : NGX_APIKEYS_SNAPSHOT_CHANGED;
+    interval = ngx_min(interval, s->conf->stale / 4);
+
+    now = ngx_apikeys_store_boottime();
+
+    if (s->written && now - s->written < interval) {
+        return;
+    }
+
+    s->written = now;
+    s->begun = now;
+    s->begun_changes = changes;
+
+    switch (ngx_apikeys_snapshot_begin(s)) {
+
+    case NGX_OK:
+        ngx_add_timer(&s->event, 1);
+        return;
+
+    case NGX_DECLINED:
+
+        /* the replica is not such that it could be copied now */
+
+        ngx_apikeys_snapshot_stop(s);
+        return;
+
+    default: /* NGX_ERROR */
+        s->failed = 1;
+        ngx_apikeys_snapshot_stop(s);
+    }
+}
+
+
+void
+ngx_apikeys_snapshot_stop(ngx_apikeys_snapshot_t *s)
+{
+    if (s->event.timer_set) {
+        ngx_del_timer(&s->event);
+    }
+
+    if (s->pool) {
+        ngx_destroy_pool(s->pool);
+        s->pool = NULL;
+    }
+
+    ngx_apikeys_snapshot_format_free(&s->text);
+    ngx_apikeys_snapshot_format_wipe(&s->cipher);
+
+    if (s->fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    if (ngx_close_file(s->fd) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, s->log, ngx_errno,
+                      ngx_close_file_n " \"%s\" failed", s->name);
+    }
+
+    s->fd = NGX_INVALID_FILE;
+
+    (void) ngx_delete_file(s->name);
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_begin(ngx_apikeys_snapshot_t *s)
+{
+    s->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, s->log);
+    if (s->pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    s->text.log = s->log;
+
+    s->walk.handler = ngx_apikeys_snapshot_object;
+    s->walk.data = s;
+    s->walk.pool = s->pool;
+
+    if (ngx_apikeys_store_walk_begin(s->conf->store, &s->walk) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_apikeys_snapshot_format_begin(&s->cipher) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* room for the length */
+
+    if (ngx_apikeys_snapshot_format_reserve(&s->text,
+                                            NGX_APIKEYS_SNAPSHOT_LENGTH_LEN)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_snapshot_clear(s);
+
+    switch (ngx_apikeys_snapshot_meta(s)) {
+
+    case NGX_OK:
+        return ngx_apikeys_snapshot_open(s);
+
+    case NGX_DECLINED:
+        return NGX_DECLINED;
+
+    default: /* NGX_ERROR */
+        return NGX_ERROR;
+    }
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_open(ngx_apikeys_snapshot_t *s)
+{
+    s->fd = ngx_open_file(s->name, NGX_FILE_WRONLY, NGX_FILE_TRUNCATE,
+                          NGX_FILE_OWNER_ACCESS);
+
+    if (s->fd == NGX_INVALID_FILE) {
+        ngx_apikeys_snapshot_error(s, ngx_errno, ngx_open_file_n);
+        return NGX_ERROR;
+    }
+
+    return ngx_apikeys_snapshot_write(s, s->cipher.header,
+                                      sizeof(s->cipher.header));
+}
+
+
+/* freshness first, then the cursor: see above */
+
+static ngx_int_t
+ngx_apikeys_snapshot_meta(ngx_apikeys_snapshot_t *s)
+{
+    uint64_t                      age;
+    ngx_int_t                     rc;
+    ngx_apikeys_store_t          *store;
+    ngx_apikeys_snapshot_meta_t   meta;
+
+    store = s->conf->store;
+    age = ngx_apikeys_store_age(store);
+
+    if (age == (uint64_t) -1) {
+        return NGX_DECLINED;
+    }
+
+    meta.fresh = ngx_apikeys_store_boottime() - age;
+    meta.time = ngx_apikeys_snapshot_time() - age;
+
+    ngx_apikeys_snapshot_boot(meta.boot);
+
+    ngx_memcpy(meta.fingerprint, ngx_apikeys_store_fingerprint(store),
+               sizeof(meta.fingerprint));
+
+    rc = ngx_apikeys_store_cursor_get(store, s->pool, &meta.identity,
+                                      &meta.snapshot);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (meta.snapshot.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_apikeys_snapshot_format_put_meta(&s->text, &meta);
+}
+
+
+static void
+ngx_apikeys_snapshot_handler(ngx_event_t *ev)
+{
+    ngx_int_t                rc;
+    ngx_apikeys_snapshot_t  *s;
+
+    s = (ngx_apikeys_snapshot_t *) ((u_char *) ev
+                                    - offsetof(ngx_apikeys_snapshot_t, event));
+
+    /* the new workers begin with one of their own */
+
+    if (ngx_exiting
+        || !ngx_apikeys_store_lease_held(s->conf->store)
+        || !ngx_apikeys_store_walk_valid(s->conf->store, &s->walk))
+    {
+        ngx_apikeys_snapshot_stop(s);
+        return;
+    }
+
+    rc = ngx_apikeys_snapshot_format_key(&s->cipher, s->conf->seal, 0);
+
+    if (rc == NGX_OK) {
+        rc = ngx_apikeys_snapshot_slice(s);
+    }
+
+    ngx_apikeys_snapshot_format_wipe(&s->cipher);
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(ev, NGX_APIKEYS_SNAPSHOT_PAUSE);
+        return;
+    }
+
+    if (rc == NGX_ERROR) {
+        s->failed = 1;
+    }
+
+    ngx_apikeys_snapshot_stop(s);
+}
+
+
+/* NGX_AGAIN: more is left; NGX_OK: it is written, or was abandoned */
+
+static ngx_int_t
+ngx_apikeys_snapshot_slice(ngx_apikeys_snapshot_t *s)
+{
+    uint64_t   start;
+    ngx_int_t  rc;
+
+    start = ngx_apikeys_snapshot_clock();
+
+    do {
+        rc = ngx_apikeys_store_walk_next(s->conf->store, &s->walk);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (s->text.len >= NGX_APIKEYS_SNAPSHOT_CHUNK
+            && ngx_apikeys_snapshot_flush(s, 0) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } while (rc != NGX_DONE
+             && ngx_apikeys_snapshot_clock() - start
+                < NGX_APIKEYS_SNAPSHOT_BUDGET);
+
+    if (ngx_apikeys_snapshot_flush(s, rc == NGX_DONE) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_reset_pool(s->pool);
+
+    return (rc == NGX_DONE) ? ngx_apikeys_snapshot_finish(s) : NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_object(void *data,
+    const ngx_apikeys_store_object_t *object)
+{
+    ngx_apikeys_snapshot_t  *s = data;
+
+    return ngx_apikeys_snapshot_format_put(&s->text, object);
+}
+
+
+static void
+ngx_apikeys_snapshot_clear(ngx_apikeys_snapshot_t *s)
+{
+    s->text.len = NGX_APIKEYS_SNAPSHOT_LENGTH_LEN;
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_flush(ngx_apikeys_snapshot_t *s, ngx_uint_t last)
+{
+    size_t     len, size;
+    ngx_int_t  rc;
+
+    len = s->text.len - NGX_APIKEYS_SNAPSHOT_LENGTH_LEN;
+    size = s->text.len + NGX_APIKEYS_SNAPSHOT_TAG_LEN;
+
+    if (ngx_apikeys_snapshot_format_reserve(&s->text,
+                                            NGX_APIKEYS_SNAPSHOT_TAG_LEN)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_apikeys_snapshot_format_seal(&s->cipher, s->text.data, len,
+                                          last);
+    if (rc != NGX_OK) {
+        ngx_apikeys_snapshot_error(s, 0, "encryption");
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_snapshot_clear(s);
+
+    return ngx_apikeys_snapshot_write(s, s->text.data, size);
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_write(ngx_apikeys_snapshot_t *s, u_char *data,
+    size_t size)
+{
+    ssize_t  n;
+
+    while (size) {
+        n = ngx_write_fd(s->fd, data, size);
+
+        if (n == -1) {
+            ngx_apikeys_snapshot_error(s, ngx_errno, ngx_write_fd_n);
+            return NGX_ERROR;
+        }
+
+        data += n;
+        size -= n;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_finish(ngx_apikeys_snapshot_t *s)
+{
+    /* what was read may be of two loads, or somebody else follows */
+
+    if (!ngx_apikeys_store_walk_valid(s->conf->store, &s->walk)
+        || !ngx_apikeys_store_lease_held(s->conf->store))
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_rename_file(s->name, s->conf->path.data) == NGX_FILE_ERROR) {
+        ngx_apikeys_snapshot_error(s, ngx_errno, ngx_rename_file_n);
+        return NGX_ERROR;
+    }
+
+    if (s->failed) {
+        ngx_log_error(NGX_LOG_NOTICE, s->log, 0,
+                      "snapshot \"%V\" is written again", &s->conf->path);
+    }
+
+    s->failed = 0;
+    s->changes = s->begun_changes;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_CORE, s->log, 0,
+                   "apikeys snapshot \"%V\" written in %uL ms",
+                   &s->conf->path, ngx_apikeys_store_boottime() - s->begun);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_snapshot_error(ngx_apikeys_snapshot_t *s, ngx_err_t err,
+    const char *what)
+{
+    ngx_uint_t  level;
+
+    level = s->failed ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+    ngx_log_error(level, s->log, err,
+                  "snapshot \"%V\" cannot be written, it grows old: "
+                  "%s \"%s\" failed", &s->conf->path, what, s->name);
+}
+
+
+static uint64_t
+ngx_apikeys_snapshot_clock(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+uint64_t
+ngx_apikeys_snapshot_time(void)
+{
+    struct timeval  tv;
+
+    ngx_gettimeofday(&tv);
+
+    return (uint64_t) tv.tv_sec * 1000 + tv.tv_usec / 1000;
+}
+
+
+void
+ngx_apikeys_snapshot_boot(u_char *boot)
+{
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    static u_char  name[] = "/proc/sys/kernel/random/boot_id";
+
+    ngx_memzero(boot, NGX_APIKEYS_SNAPSHOT_BOOT_LEN);
+
+    fd = ngx_open_file(name, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    n = ngx_read_fd(fd, boot, NGX_APIKEYS_SNAPSHOT_BOOT_LEN);
+
+    if (n != NGX_APIKEYS_SNAPSHOT_BOOT_LEN) {
+        ngx_memzero(boot, NGX_APIKEYS_SNAPSHOT_BOOT_LEN);
+    }
+
+    (void) ngx_close_file(fd);
+}
