@@ -16,9 +16,9 @@
 
 /*
  * Reads all of a file, at most "size" bytes, into "buf".  "what" names it in
- * messages, "advice" says how to make one.  Refused, with an [emerg] that says what to do: what is no
- * regular file, is open to others than its owner, or is larger.  Returns the
- * bytes read, or NGX_ERROR.
+ * messages, "advice" says how to make one.  Refused, with an [emerg] that
+ * says what to do: what is no regular file, is open to others than its owner,
+ * or is larger.  Returns the bytes read, or NGX_ERROR.
  */
 ssize_t ngx_apikeys_secret_file_read(ngx_conf_t *cf, const char *what,
     const char *advice, ngx_str_t *file, u_char *buf, size_t size);
