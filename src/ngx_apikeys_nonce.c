@@ -26,12 +26,6 @@
 #define NGX_APIKEYS_NONCE_TAG_LEN      16
 #define NGX_APIKEYS_NONCE_KEY_LEN      16
 
-/* the base64 that holds the id alone, and a byte of the tag */
-#define NGX_APIKEYS_NONCE_ID_TEXT_LEN  12
-
-/* of a public key */
-#define NGX_APIKEYS_NONCE_OWNER_LEN    8
-
 
 /* a nonce in binary */
 typedef struct {
@@ -134,7 +128,8 @@ ngx_apikeys_nonce_id(const u_char *p)
 
 
 ngx_int_t
-ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text)
+ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
+    uint64_t *id)
 {
     u_char                     tag[NGX_APIKEYS_NONCE_TAG_LEN];
     ngx_str_t                  dst;
@@ -162,8 +157,8 @@ ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text)
         }
 
         if (CRYPTO_memcmp(tag, bytes.tag, NGX_APIKEYS_NONCE_TAG_LEN) == 0) {
-            return ngx_apikeys_nonce_alive(&n->table,
-                                           ngx_apikeys_nonce_id(bytes.id));
+            *id = ngx_apikeys_nonce_id(bytes.id);
+            return ngx_apikeys_nonce_alive(&n->table, *id);
         }
     }
 
@@ -188,30 +183,19 @@ ngx_apikeys_nonce_alive(ngx_apikeys_nonce_table_t *t, uint64_t id)
 
 
 ngx_int_t
-ngx_apikeys_nonce_use(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
-    uint32_t count, const u_char *key)
+ngx_apikeys_nonce_use(ngx_apikeys_nonce_t *n, uint64_t id, uint32_t count,
+    const u_char *key)
 {
-    u_char     bytes[ngx_base64_decoded_length(NGX_APIKEYS_NONCE_ID_TEXT_LEN)];
-    uint32_t   owner;
-    ngx_str_t  src, dst;
+    uint64_t  owner;
 
-    if (text->len != NGX_APIKEYS_NONCE_LEN) {
-        return NGX_DECLINED;
-    }
+    /* two keys that are taken for one share what one may hold */
 
-    src.data = text->data;
-    src.len = NGX_APIKEYS_NONCE_ID_TEXT_LEN;
-    dst.data = bytes;
+    ngx_memcpy(&owner, key, sizeof(owner));
+    owner *= 0x9e3779b97f4a7c15;
 
-    if (ngx_decode_base64(&dst, &src) != NGX_OK || dst.len != sizeof(bytes)) {
-        return NGX_DECLINED;
-    }
-
-    owner = ngx_murmur_hash2((u_char *) key, NGX_APIKEYS_NONCE_OWNER_LEN);
-
-    return ngx_apikeys_nonce_table_take(&n->table,
-                                        ngx_apikeys_nonce_id(bytes), count,
-                                        owner, ngx_apikeys_nonce_now());
+    return ngx_apikeys_nonce_table_take(&n->table, id, count,
+                                        (uint32_t) (owner >> 32),
+                                        ngx_apikeys_nonce_now());
 }
 
 

@@ -48,19 +48,20 @@ ngx_int_t ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text);
 /*
  * NGX_OK: one of ours and alive; NGX_DECLINED: one of ours (any key of the
  * ring) but too old or from the future; NGX_ERROR: not ours.
- * Changes nothing: called before the response is verified.
+ * Changes nothing: called before the response is verified.  The id is set
+ * but with NGX_ERROR.
  */
 ngx_int_t ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n,
-    const ngx_str_t *text);
+    const ngx_str_t *text, uint64_t *id);
 
 /*
- * Takes the count of a nonce that has authenticated.  "key" is the public
+ * Takes the count of a nonce, by its id, that has authenticated.  "key" is the public
  * key, of which no one may hold more than an eighth of a bucket.
  * NGX_OK; NGX_BUSY: this count was used before, or fell out of the window
  * (replay); NGX_DECLINED: the table no longer knows, the client must take
  * a new nonce (stale=true).
  */
-ngx_int_t ngx_apikeys_nonce_use(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
+ngx_int_t ngx_apikeys_nonce_use(ngx_apikeys_nonce_t *n, uint64_t id,
     uint32_t count, const u_char *key);
 
 

@@ -23,6 +23,7 @@ typedef struct {
     ngx_str_t             username;
     ngx_str_t             password;    /* of basic and header */
     ngx_apikeys_digest_t  digest;
+    uint64_t              nonce;       /* its id */
     ngx_uint_t            stale;       /* the nonce is not to be used */
 } ngx_http_apikeys_credential_t;
 
@@ -188,7 +189,11 @@ ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
 
     for (i = 0; ngx_http_apikeys_auth_schemes[i].scheme; i++) {
 
-        if (value->len > ngx_http_apikeys_auth_schemes[i].name.len
+        /* the first letter, of either case, already tells them apart */
+
+        if ((value->data[0] | 0x20)
+            == (ngx_http_apikeys_auth_schemes[i].name.data[0] | 0x20)
+            && value->len > ngx_http_apikeys_auth_schemes[i].name.len
             && ngx_strncasecmp(value->data,
                                ngx_http_apikeys_auth_schemes[i].name.data,
                                ngx_http_apikeys_auth_schemes[i].name.len)
@@ -358,7 +363,9 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
      * password.
      */
 
-    if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce) != NGX_OK) {
+    if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce, &cred->nonce)
+        != NGX_OK)
+    {
         cred->stale = 1;
     }
 
@@ -460,7 +467,7 @@ ngx_http_apikeys_auth_nonce(ngx_http_request_t *r,
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
-    switch (ngx_apikeys_nonce_use(amcf->nonce, &cred->digest.nonce,
+    switch (ngx_apikeys_nonce_use(amcf->nonce, cred->nonce,
                                   cred->digest.count, public_key))
     {
     case NGX_OK:

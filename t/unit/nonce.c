@@ -246,6 +246,29 @@ clock_move(int seconds)
 }
 
 
+static ngx_int_t
+check(ngx_apikeys_nonce_t *n, ngx_str_t *text)
+{
+    uint64_t  id;
+
+    return ngx_apikeys_nonce_check(n, text, &id);
+}
+
+
+static ngx_int_t
+use_text(ngx_apikeys_nonce_t *n, ngx_str_t *text, uint32_t count,
+    const u_char *key)
+{
+    uint64_t  id;
+
+    if (ngx_apikeys_nonce_check(n, text, &id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_apikeys_nonce_use(n, id, count, key);
+}
+
+
 static void
 check_nonces(void)
 {
@@ -267,31 +290,31 @@ check_nonces(void)
     }
 
     ok(wrong == 0, "a nonce is 32 characters of base64 without =");
-    ok(ngx_apikeys_nonce_check(n, &s) == NGX_OK, "ours and alive");
+    ok(check(n, &s) == NGX_OK, "ours and alive");
 
     t = make(n);
     ok(memcmp(s.data, t.data, s.len) != 0, "another one differs");
 
     m = nonces(KEY_A "\n", other, size);
-    ok(ngx_apikeys_nonce_check(m, &s) == NGX_OK, "another node takes it");
+    ok(check(m, &s) == NGX_OK, "another node takes it");
 
     ba = nonces(KEY_B "\n" KEY_A "\n", other, size);
-    ok(ngx_apikeys_nonce_check(ba, &s) == NGX_OK,
+    ok(check(ba, &s) == NGX_OK,
        "so does one where the key is the second");
 
     ab = nonces(KEY_B "\n", other, size);
-    ok(ngx_apikeys_nonce_check(ab, &s) == NGX_ERROR,
+    ok(check(ab, &s) == NGX_ERROR,
        "one with another key does not");
 
     ngx_free(t.data);
     t = make(ba);
-    ok(ngx_apikeys_nonce_check(ab, &t) == NGX_OK
-       && ngx_apikeys_nonce_check(n, &t) == NGX_ERROR,
+    ok(check(ab, &t) == NGX_OK
+       && check(n, &t) == NGX_ERROR,
        "the first key makes");
 
     for (wrong = 0, len = 0; len <= s.len; len++) {
         part = tap_exact(s.data, len);
-        wrong += (ngx_apikeys_nonce_check(n, &part) == NGX_OK)
+        wrong += (check(n, &part) == NGX_OK)
                  != (len == s.len);
         ngx_free(part.data);
     }
@@ -302,7 +325,7 @@ check_nonces(void)
         for (j = 0; j < 256; j++) {
             part = tap_exact(s.data, s.len);
             part.data[i] = (u_char) j;
-            wrong += (ngx_apikeys_nonce_check(n, &part) != NGX_ERROR)
+            wrong += (check(n, &part) != NGX_ERROR)
                      != (j == s.data[i]);
             ngx_free(part.data);
         }
@@ -312,19 +335,17 @@ check_nonces(void)
 
     part.len = 65536;
     part.data = zeroed(part.len);
-    ok(ngx_apikeys_nonce_check(n, &part) == NGX_ERROR, "nor 64 KB");
-    ok(ngx_apikeys_nonce_use(n, &part, 1, first) == NGX_DECLINED,
-       "which cannot be used either");
+    ok(check(n, &part) == NGX_ERROR, "nor 64 KB");
     ngx_free(part.data);
 
     clock_move(89);
-    ok(ngx_apikeys_nonce_check(n, &s) == NGX_OK, "alive after 89 s");
+    ok(check(n, &s) == NGX_OK, "alive after 89 s");
     clock_move(2);
-    ok(ngx_apikeys_nonce_check(n, &s) == NGX_DECLINED, "not after 91 s");
+    ok(check(n, &s) == NGX_DECLINED, "not after 91 s");
     clock_move(-91 - 29);
-    ok(ngx_apikeys_nonce_check(n, &s) == NGX_OK, "made 29 s ahead of us");
+    ok(check(n, &s) == NGX_OK, "made 29 s ahead of us");
     clock_move(-2);
-    ok(ngx_apikeys_nonce_check(n, &s) == NGX_DECLINED, "31 s ahead");
+    ok(check(n, &s) == NGX_DECLINED, "31 s ahead");
     clock_move(31);
 
     ok(ngx_apikeys_nonce_init_process(n, table, HEAD, &tap_log) == NGX_ERROR,
@@ -359,13 +380,13 @@ check_counts(void)
     t = make(n);
     u = make(n);
 
-#define use(nonce, count)  ngx_apikeys_nonce_use(n, &nonce, count, first)
+#define use(nonce, count)  use_text(n, &nonce, count, first)
 
     ok(use(s, 1) == NGX_OK, "the first count");
     ok(use(s, 1) == NGX_BUSY, "not again");
-    ok(ngx_apikeys_nonce_use(m, &s, 1, first) == NGX_BUSY,
+    ok(use_text(m, &s, 1, first) == NGX_BUSY,
        "nor in another process");
-    ok(ngx_apikeys_nonce_use(m, &s, 1, second) == NGX_BUSY,
+    ok(use_text(m, &s, 1, second) == NGX_BUSY,
        "nor by another key");
     ok(use(s, 2) == NGX_OK && use(s, 3) == NGX_OK, "the next ones");
     ok(use(s, 2) == NGX_BUSY, "each once");
