@@ -9,6 +9,9 @@ PORT ?= 8080
 NODES ?= 1
 TESTS ?= t
 
+# most of the others are about time, of which valgrind takes twenty times more
+valgrind_tests = $(if $(filter-out t,$(TESTS)),$(TESTS),$(wildcard t/1*.t))
+
 export PORT NODES PORT_OM44
 
 srcs = $(wildcard src/*.c src/*.h)
@@ -59,7 +62,7 @@ test-asan: deps                                ## the same under sanitizers
 
 test-valgrind: deps                            ## the same under valgrind
 	@$(MAKE) --no-print-directory all
-	@util/test --valgrind $(TESTS)
+	@util/test --valgrind $(valgrind_tests)
 
 fuzz: deps                                     ## fuzzes (FUZZ_SECONDS=60 each)
 	@util/fuzz

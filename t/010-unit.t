@@ -8,6 +8,9 @@ use Cwd qw( abs_path );
 use TAP::Parser ();
 use Test::More;
 
+plan skip_all => 'under sanitizers in every run'
+    if $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND};
+
 my $root = abs_path(__FILE__) =~ s{/t/[^/]+$}{}r;
 chdir $root or die "$root: $!\n";
 

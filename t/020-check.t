@@ -8,6 +8,9 @@ use Cwd qw( abs_path );
 use File::Temp qw( tempdir );
 use Test::More;
 
+plan skip_all => 'it runs no nginx'
+    if $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND};
+
 my $root = abs_path(__FILE__) =~ s{/t/[^/]+$}{}r;
 
 # a file that no rule minds; the lines below count from its end

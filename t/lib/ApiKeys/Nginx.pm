@@ -204,7 +204,8 @@ sub start {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>>', "$self->{dir}/stderr";
         open STDERR, '>&', \*STDOUT;
-        { exec 'setpriv', '--pdeathsig', 'TERM', $self->_command };
+        my @valgrind = split ' ', $ENV{APIKEYS_TEST_VALGRIND} // '';
+        { exec 'setpriv', '--pdeathsig', 'TERM', @valgrind, $self->_command };
         POSIX::_exit(127);
     }
 
@@ -289,6 +290,10 @@ sub error_text {
 # finish instead
 sub workers {
     my ($self, %opt) = @_;
+
+    # valgrind keeps the title of a process from us
+    return _children($self->{pid}, qr/^\S*valgrind/)
+        if $ENV{APIKEYS_TEST_VALGRIND};
 
     my $title = $opt{exiting} ? qr/^nginx: worker process is shutting down/
         : qr/^nginx: worker process\s*$/;
