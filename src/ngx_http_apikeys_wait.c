@@ -53,6 +53,7 @@ static ngx_int_t ngx_http_apikeys_wait_prefer(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_wait_seconds(ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_wait_ask(ngx_http_apikeys_wait_t *w);
 static void ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q);
+static ngx_uint_t ngx_http_apikeys_wait_over(ngx_http_apikeys_wait_t *w);
 static ngx_int_t ngx_http_apikeys_wait_missing(ngx_http_apikeys_wait_t *w,
     ngx_apikeys_pg_query_t *q);
 static void ngx_http_apikeys_wait_handler(ngx_event_t *ev);
@@ -61,9 +62,9 @@ static void ngx_http_apikeys_wait_finish(ngx_http_apikeys_wait_t *w);
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_wait_stmt = {
     "apikeys_wait",
-    "SELECT name FROM apikeys.waiting_for($1, $2) "
-        "WHERE $3::text IS NULL OR uuid <> $3 "
-    "UNION ALL SELECT 'database' WHERE apikeys.identity() <> $4",
+    "SELECT name, NULL FROM apikeys.waiting_for($1, $2)"
+    " WHERE $3::text IS NULL OR uuid <> $3"
+    " UNION ALL SELECT 'database', 't' WHERE apikeys.identity() <> $4",
     4, 0
 };
 
@@ -264,6 +265,7 @@ ngx_http_apikeys_wait_ask(ngx_http_apikeys_wait_t *w)
 static void
 ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
 {
+    ngx_str_t                 never;
     ngx_uint_t                n;
     ngx_msec_t                passed;
     ngx_http_apikeys_wait_t  *w;
@@ -273,7 +275,9 @@ ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
 
     n = ngx_apikeys_pg_query_nrows(q);
 
-    if (q->rc == NGX_APIKEYS_PG_OK && n == 0) {
+    if (q->rc == NGX_APIKEYS_PG_OK && n == 0
+        && ngx_http_apikeys_wait_over(w))
+    {
         w->ctx->pending = 0;
         ngx_http_apikeys_wait_finish(w);
         return;
@@ -281,7 +285,12 @@ ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
 
     passed = ngx_current_msec - w->start;
 
-    if (q->rc == NGX_APIKEYS_PG_OK && passed < w->limit) {
+    if (q->rc == NGX_APIKEYS_PG_OK
+        && (n == 0
+            || ngx_apikeys_pg_query_value(q, n - 1, 1, &never)
+               == NGX_DECLINED)
+        && passed < w->limit)
+    {
 
         ngx_add_timer(&w->event, ngx_min(w->step, w->limit - passed));
 
@@ -295,6 +304,33 @@ ngx_http_apikeys_wait_done(ngx_apikeys_pg_query_t *q)
     }
 
     ngx_http_apikeys_wait_finish(w);
+}
+
+
+/*
+ * A database that was just restored knows of no instance.  The own one was
+ * announced to it before the zone took that database's identity.
+ */
+
+static ngx_uint_t
+ngx_http_apikeys_wait_over(ngx_http_apikeys_wait_t *w)
+{
+    ngx_str_t                      identity, snapshot;
+    ngx_http_request_t            *r;
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    if (w->seconds == NGX_ERROR) {
+        return 1;
+    }
+
+    r = w->ctx->request;
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    return ngx_apikeys_store_cursor_get(amcf->store, r->pool, &identity,
+                                        &snapshot)
+           == NGX_OK
+           && identity.len == w->params[3].len
+           && ngx_memcmp(identity.data, w->params[3].data, identity.len) == 0;
 }
 
 
