@@ -55,8 +55,11 @@ typedef enum {
     NGX_HTTP_APIKEYS_ROLE,
     NGX_HTTP_APIKEYS_NOT_LOADED,        /* the replica cannot tell: 503 */
     NGX_HTTP_APIKEYS_EXPIRED,           /* older than apikeys_stale: 503 */
-    NGX_HTTP_APIKEYS_ERROR              /* of memory or a library: 500 */
+    NGX_HTTP_APIKEYS_ERROR,             /* of memory or a library: 500 */
+    NGX_HTTP_APIKEYS_ALLOW_EXPIRED      /* older, but expired=allow */
 } ngx_http_apikeys_decision_e;
+
+#define NGX_HTTP_APIKEYS_LAST_DECISION  NGX_HTTP_APIKEYS_ALLOW_EXPIRED
 
 
 /* who asks; valid when the decision is ALLOW, ADDRESS, NO_LIST or ROLE */
@@ -70,7 +73,13 @@ typedef struct {
                                               key has no list */
     ngx_uint_t                scheme;      /* NGX_HTTP_APIKEYS_AUTH_DIGEST ..,
                                               0 of the operator */
-    ngx_str_t                 header;      /* of the scheme header= */
+    u_char                   *credential;  /* the right one, in the request's
+                                              headers; NULL: none was */
+    ngx_http_apikeys_decision_e  nonce;    /* ALLOW, or STALE_NONCE, REPLAY:
+                                              the credential is good no more,
+                                              and nothing else is known */
+    unsigned                  expired:1;   /* by a replica older than
+                                              apikeys_stale */
     unsigned                  operator:1;  /* by token; none of the above
                                               but address */
 } ngx_http_apikeys_identity_t;

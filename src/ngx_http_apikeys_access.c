@@ -3,8 +3,10 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * nginx skips the access phase in subrequests; a subrequest into a protected
- * location is decided in the phase before it, for the credentials and the
- * method of the main request.  The administration API decides by itself.
+ * location is decided right after it, for the credentials and the method of
+ * the main request.  (Not before it: realip may have the address to find, and
+ * no handler of an earlier phase can skip a later one.)  The administration
+ * API decides by itself, but for the lines of apikeys_require.
  */
 
 
@@ -18,6 +20,14 @@ static ngx_int_t ngx_http_apikeys_access_subrequest_handler(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_access_check(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf);
+static ngx_int_t ngx_http_apikeys_access_check_api(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf);
+static ngx_int_t ngx_http_apikeys_access_refuse(
+    ngx_http_apikeys_record_t *record, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_decision_e decision);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_access_judge(
+    ngx_http_apikeys_record_t *record, ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf);
 
 
 static ngx_int_t
@@ -27,11 +37,12 @@ ngx_http_apikeys_access_handler(ngx_http_request_t *r)
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
 
-    if (alcf->api || !ngx_http_apikeys_access_protected(alcf)) {
+    if (!ngx_http_apikeys_access_protected(alcf)) {
         return NGX_DECLINED;
     }
 
-    return ngx_http_apikeys_access_check(r, alcf);
+    return alcf->api ? ngx_http_apikeys_access_check_api(r, alcf)
+                     : ngx_http_apikeys_access_check(r, alcf);
 }
 
 
@@ -68,7 +79,6 @@ static ngx_int_t
 ngx_http_apikeys_access_check(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf)
 {
-    ngx_int_t                     rc;
     ngx_http_apikeys_record_t    *record;
     ngx_http_apikeys_decision_e   decision;
 
@@ -80,28 +90,10 @@ ngx_http_apikeys_access_check(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    switch (decision) {
-
-    case NGX_HTTP_APIKEYS_ALLOW:
+    if (decision == NGX_HTTP_APIKEYS_ALLOW
+        || decision == NGX_HTTP_APIKEYS_ALLOW_EXPIRED)
+    {
         return NGX_OK;
-
-    case NGX_HTTP_APIKEYS_ADDRESS:
-    case NGX_HTTP_APIKEYS_NO_LIST:
-    case NGX_HTTP_APIKEYS_ROLE:
-        rc = NGX_HTTP_FORBIDDEN;
-        break;
-
-    case NGX_HTTP_APIKEYS_NOT_LOADED:
-    case NGX_HTTP_APIKEYS_EXPIRED:
-        rc = NGX_HTTP_SERVICE_UNAVAILABLE;
-        break;
-
-    case NGX_HTTP_APIKEYS_ERROR:
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-    default:
-        rc = NGX_HTTP_UNAUTHORIZED;
-        break;
     }
 
     record = ngx_http_apikeys_record(r);
@@ -109,9 +101,72 @@ ngx_http_apikeys_access_check(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    return ngx_http_apikeys_access_refuse(record, alcf, decision);
+}
+
+
+/*
+ * Demands of the configuration's come before those of the call, and can only
+ * tighten; of all that else may be wrong the API itself tells more.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_access_check_api(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_decision_e   decision;
+
+    if (alcf->require == NULL) {
+        return NGX_DECLINED;
+    }
+
+    record = ngx_http_apikeys_record(r);
+    if (record == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    decision = ngx_http_apikeys_record_identify(record, r, alcf);
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW || record->identity.operator) {
+        return NGX_DECLINED;
+    }
+
+    decision = ngx_http_apikeys_access_judge(record, r, alcf);
+
+    if (decision == NGX_HTTP_APIKEYS_ALLOW) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_apikeys_record_decision(record, r, alcf, decision);
+
+    return ngx_http_apikeys_access_refuse(record, alcf, decision);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_refuse(ngx_http_apikeys_record_t *record,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_decision_e decision)
+{
     record->refused = alcf;
 
-    return rc;
+    switch (decision) {
+
+    case NGX_HTTP_APIKEYS_ADDRESS:
+    case NGX_HTTP_APIKEYS_NO_LIST:
+    case NGX_HTTP_APIKEYS_ROLE:
+        return NGX_HTTP_FORBIDDEN;
+
+    case NGX_HTTP_APIKEYS_NOT_LOADED:
+    case NGX_HTTP_APIKEYS_EXPIRED:
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+
+    case NGX_HTTP_APIKEYS_ERROR:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    default:
+        return NGX_HTTP_UNAUTHORIZED;
+    }
 }
 
 
@@ -130,11 +185,36 @@ ngx_http_apikeys_access_decide(ngx_http_request_t *r,
     decision = ngx_http_apikeys_record_identify(record, r, alcf);
 
     if (decision == NGX_HTTP_APIKEYS_ALLOW && alcf->require) {
-        decision = ngx_http_apikeys_require_judge(r, alcf->require,
-                                                  &record->identity);
+        decision = ngx_http_apikeys_access_judge(record, r, alcf);
+    }
+
+    if (decision == NGX_HTTP_APIKEYS_ALLOW && record->identity.expired) {
+        decision = NGX_HTTP_APIKEYS_ALLOW_EXPIRED;
     }
 
     ngx_http_apikeys_record_decision(record, r, alcf, decision);
+
+    return decision;
+}
+
+
+/*
+ * A value of a line may depend on who it is (a map from $apikeys_public_key),
+ * which is known by now: such a variable must not decide, and so come here
+ * again.
+ */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_access_judge(ngx_http_apikeys_record_t *record,
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_decision_e  decision;
+
+    record->judging = 1;
+
+    decision = ngx_http_apikeys_require_judge(r, alcf->require,
+                                              &record->identity);
+    record->judging = 0;
 
     return decision;
 }
@@ -149,14 +229,16 @@ ngx_http_apikeys_access_init(ngx_conf_t *cf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    /* a phase runs its handlers from the last to the first: this goes first */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
     }
 
     *h = ngx_http_apikeys_access_subrequest_handler;
 
-    /* a phase runs its handlers from the last to the first: ours goes first */
+    /* and this one last, after allow and deny */
 
     handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
 

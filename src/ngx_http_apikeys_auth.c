@@ -3,10 +3,13 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * The order is fixed: credential, freshness of the replica, record, secret,
- * nonce, address.  Nothing is looked up for a malformed credential; an
- * unknown key is verified against a secret that no one has, so it takes as
- * long as a wrong one.  No part of a credential but the public key of an
- * existing key is ever logged.
+ * nonce, address.  A request that goes on to another location shows the same
+ * credential there: its secret and nonce are not looked at again, but the
+ * key may be gone by then, the location may trust less in an old replica,
+ * and realip may have found another address.  Nothing is looked up for a
+ * malformed credential; an unknown key is verified against a secret that no
+ * one has, so it takes as long as a wrong one.  No part of a credential but
+ * the public key of an existing key is ever logged.
  */
 
 
@@ -45,12 +48,20 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_key(
     ngx_http_request_t *r, ngx_apikeys_store_t *st,
     ngx_http_apikeys_credential_t *cred,
     ngx_http_apikeys_identity_t *identity);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_again(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_identity_t *identity);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_fresh(
+    ngx_apikeys_store_t *st, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_identity_t *identity);
 static ngx_int_t ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred, const ngx_apikeys_secret_t *secret);
+static void ngx_http_apikeys_auth_method(ngx_http_request_t *r,
+    ngx_str_t *method);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_nonce(
     ngx_http_request_t *r, ngx_http_apikeys_credential_t *cred,
     const u_char *public_key);
-static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_address(
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_known(
     ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
     ngx_http_apikeys_identity_t *identity);
 
@@ -85,18 +96,21 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t   cred;
     ngx_http_apikeys_main_conf_t   *amcf;
 
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
-
-    ngx_memzero(identity, sizeof(ngx_http_apikeys_identity_t));
     ngx_memzero(&cred, sizeof(ngx_http_apikeys_credential_t));
-
-    ngx_apikeys_cidr_sockaddr(&identity->address, r->connection->sockaddr);
 
     decision = ngx_http_apikeys_auth_credential(r, alcf, &cred);
 
     if (decision != NGX_HTTP_APIKEYS_ALLOW) {
         return decision;
     }
+
+    if (identity->credential == cred.value.data) {
+        return ngx_http_apikeys_auth_again(r, alcf, identity);
+    }
+
+    ngx_memzero(identity, sizeof(ngx_http_apikeys_identity_t));
+
+    ngx_apikeys_cidr_sockaddr(&identity->address, r->connection->sockaddr);
 
     if (cred.scheme == NGX_HTTP_APIKEYS_AUTH_BEARER) {
 
@@ -108,16 +122,13 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
         return decision;
     }
 
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
     decision = ngx_http_apikeys_auth_parse(r, alcf, &cred);
 
-    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
-        return decision;
+    if (decision == NGX_HTTP_APIKEYS_ALLOW) {
+        decision = ngx_http_apikeys_auth_fresh(amcf->store, alcf, identity);
     }
-
-    identity->scheme = cred.scheme;
-    identity->header = alcf->auth_header;
-
-    decision = ngx_http_apikeys_auth_fresh(r, alcf);
 
     if (decision != NGX_HTTP_APIKEYS_ALLOW) {
         return decision;
@@ -130,24 +141,6 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     ngx_apikeys_store_leave(amcf->store);
 
     return decision;
-}
-
-
-ngx_http_apikeys_decision_e
-ngx_http_apikeys_auth_fresh(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf)
-{
-    ngx_http_apikeys_main_conf_t  *amcf;
-
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
-
-    if (alcf->stale_allow || ngx_apikeys_store_age(amcf->store) <= alcf->stale)
-    {
-        return NGX_HTTP_APIKEYS_ALLOW;
-    }
-
-    return ngx_apikeys_store_complete(amcf->store)
-           ? NGX_HTTP_APIKEYS_EXPIRED : NGX_HTTP_APIKEYS_NOT_LOADED;
 }
 
 
@@ -349,10 +342,12 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
     /* the target as the client wrote it: "%2F" must not have become "/" */
 
     if (!(alcf->auth & scheme)
-        || d->realm.len != amcf->realm.len
-        || ngx_memcmp(d->realm.data, amcf->realm.data, d->realm.len) != 0
-        || d->uri.len != r->unparsed_uri.len
-        || ngx_memcmp(d->uri.data, r->unparsed_uri.data, d->uri.len) != 0)
+        || ngx_memn2cmp(d->realm.data, amcf->realm.data, d->realm.len,
+                        amcf->realm.len)
+           != 0
+        || ngx_memn2cmp(d->uri.data, r->unparsed_uri.data, d->uri.len,
+                        r->unparsed_uri.len)
+           != 0)
     {
         return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
@@ -381,9 +376,8 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
     ngx_http_apikeys_credential_t *cred,
     ngx_http_apikeys_identity_t *identity)
 {
-    ngx_int_t                     rc, found;
-    ngx_apikeys_store_ref_t       ref;
-    ngx_http_apikeys_decision_e   decision;
+    ngx_int_t                rc, found;
+    ngx_apikeys_store_ref_t  ref;
 
     found = ngx_apikeys_store_key(st, &cred->username, &ref);
 
@@ -407,11 +401,14 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
         return NGX_HTTP_APIKEYS_WRONG_SECRET;
     }
 
-    if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
-        decision = ngx_http_apikeys_auth_nonce(r, cred, ref.public_key);
+    identity->credential = cred->value.data;
+    identity->scheme = cred->scheme;
 
-        if (decision != NGX_HTTP_APIKEYS_ALLOW) {
-            return decision;
+    if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
+        identity->nonce = ngx_http_apikeys_auth_nonce(r, cred, ref.public_key);
+
+        if (identity->nonce != NGX_HTTP_APIKEYS_ALLOW) {
+            return identity->nonce;
         }
     }
 
@@ -419,9 +416,76 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
                NGX_APIKEYS_PUBLIC_KEY_LEN);
     identity->id = *ref.id;
     identity->org = *ref.org;
-    identity->roles = ref.roles;
 
-    return ngx_http_apikeys_auth_address(st, &ref, identity);
+    return ngx_http_apikeys_auth_known(st, &ref, identity);
+}
+
+
+/* the credential that was right in another location of this request */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_again(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_identity_t *identity)
+{
+    ngx_apikeys_store_t           *st;
+    ngx_apikeys_store_ref_t        ref;
+    ngx_http_apikeys_decision_e    decision;
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    if (!(identity->scheme & alcf->auth)) {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    if (identity->nonce != NGX_HTTP_APIKEYS_ALLOW) {
+        return identity->nonce;
+    }
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+    st = amcf->store;
+
+    decision = ngx_http_apikeys_auth_fresh(st, alcf, identity);
+
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        return decision;
+    }
+
+    ngx_apikeys_cidr_sockaddr(&identity->address, r->connection->sockaddr);
+
+    ngx_apikeys_store_enter(st);
+
+    switch (ngx_apikeys_store_key_by_id(st, &identity->id, &ref)) {
+
+    case NGX_OK:
+        decision = ngx_http_apikeys_auth_known(st, &ref, identity);
+        break;
+
+    case NGX_DECLINED:
+        decision = NGX_HTTP_APIKEYS_UNKNOWN_KEY;
+        break;
+
+    default: /* NGX_BUSY */
+        decision = NGX_HTTP_APIKEYS_NOT_LOADED;
+        break;
+    }
+
+    ngx_apikeys_store_leave(st);
+
+    return decision;
+}
+
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_fresh(ngx_apikeys_store_t *st,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_identity_t *identity)
+{
+    identity->expired = (ngx_apikeys_store_age(st) > alcf->stale);
+
+    if (!identity->expired || alcf->stale_allow) {
+        return NGX_HTTP_APIKEYS_ALLOW;
+    }
+
+    return ngx_apikeys_store_complete(st) ? NGX_HTTP_APIKEYS_EXPIRED
+                                          : NGX_HTTP_APIKEYS_NOT_LOADED;
 }
 
 
@@ -432,13 +496,16 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred, const ngx_apikeys_secret_t *secret)
 {
     u_char                         ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_str_t                      method;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
+        ngx_http_apikeys_auth_method(r, &method);
+
         return ngx_apikeys_digest_verify(&cred->digest,
                               cred->digest.alg == NGX_APIKEYS_DIGEST_SHA256
                               ? secret->sha256 : secret->md5,
-                              &r->method_name);
+                              &method);
     }
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
@@ -452,6 +519,25 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
 
     return (CRYPTO_memcmp(ha1, secret->sha256, sizeof(ha1)) == 0)
            ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* as the client wrote it: an error page, for one, is asked for by GET */
+
+static void
+ngx_http_apikeys_auth_method(ngx_http_request_t *r, ngx_str_t *method)
+{
+    u_char  *space;
+
+    space = ngx_strlchr(r->request_line.data,
+                        r->request_line.data + r->request_line.len, ' ');
+    if (space == NULL) {
+        *method = r->method_name;
+        return;
+    }
+
+    method->data = r->request_line.data;
+    method->len = space - method->data;
 }
 
 
@@ -482,11 +568,16 @@ ngx_http_apikeys_auth_nonce(ngx_http_request_t *r,
 }
 
 
+/* the secret was verified; may the key come from here, today? */
+
 static ngx_http_apikeys_decision_e
-ngx_http_apikeys_auth_address(ngx_apikeys_store_t *st,
+ngx_http_apikeys_auth_known(ngx_apikeys_store_t *st,
     ngx_apikeys_store_ref_t *ref, ngx_http_apikeys_identity_t *identity)
 {
     ngx_apikeys_store_org_t  org;
+
+    identity->roles = ref->roles;
+    identity->entry.family = 0;
 
     switch (ngx_apikeys_store_org(st, &identity->org, &org)) {
 

@@ -17,18 +17,13 @@
 /*
  * Credential, record, secret, address list: everything but roles.  Schemes
  * are those of the location; the operator's token is taken on an API alone.
- * The caller remembers the answer: a second call would see the count twice.
+ * The caller keeps the identity from one location to the next, zeroed before
+ * the first: a credential that was right is not verified again, as a digest's
+ * count serves once, but all else is asked anew.
  */
 ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_identity_t *identity);
-
-/*
- * ALLOW when decisions in the location may rest on the replica as it is,
- * else EXPIRED or NOT_LOADED.
- */
-ngx_http_apikeys_decision_e ngx_http_apikeys_auth_fresh(
-    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
 
 /*
  * Adds the challenges of the location's schemes to a 401, digest MD5 first;

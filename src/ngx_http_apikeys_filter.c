@@ -4,7 +4,8 @@
  *
  * What is ours to say: every error of an administration API, and in other
  * locations the refusal that the access phase has just decided.  An error
- * page that the configuration names is another location and is left alone.
+ * page that the configuration names is another location and is left alone,
+ * but for the headers without which a client cannot go on.
  */
 
 
@@ -30,11 +31,17 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 
+static const ngx_str_t  ngx_http_apikeys_filter_later =
+    ngx_string("Retry-After");
+
+static const ngx_str_t  ngx_http_apikeys_filter_second = ngx_string("1");
+
+
 static ngx_int_t
 ngx_http_apikeys_filter_header(ngx_http_request_t *r)
 {
     ngx_http_apikeys_record_t    *record;
-    ngx_http_apikeys_loc_conf_t  *alcf;
+    ngx_http_apikeys_loc_conf_t  *alcf, *refused;
 
     if (r->headers_out.status < NGX_HTTP_BAD_REQUEST) {
         return ngx_http_next_header_filter(r);
@@ -49,20 +56,33 @@ ngx_http_apikeys_filter_header(ngx_http_request_t *r)
         return alcf->api ? NGX_ERROR : ngx_http_next_header_filter(r);
     }
 
-    if (!alcf->api && record->refused != alcf) {
+    refused = alcf->api ? alcf : record->refused;
+
+    if (refused == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
     record->refused = NULL;
 
-    if ((record->call == NULL || !record->call->answered)
-        && ngx_http_apikeys_filter_replace(r, alcf, record) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (record->call == NULL || !record->call->answered) {
+
+        if (refused == alcf
+            && ngx_http_apikeys_filter_replace(r, alcf, record) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
+            && ngx_http_apikeys_output_header(r, &ngx_http_apikeys_filter_later,
+                                              &ngx_http_apikeys_filter_second)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     if (r->headers_out.status == NGX_HTTP_UNAUTHORIZED
-        && ngx_http_apikeys_filter_challenge(r, alcf,
+        && ngx_http_apikeys_filter_challenge(r, refused,
                          record->identified == NGX_HTTP_APIKEYS_STALE_NONCE)
            != NGX_OK)
     {
@@ -159,22 +179,30 @@ static ngx_int_t
 ngx_http_apikeys_filter_challenge(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale)
 {
-    ngx_str_t         value;
     ngx_table_elt_t  *other;
 
     other = r->headers_out.www_authenticate;
-
-    if (other) {
-        value = other->value;
-        other->hash = 0;
-        r->headers_out.www_authenticate = NULL;
-    }
+    r->headers_out.www_authenticate = NULL;
 
     if (ngx_http_apikeys_auth_challenge(r, alcf, stale) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return other ? ngx_http_apikeys_auth_push(r, &value) : NGX_OK;
+    while (other) {
+        other->hash = 0;
+
+        if (ngx_http_apikeys_auth_push(r, &other->value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+#if (nginx_version >= 1023000)
+        other = other->next;
+#else
+        other = NULL;
+#endif
+    }
+
+    return NGX_OK;
 }
 
 

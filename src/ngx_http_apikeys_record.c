@@ -13,7 +13,7 @@
 
 
 static void ngx_http_apikeys_record_cleanup(void *data);
-static ngx_http_apikeys_decision_e ngx_http_apikeys_record_again(
+static ngx_http_apikeys_judgment_t *ngx_http_apikeys_record_add(
     ngx_http_apikeys_record_t *record, ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf);
 
@@ -31,7 +31,8 @@ static const ngx_str_t  ngx_http_apikeys_record_names[] = {
     ngx_string("role"),
     ngx_string("not_loaded"),
     ngx_string("expired"),
-    ngx_string("error")
+    ngx_string("error"),
+    ngx_string("allow_expired")
 };
 
 
@@ -105,30 +106,6 @@ ngx_http_apikeys_decision_e
 ngx_http_apikeys_record_identify(ngx_http_apikeys_record_t *record,
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf)
 {
-    switch (record->identified) {
-
-    case NGX_HTTP_APIKEYS_ALLOW:
-    case NGX_HTTP_APIKEYS_STALE_NONCE:
-    case NGX_HTTP_APIKEYS_REPLAY:
-    case NGX_HTTP_APIKEYS_ADDRESS:
-    case NGX_HTTP_APIKEYS_NO_LIST:
-
-        /* the secret was right, and a digest's count is taken */
-
-        if (record->identity.operator
-            ? alcf->api != 0
-            : ((record->identity.scheme & alcf->auth)
-               && record->identity.header.data == alcf->auth_header.data))
-        {
-            return ngx_http_apikeys_record_again(record, r, alcf);
-        }
-
-        break;
-
-    default:
-        break;
-    }
-
     record->identified = ngx_http_apikeys_auth_identify(r->main, alcf,
                                                         &record->identity);
 
@@ -136,24 +113,7 @@ ngx_http_apikeys_record_identify(ngx_http_apikeys_record_t *record,
 }
 
 
-/* what was found out holds, but another location may want a fresher replica */
-
-static ngx_http_apikeys_decision_e
-ngx_http_apikeys_record_again(ngx_http_apikeys_record_t *record,
-    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf)
-{
-    ngx_http_apikeys_decision_e  decision;
-
-    if (record->identity.operator) {
-        return record->identified;
-    }
-
-    decision = ngx_http_apikeys_auth_fresh(r, alcf);
-
-    return (decision == NGX_HTTP_APIKEYS_ALLOW) ? record->identified
-                                                : decision;
-}
-
+/* a decision that did not change is neither counted nor logged again */
 
 void
 ngx_http_apikeys_record_decision(ngx_http_apikeys_record_t *record,
@@ -161,49 +121,92 @@ ngx_http_apikeys_record_decision(ngx_http_apikeys_record_t *record,
     ngx_http_apikeys_decision_e decision)
 {
     ngx_http_apikeys_main_conf_t  *amcf;
+    ngx_http_apikeys_judgment_t   *judgment;
 
-    if (record->judged == alcf && record->decision == decision) {
+    judgment = ngx_http_apikeys_record_judgment(record, alcf);
+
+    if (judgment && judgment->decision == decision) {
+        record->last = judgment;
         return;
     }
 
-    record->decision = decision;
-    record->judged = alcf;
+    if (judgment == NULL) {
+        judgment = ngx_http_apikeys_record_add(record, r, alcf);
+    }
+
+    if (judgment) {
+        judgment->decision = decision;
+        record->last = judgment;
+    }
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
     ngx_apikeys_counters_add(amcf->counters, decision);
 
-    if (decision == NGX_HTTP_APIKEYS_ALLOW) {
-
-        if (record->identity.entry.family && !record->counted) {
-            record->counted = 1;
-            ngx_apikeys_usage_count(amcf->worker.usage, &record->identity.id,
-                                    &record->identity.entry,
-                                    &record->identity.address);
-        }
-
-        return;
+    if (decision != NGX_HTTP_APIKEYS_ALLOW) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "apikeys: decided \"%V\"",
+                      ngx_http_apikeys_record_name(decision));
     }
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "apikeys: decided \"%V\"",
-                  ngx_http_apikeys_record_name(decision));
+    if ((decision == NGX_HTTP_APIKEYS_ALLOW
+         || decision == NGX_HTTP_APIKEYS_ALLOW_EXPIRED)
+        && record->identity.entry.family && !record->counted)
+    {
+        record->counted = 1;
+        ngx_apikeys_usage_count(amcf->worker.usage, &record->identity.id,
+                                &record->identity.entry,
+                                &record->identity.address);
+    }
+}
+
+
+static ngx_http_apikeys_judgment_t *
+ngx_http_apikeys_record_add(ngx_http_apikeys_record_t *record,
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_judgment_t  *judgment;
+
+    judgment = &record->judgments;
+
+    if (judgment->where) {
+        judgment = ngx_palloc(r->main->pool,
+                              sizeof(ngx_http_apikeys_judgment_t));
+        if (judgment == NULL) {
+            return NULL;
+        }
+
+        judgment->next = record->judgments.next;
+        record->judgments.next = judgment;
+    }
+
+    judgment->where = alcf;
+
+    return judgment;
+}
+
+
+ngx_http_apikeys_judgment_t *
+ngx_http_apikeys_record_judgment(ngx_http_apikeys_record_t *record,
+    ngx_http_apikeys_loc_conf_t *alcf)
+{
+    ngx_http_apikeys_judgment_t  *judgment;
+
+    for (judgment = &record->judgments; judgment; judgment = judgment->next) {
+        if (judgment->where == alcf) {
+            return judgment;
+        }
+    }
+
+    return NULL;
 }
 
 
 ngx_uint_t
 ngx_http_apikeys_record_verified(ngx_http_apikeys_record_t *record)
 {
-    switch (record->identified) {
-
-    case NGX_HTTP_APIKEYS_ALLOW:
-    case NGX_HTTP_APIKEYS_ADDRESS:
-    case NGX_HTTP_APIKEYS_NO_LIST:
-        return !record->identity.operator;
-
-    default:
-        return 0;
-    }
+    return record->identity.credential != NULL
+           && record->identity.nonce == NGX_HTTP_APIKEYS_ALLOW;
 }
 
 

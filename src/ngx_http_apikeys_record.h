@@ -2,9 +2,10 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * What is remembered of a request: who it is, and what was decided.  One for
- * a request with all its internal redirects and subrequests, so that a
- * digest's count is taken once; roles are judged anew for each location.
+ * What is remembered of a request: who it is, and what was decided where.
+ * One for a request with all its internal redirects and subrequests, so that
+ * a digest's count is taken once; all else is judged anew at each location,
+ * and what is remembered of a decision serves variables and figures alone.
  */
 
 
@@ -15,13 +16,24 @@
 #include <ngx_http_apikeys.h>
 
 
+typedef struct ngx_http_apikeys_judgment_s  ngx_http_apikeys_judgment_t;
+
+struct ngx_http_apikeys_judgment_s {
+    ngx_http_apikeys_judgment_t   *next;
+    ngx_http_apikeys_loc_conf_t   *where;       /* NULL: not in use */
+    ngx_http_apikeys_decision_e    decision;    /* roles included */
+};
+
+
 typedef struct {
     ngx_http_apikeys_decision_e    identified;  /* by credential and address */
     ngx_http_apikeys_identity_t    identity;
 
-    ngx_http_apikeys_decision_e    decision;    /* the last, roles included */
-    ngx_http_apikeys_loc_conf_t   *judged;      /* where, or NULL: nowhere */
-    ngx_http_apikeys_loc_conf_t   *refused;     /* where it was refused */
+    ngx_http_apikeys_judgment_t    judgments;   /* the list and its first */
+    ngx_http_apikeys_judgment_t   *last;        /* or NULL */
+    ngx_uint_t                     judging;     /* roles are being judged */
+
+    ngx_http_apikeys_loc_conf_t   *refused;     /* where, until it is said */
     ngx_uint_t                     counted;     /* as a use of its entry */
 
     ngx_http_apikeys_ctx_t        *call;        /* to the API, or NULL */
@@ -41,10 +53,7 @@ ngx_http_apikeys_record_t *ngx_http_apikeys_record(ngx_http_request_t *r);
 ngx_http_apikeys_record_t *ngx_http_apikeys_record_find(
     ngx_http_request_t *r);
 
-/*
- * Authenticates for a location, or answers with what is remembered where the
- * credential's scheme is one of the location's.  Fills record->identity.
- */
+/* authenticates for a location; fills record->identity */
 ngx_http_apikeys_decision_e ngx_http_apikeys_record_identify(
     ngx_http_apikeys_record_t *record, ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf);
@@ -53,6 +62,10 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_record_identify(
 void ngx_http_apikeys_record_decision(ngx_http_apikeys_record_t *record,
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_decision_e decision);
+
+/* the last decision for a location, or NULL */
+ngx_http_apikeys_judgment_t *ngx_http_apikeys_record_judgment(
+    ngx_http_apikeys_record_t *record, ngx_http_apikeys_loc_conf_t *alcf);
 
 /* whether the secret was verified: who it is can be told */
 ngx_uint_t ngx_http_apikeys_record_verified(

@@ -46,8 +46,10 @@ static char *ngx_http_apikeys_require_method(ngx_conf_t *cf,
     ngx_http_apikeys_require_t *line, ngx_str_t *name);
 
 
+/* what GET demands holds for HEAD, as with limit_except */
+
 static const ngx_conf_bitmask_t  ngx_http_apikeys_require_methods[] = {
-    { ngx_string("GET"), NGX_HTTP_GET },
+    { ngx_string("GET"), NGX_HTTP_GET|NGX_HTTP_HEAD },
     { ngx_string("HEAD"), NGX_HTTP_HEAD },
     { ngx_string("POST"), NGX_HTTP_POST },
     { ngx_string("PUT"), NGX_HTTP_PUT },

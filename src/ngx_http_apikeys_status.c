@@ -2,14 +2,20 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * What is of the zone is the same whichever worker answers; what is of the
- * worker (its connections, what it has to flush) says so by its name.
+ * What is of the zone is the same whichever worker answers.  What is of the
+ * worker (its connections, what it has to flush) is labeled with its number,
+ * the only label besides the decision: neither grows with keys.
  */
 
 
 #include <ngx_http_apikeys.h>
 #include <ngx_http_apikeys_record.h>
 #include <ngx_http_apikeys_status.h>
+
+
+#define NGX_HTTP_APIKEYS_GAUGE      0
+#define NGX_HTTP_APIKEYS_COUNTER    1
+#define NGX_HTTP_APIKEYS_DURATION   2       /* a gauge, in milliseconds */
 
 
 typedef struct {
@@ -33,7 +39,7 @@ typedef struct {
     const char                   *section;
     const char                   *name;
     size_t                        offset;       /* of a uint64_t */
-    ngx_uint_t                    counter;      /* or a gauge */
+    ngx_uint_t                    type;         /* NGX_HTTP_APIKEYS_GAUGE .. */
     const char                   *help;
 } ngx_http_apikeys_figure_t;
 
@@ -47,6 +53,9 @@ static void ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out);
 static ngx_buf_t *ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
     ngx_http_apikeys_status_t *status);
+static u_char *ngx_http_apikeys_status_metric(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status,
+    const ngx_http_apikeys_figure_t *figure);
 static u_char *ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
     ngx_http_apikeys_status_t *status);
 static ngx_int_t ngx_http_apikeys_status_send(ngx_http_request_t *r,
@@ -58,71 +67,81 @@ static ngx_int_t ngx_http_apikeys_status_send(ngx_http_request_t *r,
 
 static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
 
-    { "replica", "complete", ngx_http_apikeys_figure(complete), 0,
+    { "replica", "complete", ngx_http_apikeys_figure(complete),
+      NGX_HTTP_APIKEYS_GAUGE,
       "Whether the replica holds all that the database has" },
-    { "replica", "age_milliseconds", ngx_http_apikeys_figure(age), 0,
-      "Time since the last proof that the replica is fresh" },
-    { "replica", "keys", ngx_http_apikeys_figure(store.keys), 0,
-      "Keys in the replica" },
-    { "replica", "orgs", ngx_http_apikeys_figure(store.orgs), 0,
-      "Organizations in the replica" },
-    { "replica", "projects", ngx_http_apikeys_figure(store.projects), 0,
-      "Projects in the replica" },
-    { "replica", "tombstones", ngx_http_apikeys_figure(store.tombstones), 0,
+    { "replica", "age", ngx_http_apikeys_figure(age),
+      NGX_HTTP_APIKEYS_DURATION,
+      "Time since the last proof of freshness, the most that it can lag" },
+    { "replica", "keys", ngx_http_apikeys_figure(store.keys),
+      NGX_HTTP_APIKEYS_GAUGE, "Keys in the replica" },
+    { "replica", "orgs", ngx_http_apikeys_figure(store.orgs),
+      NGX_HTTP_APIKEYS_GAUGE, "Organizations in the replica" },
+    { "replica", "projects", ngx_http_apikeys_figure(store.projects),
+      NGX_HTTP_APIKEYS_GAUGE, "Projects in the replica" },
+    { "replica", "tombstones", ngx_http_apikeys_figure(store.tombstones),
+      NGX_HTTP_APIKEYS_GAUGE,
       "Deleted objects that are remembered for a while" },
-    { "replica", "invalid", ngx_http_apikeys_figure(store.invalid), 0,
-      "Objects that could not be kept or opened" },
+    { "replica", "invalid", ngx_http_apikeys_figure(store.invalid),
+      NGX_HTTP_APIKEYS_GAUGE, "Objects that could not be kept or opened" },
 
-    { "zone", "size_bytes", ngx_http_apikeys_figure(store.size), 0,
-      "Memory for records in the zone" },
-    { "zone", "free_bytes", ngx_http_apikeys_figure(store.free_bytes), 0,
-      "Memory that is free" },
+    { "zone", "size_bytes", ngx_http_apikeys_figure(store.size),
+      NGX_HTTP_APIKEYS_GAUGE, "Memory for records in the zone" },
+    { "zone", "free_bytes", ngx_http_apikeys_figure(store.free_bytes),
+      NGX_HTTP_APIKEYS_GAUGE, "Memory that is free" },
     { "zone", "retired_bytes", ngx_http_apikeys_figure(store.retired_bytes),
-      0, "Memory that waits for its last readers" },
-    { "zone", "full_total", ngx_http_apikeys_figure(store.load_failures), 1,
-      "Records for which there was no room" },
-    { "zone", "repairs_total", ngx_http_apikeys_figure(store.repairs), 1,
+      NGX_HTTP_APIKEYS_GAUGE, "Memory that waits for its last readers" },
+    { "zone", "full_total", ngx_http_apikeys_figure(store.load_failures),
+      NGX_HTTP_APIKEYS_COUNTER, "Records for which there was no room" },
+    { "zone", "repairs_total", ngx_http_apikeys_figure(store.repairs),
+      NGX_HTTP_APIKEYS_COUNTER,
       "Repairs after a process had died while it wrote" },
 
-    { "sync", "leader", ngx_http_apikeys_figure(leader), 0,
+    { "sync", "leader", ngx_http_apikeys_figure(leader),
+      NGX_HTTP_APIKEYS_GAUGE,
       "Whether this worker follows the database for the zone" },
-    { "sync", "listening", ngx_http_apikeys_figure(listening), 0,
+    { "sync", "listening", ngx_http_apikeys_figure(listening),
+      NGX_HTTP_APIKEYS_GAUGE,
       "Whether this worker is told of changes as they happen" },
-    { "sync", "polls_total", ngx_http_apikeys_figure(sync.polls), 1,
-      "Reads of the feed by this worker" },
-    { "sync", "loads_total", ngx_http_apikeys_figure(sync.loads), 1,
-      "Full loads by this worker" },
-    { "sync", "changes_total", ngx_http_apikeys_figure(sync.changes), 1,
-      "Changed objects that this worker has read" },
-    { "sync", "errors_total", ngx_http_apikeys_figure(sync.errors), 1,
+    { "sync", "polls_total", ngx_http_apikeys_figure(sync.polls),
+      NGX_HTTP_APIKEYS_COUNTER, "Reads of the feed by this worker" },
+    { "sync", "loads_total", ngx_http_apikeys_figure(sync.loads),
+      NGX_HTTP_APIKEYS_COUNTER, "Full loads by this worker" },
+    { "sync", "changes_total", ngx_http_apikeys_figure(sync.changes),
+      NGX_HTTP_APIKEYS_COUNTER, "Changed objects that this worker has read" },
+    { "sync", "errors_total", ngx_http_apikeys_figure(sync.errors),
+      NGX_HTTP_APIKEYS_COUNTER,
       "Failures of this worker to follow the database" },
 
-    { "pool", "open", ngx_http_apikeys_figure(open), 0,
-      "Connections of this worker to the database" },
-    { "pool", "busy", ngx_http_apikeys_figure(busy), 0,
-      "Connections that run a statement" },
-    { "pool", "waiting", ngx_http_apikeys_figure(waiting), 0,
-      "Statements that wait for a connection" },
-    { "pool", "connects_total", ngx_http_apikeys_figure(pool.connects), 1,
-      "Connections made by this worker" },
-    { "pool", "failures_total", ngx_http_apikeys_figure(pool.failures), 1,
-      "Connections that could not be made" },
-    { "pool", "queries_total", ngx_http_apikeys_figure(pool.queries), 1,
-      "Statements run by this worker" },
-    { "pool", "errors_total", ngx_http_apikeys_figure(pool.errors), 1,
-      "Statements that failed" },
-    { "pool", "timeouts_total", ngx_http_apikeys_figure(pool.timeouts), 1,
-      "Statements that took too long" },
-    { "pool", "refused_total", ngx_http_apikeys_figure(pool.refused), 1,
-      "Statements for which the queue was full" },
+    { "pool", "open", ngx_http_apikeys_figure(open),
+      NGX_HTTP_APIKEYS_GAUGE, "Connections of this worker to the database" },
+    { "pool", "busy", ngx_http_apikeys_figure(busy),
+      NGX_HTTP_APIKEYS_GAUGE, "Connections that run a statement" },
+    { "pool", "waiting", ngx_http_apikeys_figure(waiting),
+      NGX_HTTP_APIKEYS_GAUGE, "Statements that wait for a connection" },
+    { "pool", "connects_total", ngx_http_apikeys_figure(pool.connects),
+      NGX_HTTP_APIKEYS_COUNTER, "Connections made by this worker" },
+    { "pool", "failures_total", ngx_http_apikeys_figure(pool.failures),
+      NGX_HTTP_APIKEYS_COUNTER, "Connections that could not be made" },
+    { "pool", "queries_total", ngx_http_apikeys_figure(pool.queries),
+      NGX_HTTP_APIKEYS_COUNTER, "Statements run by this worker" },
+    { "pool", "errors_total", ngx_http_apikeys_figure(pool.errors),
+      NGX_HTTP_APIKEYS_COUNTER, "Statements that failed" },
+    { "pool", "timeouts_total", ngx_http_apikeys_figure(pool.timeouts),
+      NGX_HTTP_APIKEYS_COUNTER, "Statements that took too long" },
+    { "pool", "refused_total", ngx_http_apikeys_figure(pool.refused),
+      NGX_HTTP_APIKEYS_COUNTER, "Statements for which the queue was full" },
 
-    { "usage", "pending", ngx_http_apikeys_figure(pending), 0,
+    { "usage", "pending", ngx_http_apikeys_figure(pending),
+      NGX_HTTP_APIKEYS_GAUGE,
       "Entries whose use this worker has yet to store" },
-    { "usage", "flushes_total", ngx_http_apikeys_figure(usage.flushes), 1,
+    { "usage", "flushes_total", ngx_http_apikeys_figure(usage.flushes),
+      NGX_HTTP_APIKEYS_COUNTER,
       "Times that this worker has stored the use of entries" },
-    { "usage", "failures_total", ngx_http_apikeys_figure(usage.failures), 1,
-      "Times that it could not" },
-    { "usage", "dropped_total", ngx_http_apikeys_figure(usage.dropped), 1,
+    { "usage", "failures_total", ngx_http_apikeys_figure(usage.failures),
+      NGX_HTTP_APIKEYS_COUNTER, "Times that it could not" },
+    { "usage", "dropped_total", ngx_http_apikeys_figure(usage.dropped),
+      NGX_HTTP_APIKEYS_COUNTER,
       "Requests that were let in without being counted" },
 
     { NULL, NULL, 0, 0, NULL }
@@ -140,6 +159,10 @@ ngx_http_apikeys_status_json_handler(ngx_http_request_t *r)
     ngx_apikeys_json_out_t     out;
     ngx_http_apikeys_status_t  status;
     static ngx_str_t           type = ngx_string("application/json");
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
 
     rc = ngx_http_discard_request_body(r);
 
@@ -168,6 +191,10 @@ ngx_http_apikeys_status_prometheus_handler(ngx_http_request_t *r)
     ngx_chain_t                *out;
     ngx_http_apikeys_status_t   status;
     static ngx_str_t            type = ngx_string("text/plain; version=0.0.4");
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
 
     rc = ngx_http_discard_request_body(r);
 
@@ -235,6 +262,9 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_name(out, "pid");
     ngx_apikeys_json_out_int(out, ngx_pid);
 
+    ngx_apikeys_json_out_name(out, "worker");
+    ngx_apikeys_json_out_int(out, ngx_worker);
+
     for (figure = ngx_http_apikeys_figures; figure->name; figure++) {
 
         if (section == NULL || ngx_strcmp(section, figure->section) != 0) {
@@ -251,7 +281,9 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
 
         value = ngx_http_apikeys_figure_value(status, figure);
 
-        ngx_apikeys_json_out_name(out, figure->name);
+        ngx_apikeys_json_out_name(out,
+                              figure->type == NGX_HTTP_APIKEYS_DURATION
+                              ? "age_milliseconds" : figure->name);
 
         if (value == (uint64_t) -1) {
             ngx_apikeys_json_out_null(out);
@@ -266,7 +298,7 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_name(out, "decisions");
     ngx_apikeys_json_out_object(out);
 
-    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_ERROR; i++) {
+    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_LAST_DECISION; i++) {
         name = ngx_http_apikeys_record_name(i);
 
         ngx_apikeys_json_out_name(out, (const char *) name->data);
@@ -284,7 +316,6 @@ static ngx_buf_t *
 ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
     ngx_http_apikeys_status_t *status)
 {
-    uint64_t                          value;
     ngx_buf_t                        *b;
     const ngx_http_apikeys_figure_t  *figure;
 
@@ -295,26 +326,53 @@ ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
     }
 
     for (figure = ngx_http_apikeys_figures; figure->name; figure++) {
-
-        value = ngx_http_apikeys_figure_value(status, figure);
-
-        if (value == (uint64_t) -1) {
-            continue;
-        }
-
-        b->last = ngx_slprintf(b->last, b->end,
-                               "# HELP apikeys_%s_%s %s.\n"
-                               "# TYPE apikeys_%s_%s %s\n"
-                               "apikeys_%s_%s %uL\n",
-                               figure->section, figure->name, figure->help,
-                               figure->section, figure->name,
-                               figure->counter ? "counter" : "gauge",
-                               figure->section, figure->name, value);
+        b->last = ngx_http_apikeys_status_metric(b->last, b->end, status,
+                                                 figure);
     }
 
     b->last = ngx_http_apikeys_status_decisions(b->last, b->end, status);
 
     return b;
+}
+
+
+static u_char *
+ngx_http_apikeys_status_metric(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status, const ngx_http_apikeys_figure_t *figure)
+{
+    uint64_t     value;
+    const char  *unit;
+
+    value = ngx_http_apikeys_figure_value(status, figure);
+
+    if (value == (uint64_t) -1) {
+        return p;
+    }
+
+    unit = (figure->type == NGX_HTTP_APIKEYS_DURATION) ? "_seconds" : "";
+
+    p = ngx_slprintf(p, last,
+                     "# HELP apikeys_%s_%s%s %s.\n"
+                     "# TYPE apikeys_%s_%s%s %s\n"
+                     "apikeys_%s_%s%s",
+                     figure->section, figure->name, unit, figure->help,
+                     figure->section, figure->name, unit,
+                     figure->type == NGX_HTTP_APIKEYS_COUNTER ? "counter"
+                                                              : "gauge",
+                     figure->section, figure->name, unit);
+
+    if (ngx_strcmp(figure->section, "replica") != 0
+        && ngx_strcmp(figure->section, "zone") != 0)
+    {
+        p = ngx_slprintf(p, last, "{worker=\"%ui\"}", ngx_worker);
+    }
+
+    if (figure->type == NGX_HTTP_APIKEYS_DURATION) {
+        return ngx_slprintf(p, last, " %uL.%03uL\n", value / 1000,
+                            value % 1000);
+    }
+
+    return ngx_slprintf(p, last, " %uL\n", value);
 }
 
 
@@ -329,7 +387,7 @@ ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
                      "were.\n"
                      "# TYPE apikeys_decisions_total counter\n");
 
-    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_ERROR; i++) {
+    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_LAST_DECISION; i++) {
         p = ngx_slprintf(p, last,
                          "apikeys_decisions_total{decision=\"%V\"} %uL\n",
                          ngx_http_apikeys_record_name(i),

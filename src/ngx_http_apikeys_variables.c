@@ -60,7 +60,10 @@ static ngx_http_variable_t  ngx_http_apikeys_vars[] = {
 };
 
 
-/* NULL: nothing is known of the request */
+/*
+ * NULL: nothing is known of the request.  The administration API decides when
+ * it runs; before that who it is can be told, not what it may.
+ */
 
 static ngx_http_apikeys_record_t *
 ngx_http_apikeys_variables_record(ngx_http_request_t *r)
@@ -72,16 +75,29 @@ ngx_http_apikeys_variables_record(ngx_http_request_t *r)
 
     record = ngx_http_apikeys_record_find(r);
 
-    if (record && record->judged == alcf) {
+    if (!ngx_http_apikeys_access_protected(alcf)) {
+
+        /* an error page, for one: what was decided last */
+
         return record;
     }
 
-    if (alcf->api == 0 && ngx_http_apikeys_access_protected(alcf)) {
+    if (record && (record->judging
+                   || ngx_http_apikeys_record_judgment(record, alcf)))
+    {
+        return record;
+    }
+
+    if (alcf->api == 0) {
         (void) ngx_http_apikeys_access_decide(r, alcf);
         return ngx_http_apikeys_record_find(r);
     }
 
-    /* elsewhere, an error page for one: what was decided last */
+    record = ngx_http_apikeys_record(r);
+
+    if (record) {
+        (void) ngx_http_apikeys_record_identify(record, r, alcf);
+    }
 
     return record;
 }
@@ -264,17 +280,29 @@ static ngx_int_t
 ngx_http_apikeys_variables_decision(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    const ngx_str_t            *name;
-    ngx_http_apikeys_record_t  *record;
+    const ngx_str_t              *name;
+    ngx_http_apikeys_record_t    *record;
+    ngx_http_apikeys_judgment_t  *judgment;
+    ngx_http_apikeys_loc_conf_t  *alcf;
 
     record = ngx_http_apikeys_variables_record(r);
 
-    if (record == NULL || record->judged == NULL) {
+    if (record == NULL || record->last == NULL || record->judging) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    name = ngx_http_apikeys_record_name(record->decision);
+    /* a subrequest may have come later, and to another decision */
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
+
+    judgment = ngx_http_apikeys_record_judgment(record, alcf);
+
+    if (judgment == NULL) {
+        judgment = record->last;
+    }
+
+    name = ngx_http_apikeys_record_name(judgment->decision);
 
     ngx_http_apikeys_variables_set(v, name->data, name->len);
 
