@@ -71,6 +71,8 @@ static ngx_str_t *ngx_apikeys_usage_params(ngx_apikeys_usage_t *usage);
 static u_char *ngx_apikeys_usage_write(u_char *p, ngx_uint_t column,
     ngx_apikeys_usage_row_t *row);
 static void ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q);
+static void ngx_apikeys_usage_failed(ngx_apikeys_usage_t *usage,
+    const ngx_str_t *message);
 static void ngx_apikeys_usage_restore(ngx_apikeys_usage_t *usage);
 static void ngx_apikeys_usage_rearm(ngx_apikeys_usage_t *usage);
 
@@ -165,6 +167,8 @@ ngx_apikeys_usage_flush_handler(ngx_event_t *ev)
     ngx_apikeys_usage_t        *usage;
     ngx_apikeys_usage_table_t  *table;
 
+    static const ngx_str_t  message = ngx_string("no statement can be sent");
+
     usage = ev->data;
 
     if (usage->query || usage->counting->nrows == 0) {
@@ -183,6 +187,7 @@ ngx_apikeys_usage_flush_handler(ngx_event_t *ev)
     usage->counting = table;
 
     if (ngx_apikeys_usage_flush(usage) != NGX_OK) {
+        ngx_apikeys_usage_failed(usage, &message);
         ngx_apikeys_usage_restore(usage);
         ngx_apikeys_usage_rearm(usage);
     }
@@ -307,17 +312,7 @@ ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q)
         usage->failing = 0;
 
     } else {
-        usage->stat.failures++;
-
-        if (!usage->failing) {
-            ngx_log_error(NGX_LOG_ERR, usage->log, 0,
-                          "apikeys: the use of access list entries could not "
-                          "be stored%s: %V", q->unknown
-                          ? ", or was and this is not known" : "",
-                          &q->message);
-        }
-
-        usage->failing = 1;
+        ngx_apikeys_usage_failed(usage, &q->message);
 
         if (!q->unknown) {
             ngx_apikeys_usage_restore(usage);
@@ -334,6 +329,21 @@ ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q)
     usage->pool = NULL;
 
     ngx_apikeys_usage_rearm(usage);
+}
+
+
+static void
+ngx_apikeys_usage_failed(ngx_apikeys_usage_t *usage, const ngx_str_t *message)
+{
+    usage->stat.failures++;
+
+    if (!usage->failing) {
+        ngx_log_error(NGX_LOG_ERR, usage->log, 0,
+                      "apikeys: the use of access list entries could not be "
+                      "stored: %V", message);
+    }
+
+    usage->failing = 1;
 }
 
 
