@@ -338,6 +338,7 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_apikeys_loc_conf_t *prev = parent;
     ngx_http_apikeys_loc_conf_t *conf = child;
 
+    ngx_uint_t                     own;
     ngx_http_core_loc_conf_t      *clcf;
     ngx_http_apikeys_main_conf_t  *amcf;
 
@@ -346,6 +347,18 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->stale_allow, prev->stale_allow, 0);
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
     ngx_conf_merge_msec_value(conf->wait, prev->wait, 500);
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* the methods that limit_except excepts are the API's, too */
+
+    if (clcf->lmt_excpt && clcf->handler == NULL && prev->api) {
+        conf->api = prev->api;
+        conf->base = prev->base;
+        clcf->handler = ngx_http_apikeys_api_handler;
+    }
+
+    own = (conf->require != NULL && clcf->name.len != 0);
 
     if (conf->require == NULL) {
         conf->require = prev->require;
@@ -364,11 +377,17 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         amcf->sync.stale_forever |= conf->stale_allow;
     }
 
+    if (own && !conf->api && !ngx_http_apikeys_access_protected(conf)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"apikeys_require\" in location \"%V\" demands "
+                           "nothing without \"apikeys_auth\", name a scheme "
+                           "there", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->api == 0) {
         return NGX_CONF_OK;
     }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->handler != ngx_http_apikeys_api_handler) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
