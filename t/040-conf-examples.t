@@ -129,8 +129,9 @@ sub loads {
         -keyout $dir/server.key -out $dir/server.crt 2>&1}
         if $text =~ /ssl_cert/;
 
-    # the temporary directories of the package are not for us
+    # the directories of the package are not for us
     $text =~ s/^http \{\n/http {
+        access_log $dir\/access.log;
         client_body_temp_path $dir\/tmp\/body;
         proxy_temp_path $dir\/tmp\/proxy;
         fastcgi_temp_path $dir\/tmp\/fastcgi;
