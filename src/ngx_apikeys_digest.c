@@ -23,7 +23,6 @@
 
 #include <ngx_apikeys_digest.h>
 
-#include <openssl/crypto.h>
 #include <openssl/sha.h>
 
 
@@ -34,9 +33,10 @@
 #define ngx_apikeys_digest_is_token(c)                                       \
     (ngx_apikeys_digest_tokens[(c) >> 5] & (1U << ((c) & 0x1f)))
 
-/* clients write lower case, which is cheaper to compare */
+/* clients write it as we do, which is cheaper to compare */
 #define ngx_apikeys_digest_is(name, text)                                    \
     ((name)->len == sizeof(text) - 1                                         \
+     && ((name)->data[0] | 0x20) == (text[0] | 0x20)                         \
      && (ngx_memcmp((name)->data, text, sizeof(text) - 1) == 0               \
          || ngx_strncasecmp((name)->data, (u_char *) text,                   \
                             sizeof(text) - 1)                                \
@@ -89,8 +89,8 @@ static void ngx_apikeys_digest_hash_add(ngx_apikeys_digest_hash_t *h,
 static void ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len);
 static ngx_int_t ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h,
-    u_char *out);
-static u_char *ngx_apikeys_digest_hex(u_char *dst, const u_char *src,
+    const u_char *data, size_t len, u_char *out);
+static void ngx_apikeys_digest_hex(u_char *dst, const u_char *src,
     size_t len);
 
 
@@ -317,28 +317,21 @@ ngx_apikeys_digest_judge(ngx_apikeys_digest_ctx_t *ctx)
     }
 
     if (ctx->userhash.data
-        && (ctx->userhash.len != 5
-            || ngx_strncasecmp(ctx->userhash.data, (u_char *) "false", 5)
-               != 0))
+        && !ngx_apikeys_digest_is(&ctx->userhash, "false"))
     {
         return NGX_DECLINED;
     }
 
     alg = &ctx->algorithm;
 
-    if (alg->data == NULL
-        || (alg->len == 3
-            && ngx_strncasecmp(alg->data, (u_char *) "MD5", 3) == 0))
-    {
+    if (alg->data == NULL || ngx_apikeys_digest_is(alg, "MD5")) {
         d->alg = NGX_APIKEYS_DIGEST_MD5;
 
         if (d->response.len != 2 * NGX_APIKEYS_DIGEST_MD5_LEN) {
             return NGX_DECLINED;
         }
 
-    } else if (alg->len == 7
-               && ngx_strncasecmp(alg->data, (u_char *) "SHA-256", 7) == 0)
-    {
+    } else if (ngx_apikeys_digest_is(alg, "SHA-256")) {
         d->alg = NGX_APIKEYS_DIGEST_SHA256;
 
         if (d->response.len != 2 * NGX_APIKEYS_DIGEST_SHA256_LEN) {
@@ -404,12 +397,10 @@ ngx_apikeys_digest_ha1(u_char *ha1, ngx_apikeys_digest_alg_e alg,
     ngx_apikeys_digest_hash_init(&h, alg);
 
     ngx_apikeys_digest_hash_add(&h, username->data, username->len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) ":", 1);
     ngx_apikeys_digest_hash_add(&h, realm->data, realm->len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) ":", 1);
-    ngx_apikeys_digest_hash_add(&h, password->data, password->len);
 
-    return ngx_apikeys_digest_hash_final(&h, ha1);
+    return ngx_apikeys_digest_hash_final(&h, password->data, password->len,
+                                         ha1);
 }
 
 
@@ -418,10 +409,8 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
     const ngx_str_t *method)
 {
     size_t                     len;
-    u_char                    *p;
     u_char                     hash[NGX_APIKEYS_DIGEST_MAX_LEN];
-    u_char                     text1[2 * NGX_APIKEYS_DIGEST_MAX_LEN + 1];
-    u_char                     text2[2 * NGX_APIKEYS_DIGEST_MAX_LEN + 6];
+    u_char                     text[2 * NGX_APIKEYS_DIGEST_MAX_LEN];
     ngx_apikeys_digest_hash_t  h;
 
     len = d->response.len / 2;
@@ -429,37 +418,32 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
     ngx_apikeys_digest_hash_init(&h, d->alg);
 
     ngx_apikeys_digest_hash_add(&h, method->data, method->len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) ":", 1);
-    ngx_apikeys_digest_hash_add(&h, d->uri.data, d->uri.len);
 
-    if (ngx_apikeys_digest_hash_final(&h, hash) != NGX_OK) {
+    if (ngx_apikeys_digest_hash_final(&h, d->uri.data, d->uri.len, hash)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     ngx_apikeys_digest_hash_init(&h, d->alg);
 
-    p = ngx_apikeys_digest_hex(text1, ha1, len);
-    *p++ = ':';
+    ngx_apikeys_digest_hex(text, ha1, len);
 
-    ngx_apikeys_digest_hash_add(&h, text1, p - text1);
+    ngx_apikeys_digest_hash_add(&h, text, 2 * len);
     ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) ":", 1);
     ngx_apikeys_digest_hash_add(&h, d->nc.data, d->nc.len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) ":", 1);
     ngx_apikeys_digest_hash_add(&h, d->cnonce.data, d->cnonce.len);
+    ngx_apikeys_digest_hash_add(&h, (u_char *) "auth", 4);
 
-    p = ngx_cpymem(text2, ":auth:", 6);
-    p = ngx_apikeys_digest_hex(p, hash, len);
+    ngx_apikeys_digest_hex(text, hash, len);
 
-    ngx_apikeys_digest_hash_add(&h, text2, p - text2);
-
-    if (ngx_apikeys_digest_hash_final(&h, hash) != NGX_OK) {
+    if (ngx_apikeys_digest_hash_final(&h, text, 2 * len, hash) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    (void) ngx_apikeys_digest_hex(text2, hash, len);
+    ngx_apikeys_digest_hex(text, hash, len);
 
-    return CRYPTO_memcmp(text2, d->response.data, 2 * len) == 0
+    return ngx_apikeys_digest_equal(text, d->response.data, 2 * len)
            ? NGX_OK : NGX_DECLINED;
 }
 
@@ -481,22 +465,23 @@ ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
 }
 
 
+/* a part, and the colon behind it */
+
 static void
 ngx_apikeys_digest_hash_add(ngx_apikeys_digest_hash_t *h, const u_char *data,
     size_t len)
 {
-    if (len > sizeof(h->buf) - h->len) {
-        ngx_apikeys_digest_hash_update(h, h->buf, h->len);
-        h->len = 0;
+    if (len < sizeof(h->buf) - h->len) {
+        ngx_memcpy(&h->buf[h->len], data, len);
+        h->len += len;
 
-        if (len > sizeof(h->buf)) {
-            ngx_apikeys_digest_hash_update(h, data, len);
-            return;
-        }
+    } else {
+        ngx_apikeys_digest_hash_update(h, h->buf, h->len);
+        ngx_apikeys_digest_hash_update(h, data, len);
+        h->len = 0;
     }
 
-    ngx_memcpy(&h->buf[h->len], data, len);
-    h->len += len;
+    h->buf[h->len++] = ':';
 }
 
 
@@ -513,10 +498,14 @@ ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
 }
 
 
+/* the last part, which has no colon behind it */
+
 static ngx_int_t
-ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h, u_char *out)
+ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h,
+    const u_char *data, size_t len, u_char *out)
 {
-    ngx_apikeys_digest_hash_update(h, h->buf, h->len);
+    ngx_apikeys_digest_hash_add(h, data, len);
+    ngx_apikeys_digest_hash_update(h, h->buf, h->len - 1);
 
     if (h->alg == NGX_APIKEYS_DIGEST_SHA256) {
         h->failed |= (SHA256_Final(out, &h->u.sha256) != 1);
@@ -535,7 +524,7 @@ ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h, u_char *out)
  * watch the cache.
  */
 
-static u_char *
+static void
 ngx_apikeys_digest_hex(u_char *dst, const u_char *src, size_t len)
 {
     size_t    i;
@@ -562,8 +551,6 @@ ngx_apikeys_digest_hex(u_char *dst, const u_char *src, size_t len)
         x = __builtin_bswap64(x);
 #endif
 
-        dst = ngx_cpymem(dst, &x, sizeof(x));
+        ngx_memcpy(&dst[2 * i], &x, sizeof(x));
     }
-
-    return dst;
 }

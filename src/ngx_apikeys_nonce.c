@@ -116,14 +116,12 @@ ngx_apikeys_nonce_tag(EVP_CIPHER_CTX *cipher, u_char *tag, const u_char *id)
 static uint64_t
 ngx_apikeys_nonce_id(const u_char *p)
 {
-    uint64_t    id;
-    ngx_uint_t  i;
+    uint32_t  high, low;
 
-    for (id = 0, i = 0; i < NGX_APIKEYS_NONCE_ID_LEN; i++) {
-        id = id << 8 | p[i];
-    }
+    ngx_memcpy(&high, p, sizeof(uint32_t));
+    ngx_memcpy(&low, p + sizeof(uint32_t), sizeof(uint32_t));
 
-    return id;
+    return (uint64_t) ntohl(high) << 32 | ntohl(low);
 }
 
 
@@ -156,7 +154,9 @@ ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
             return NGX_ERROR;
         }
 
-        if (CRYPTO_memcmp(tag, bytes.tag, NGX_APIKEYS_NONCE_TAG_LEN) == 0) {
+        if (ngx_apikeys_digest_equal(tag, bytes.tag,
+                                     NGX_APIKEYS_NONCE_TAG_LEN))
+        {
             *id = ngx_apikeys_nonce_id(bytes.id);
             return ngx_apikeys_nonce_alive(&n->table, *id);
         }

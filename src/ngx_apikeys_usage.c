@@ -126,14 +126,20 @@ static ngx_apikeys_usage_row_t *
 ngx_apikeys_usage_row(ngx_apikeys_usage_table_t *table,
     const ngx_apikeys_objectid_t *key, const ngx_apikeys_cidr_t *entry)
 {
-    uint32_t                  hash;
+    uint64_t                  hash, address;
     ngx_uint_t                i;
     ngx_apikeys_usage_row_t  *row;
 
-    hash = ngx_murmur_hash2((u_char *) key->data, NGX_APIKEYS_OBJECTID_LEN)
-           ^ ngx_murmur_hash2((u_char *) entry, sizeof(ngx_apikeys_cidr_t));
+    /* ids end in a counter; of an IPv6 entry the first half will do */
 
-    for (i = hash; /* void */ ; i++) {
+    ngx_memcpy(&hash, key->data + NGX_APIKEYS_OBJECTID_LEN - sizeof(uint64_t),
+               sizeof(uint64_t));
+    ngx_memcpy(&address, entry->addr, sizeof(uint64_t));
+
+    hash = (hash ^ (address + entry->prefix) * 0xff51afd7ed558ccd)
+           * 0x9e3779b97f4a7c15;
+
+    for (i = hash >> 32; /* void */ ; i++) {
         row = &table->rows[i & (NGX_APIKEYS_USAGE_SIZE - 1)];
 
         if (row->count == 0) {

@@ -517,7 +517,7 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return (CRYPTO_memcmp(ha1, secret->sha256, sizeof(ha1)) == 0)
+    return ngx_apikeys_digest_equal(ha1, secret->sha256, sizeof(ha1))
            ? NGX_OK : NGX_DECLINED;
 }
 
