@@ -200,11 +200,18 @@ sub crash {
     $self->_private('crash');
 
     my $pid = $self->{pid} or return;
+
+    # stopped, it has no new children while the old ones are looked up
+    kill 'STOP', $pid;
     my @pids = $self->pids;
 
     kill 'KILL', $pid, @pids;
     waitpid $pid, 0;
     delete $self->{pid};
+
+    # their shared memory would keep the next one from starting
+    my $end = time + 10;
+    sleep 0.01 while time < $end && grep { kill 0, $_ } @pids;
 }
 
 
