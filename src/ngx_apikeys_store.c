@@ -91,6 +91,7 @@ ngx_apikeys_store_init_process(ngx_apikeys_store_t *st, ngx_log_t *log)
     st->fence = 0;
 
     ngx_apikeys_store_set(&slot->epoch, 0);
+    ngx_apikeys_store_set(&slot->leaving, 0);
     ngx_apikeys_store_set(&slot->start, st->start);
     ngx_apikeys_store_set(&slot->pid, ngx_pid);
 
@@ -125,6 +126,45 @@ ngx_apikeys_store_exit_process(ngx_apikeys_store_t *st)
 }
 
 
+void
+ngx_apikeys_store_leaving(ngx_apikeys_store_t *st)
+{
+    if (st->slot) {
+        ngx_apikeys_store_set(&st->slot->leaving, 1);
+    }
+}
+
+
+void
+ngx_apikeys_store_others(ngx_apikeys_store_t *st, ngx_uint_t *all,
+    ngx_uint_t *staying)
+{
+    uint32_t                   i, n;
+    ngx_pid_t                  pid;
+    ngx_apikeys_store_slot_t  *slot;
+
+    *all = 0;
+    *staying = 0;
+
+    n = ngx_apikeys_store_load(&st->head->nslots);
+
+    for (i = 0; i < n; i++) {
+        slot = &st->slots[i];
+        pid = ngx_apikeys_store_load(&slot->pid);
+
+        if (slot == st->slot || pid == 0
+            || !ngx_apikeys_store_lock_process_alive(pid,
+                                       ngx_apikeys_store_load(&slot->start)))
+        {
+            continue;
+        }
+
+        (*all)++;
+        *staying += !ngx_apikeys_store_load(&slot->leaving);
+    }
+}
+
+
 ngx_uint_t
 ngx_apikeys_store_complete(ngx_apikeys_store_t *st)
 {
@@ -151,6 +191,18 @@ ngx_apikeys_store_instance(ngx_apikeys_store_t *st, ngx_str_t *uuid)
 {
     uuid->len = NGX_APIKEYS_STORE_UUID_LEN;
     uuid->data = st->head->instance;
+}
+
+
+void
+ngx_apikeys_store_heir(ngx_apikeys_store_t *st, ngx_str_t *uuid)
+{
+    ngx_str_null(uuid);
+
+    if (ngx_apikeys_store_load(&st->head->inherited)) {
+        uuid->len = NGX_APIKEYS_STORE_UUID_LEN;
+        uuid->data = st->head->heir;
+    }
 }
 
 

@@ -120,6 +120,14 @@ ngx_int_t ngx_apikeys_store_init_process(ngx_apikeys_store_t *st,
     ngx_log_t *log);
 void ngx_apikeys_store_exit_process(ngx_apikeys_store_t *st);
 
+/*
+ * This process is about to leave; how many other processes are attached to
+ * the zone, and how many of them are not about to leave.
+ */
+void ngx_apikeys_store_leaving(ngx_apikeys_store_t *st);
+void ngx_apikeys_store_others(ngx_apikeys_store_t *st, ngx_uint_t *all,
+    ngx_uint_t *staying);
+
 
 /* readers */
 
@@ -218,6 +226,12 @@ uint32_t ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
 ngx_int_t ngx_apikeys_store_load_sweep_locked(ngx_apikeys_store_t *st,
     uint32_t load);
 
+/*
+ * The number of new epochs that have begun.  What was read from the database
+ * in an earlier one must not be published: no tombstone refuses it.
+ */
+uint64_t ngx_apikeys_store_epoch(ngx_apikeys_store_t *st);
+
 /* retired memory whose readers are gone becomes free; any writer, any time */
 void ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st);
 
@@ -253,6 +267,8 @@ uint64_t ngx_apikeys_store_boottime(void);
 
 /* the zone instance's uuid, 36 characters, made with the zone */
 void ngx_apikeys_store_instance(ngx_apikeys_store_t *st, ngx_str_t *uuid);
+/* that of the zone which was filled from this one, or a null string */
+void ngx_apikeys_store_heir(ngx_apikeys_store_t *st, ngx_str_t *uuid);
 
 
 /*

@@ -68,6 +68,10 @@ ngx_apikeys_store_copy(ngx_apikeys_store_t *st, ngx_apikeys_store_t *old)
         /* it may have lost something for want of space while we copied */
 
         if (rc == NGX_OK && ngx_apikeys_store_complete(old)) {
+            ngx_memcpy(sh->heir, st->head->instance,
+                       NGX_APIKEYS_STORE_UUID_LEN);
+            ngx_apikeys_store_set(&sh->inherited, 1);
+
             ngx_apikeys_store_set(&st->head->complete, 1);
         }
 

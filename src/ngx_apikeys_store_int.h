@@ -127,8 +127,9 @@ typedef struct {
     uint64_t                  start;      /* of the process, tells apart two
                                              with the same pid */
     ngx_pid_t                 pid;
+    uint32_t                  leaving;
     u_char                    pad[64 - 2 * sizeof(uint64_t)
-                                  - sizeof(ngx_pid_t)];
+                                  - sizeof(ngx_pid_t) - sizeof(uint32_t)];
 } ngx_apikeys_store_slot_t;
 
 
@@ -158,6 +159,8 @@ typedef struct {
     uint64_t                  seed[5];
     u_char                    fingerprint[32];
     u_char                    instance[NGX_APIKEYS_STORE_UUID_LEN];
+    u_char                    heir[NGX_APIKEYS_STORE_UUID_LEN];
+    uint32_t                  inherited;  /* the heir is set */
     uint32_t                  complete;
 
     uint64_t                  epoch;      /* of reclamation, from 1 on */

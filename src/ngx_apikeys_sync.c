@@ -9,8 +9,9 @@
  * one has it, and that one has a pool with a single connection that no
  * request ever waits for, nor waits for requests.  A round is started by a
  * timer only, so the memory of the last one is never freed from inside one
- * of its handlers.  All timers but a publication's are cancelable: none of
- * them keeps a worker from exiting, and an exiting one gives the lease back.
+ * of its handlers.  All timers but a publication's and that of the end (see
+ * ngx_apikeys_sync_leave.c) are cancelable: they keep no worker from exiting,
+ * and an exiting one gives the lease back.
  */
 
 
@@ -86,6 +87,10 @@ ngx_apikeys_sync_create(ngx_cycle_t *cycle, ngx_apikeys_sync_conf_t *conf)
         }
     }
 
+    if (ngx_apikeys_sync_leave_init(sync) != NGX_OK) {
+        return NULL;
+    }
+
     ngx_add_timer(&sync->lease_event, 1);
 
     return sync;
@@ -102,12 +107,15 @@ ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync)
     if (sync->lease_event.timer_set) {
         ngx_del_timer(&sync->lease_event);
     }
+
+    ngx_apikeys_sync_leave_destroy(sync);
 }
 
 
 static void
 ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
 {
+    ngx_uint_t            all, staying;
     ngx_apikeys_sync_t   *sync;
     ngx_apikeys_store_t  *store;
 
@@ -126,17 +134,14 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
         ngx_apikeys_sync_resign(sync);
     }
 
-    /*
-     * The new workers take over.  A zone that has none (it was resized) is
-     * followed no more: its decisions end with apikeys_stale.
-     */
+    /* who stays goes before who leaves */
 
-    if (ngx_exiting || ngx_terminate || ngx_quit) {
-        if (sync->leader) {
-            ngx_apikeys_sync_resign(sync);
+    if (sync->leaving && !sync->leader) {
+        ngx_apikeys_store_others(store, &all, &staying);
+
+        if (staying) {
+            return;
         }
-
-        return;
     }
 
     if (ngx_apikeys_store_lease_take(store, NGX_APIKEYS_SYNC_LEASE)
@@ -147,6 +152,11 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
 
     if (!sync->leader) {
         ngx_apikeys_sync_lead(sync);
+
+        if (sync->leaving) {
+            ngx_apikeys_sync_leave_watch(sync);
+        }
+
         return;
     }
 

@@ -45,6 +45,13 @@ struct ngx_apikeys_sync_s {
     uint64_t                      alive;     /* its last run, boot-time ms */
     ngx_apikeys_snapshot_t       *copy;      /* its writer, or NULL */
 
+    /* of ngx_apikeys_sync_leave.c */
+
+    ngx_connection_t             *quit;      /* is told of a graceful end */
+    ngx_event_t                   leave;
+    uint64_t                      leaving;   /* boot-time ms, 0: it stays */
+    uint64_t                      idle;      /* since when it only waits */
+
     /* below: of the process that has the lease, 0 in the others */
 
     ngx_event_t                   event;     /* runs "step" */
@@ -101,6 +108,8 @@ struct ngx_apikeys_sync_s {
     unsigned                      header:1;  /* the header row has come */
     unsigned                      epoch:1;   /* the load begins one */
     unsigned                      fenced:1;  /* another has the lease */
+    unsigned                      signing:1; /* "query" signs off */
+    unsigned                      signed_off:1;
 };
 
 
@@ -131,6 +140,15 @@ void ngx_apikeys_sync_later(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_step_pt step, ngx_msec_t delay);
 
 ngx_uint_t ngx_apikeys_sync_same(const ngx_str_t *one, const ngx_str_t *two);
+
+
+/* ngx_apikeys_sync_leave.c */
+
+ngx_int_t ngx_apikeys_sync_leave_init(ngx_apikeys_sync_t *sync);
+void ngx_apikeys_sync_leave_destroy(ngx_apikeys_sync_t *sync);
+
+/* of a process that has the lease and is exiting */
+void ngx_apikeys_sync_leave_watch(ngx_apikeys_sync_t *sync);
 
 
 /* ngx_apikeys_sync_session.c: checks the database, then starts a round */

@@ -58,9 +58,10 @@ ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync)
 {
     sync->waiting = 0;
 
+    /* the connection is another one each time, and not looked at */
+
     if (ngx_exiting) {
-        ngx_apikeys_sync_resign(sync);
-        return;
+        sync->checked = 0;
     }
 
     sync->again = 0;

@@ -1,0 +1,254 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The end of a worker that quits gracefully.
+ *
+ * Where workers stay in the zone, one of them takes the lease over.  Where
+ * all of them leave (a quit, or the zone of an old configuration), they
+ * follow the database for as long as they still have requests to decide, and
+ * the last one signs the instance off, so that receipts no longer wait for
+ * it.  It signs off when it has nothing left to do and is alone, at most
+ * once, and does not hold its exit up for more than a second.  Who is killed
+ * signs nothing: its lease runs out.
+ *
+ * What must hold.  A lease covers every copy of the replica that decides: so
+ * an instance whose zone was copied signs off only when the database knows
+ * the copy, and one that writes snapshots, which may be loaded at any time,
+ * never does.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_sync_round.h>
+
+
+#define NGX_APIKEYS_SYNC_LEAVE_TICK    10
+#define NGX_APIKEYS_SYNC_LEAVE_BUSY    100
+#define NGX_APIKEYS_SYNC_LEAVE_LIMIT   1000
+
+/* in which the other workers hear of the quit, too */
+#define NGX_APIKEYS_SYNC_LEAVE_GRACE   300
+
+
+static void ngx_apikeys_sync_leave_quit(ngx_event_t *rev);
+static void ngx_apikeys_sync_leave_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_apikeys_sync_leave_over(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_leave_sign(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q);
+
+
+/* an xid that no snapshot has seen: all instances wait for it */
+static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_leave_stmt = {
+    "apikeys_sync_sign_off",
+    "SELECT apikeys.sign_off($1) WHERE $2::text IS NULL OR EXISTS ("
+        "SELECT FROM apikeys.waiting_for('9223372036854775807', NULL) w"
+        " WHERE w.uuid = $2)",
+    2, 1
+};
+
+
+/*
+ * nginx tells of a graceful end only idle connections: so there is one, of a
+ * socket that is connected to nothing.
+ */
+
+ngx_int_t
+ngx_apikeys_sync_leave_init(ngx_apikeys_sync_t *sync)
+{
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
+
+    s = ngx_socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, sync->log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(s, sync->log);
+
+    if (c == NULL) {
+        (void) ngx_close_socket(s);
+        return NGX_ERROR;
+    }
+
+    c->data = sync;
+    c->log = sync->log;
+    c->read->log = sync->log;
+    c->write->log = sync->log;
+    c->read->handler = ngx_apikeys_sync_leave_quit;
+    c->idle = 1;
+
+    sync->quit = c;
+
+    sync->leave.handler = ngx_apikeys_sync_leave_handler;
+    sync->leave.data = sync;
+    sync->leave.log = sync->log;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_sync_leave_destroy(ngx_apikeys_sync_t *sync)
+{
+    if (sync->leave.timer_set) {
+        ngx_del_timer(&sync->leave);
+    }
+
+    ngx_close_connection(sync->quit);
+    sync->quit = NULL;
+}
+
+
+static void
+ngx_apikeys_sync_leave_quit(ngx_event_t *rev)
+{
+    ngx_connection_t    *c;
+    ngx_apikeys_sync_t  *sync;
+
+    c = rev->data;
+    sync = c->data;
+
+    /* worker_shutdown_timeout comes here a second time */
+
+    if (sync->leaving) {
+        return;
+    }
+
+    sync->leaving = ngx_apikeys_store_boottime();
+
+    ngx_apikeys_store_leaving(sync->conf->store);
+
+    ngx_apikeys_sync_leave_watch(sync);
+}
+
+
+void
+ngx_apikeys_sync_leave_watch(ngx_apikeys_sync_t *sync)
+{
+    /* not cancelable: the worker waits for it */
+
+    if (sync->leader && !sync->leave.timer_set) {
+        sync->idle = 0;
+        sync->signing = 0;
+        sync->signed_off = 0;
+
+        ngx_add_timer(&sync->leave, NGX_APIKEYS_SYNC_LEAVE_TICK);
+    }
+}
+
+
+static void
+ngx_apikeys_sync_leave_handler(ngx_event_t *ev)
+{
+    uint64_t             now;
+    ngx_uint_t           all, staying;
+    ngx_apikeys_sync_t  *sync;
+
+    sync = ev->data;
+
+    if (!sync->leader) {
+        return;
+    }
+
+    now = ngx_apikeys_store_boottime();
+
+    ngx_apikeys_store_others(sync->conf->store, &all, &staying);
+
+    if (staying) {
+        if (now - sync->leaving >= NGX_APIKEYS_SYNC_LEAVE_GRACE) {
+            ngx_apikeys_sync_resign(sync);
+            return;
+        }
+
+        ngx_add_timer(ev, NGX_APIKEYS_SYNC_LEAVE_TICK);
+        return;
+    }
+
+    /* while there are requests to decide, the database is followed */
+
+    if (!sync->signing && ngx_event_no_timers_left() != NGX_OK) {
+        sync->idle = 0;
+        ngx_add_timer(ev, NGX_APIKEYS_SYNC_LEAVE_BUSY);
+        return;
+    }
+
+    if (sync->idle == 0) {
+        sync->idle = now;
+    }
+
+    if (ngx_apikeys_sync_leave_over(sync)
+        || now - sync->idle >= NGX_APIKEYS_SYNC_LEAVE_LIMIT)
+    {
+        ngx_apikeys_sync_resign(sync);
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_APIKEYS_SYNC_LEAVE_TICK);
+
+    if (all == 0 && !sync->signing) {
+        ngx_apikeys_sync_leave_sign(sync);
+    }
+}
+
+
+static ngx_uint_t
+ngx_apikeys_sync_leave_over(ngx_apikeys_sync_t *sync)
+{
+    return sync->signed_off || sync->copy != NULL;
+}
+
+
+static void
+ngx_apikeys_sync_leave_sign(ngx_apikeys_sync_t *sync)
+{
+    ngx_str_t             params[2];
+    ngx_apikeys_store_t  *store;
+
+    store = sync->conf->store;
+
+    sync->signing = 1;
+
+    /* whatever the syncer was at */
+
+    if (sync->event.timer_set) {
+        ngx_del_timer(&sync->event);
+    }
+
+    if (sync->query) {
+        ngx_apikeys_pg_query_cancel(sync->query);
+        sync->query = NULL;
+    }
+
+    ngx_apikeys_store_instance(store, &params[0]);
+    ngx_apikeys_store_heir(store, &params[1]);
+
+    ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_leave_stmt, params,
+                           NGX_APIKEYS_SYNC_LEAVE_LIMIT,
+                           ngx_apikeys_sync_leave_signed, NULL);
+}
+
+
+/* the timer does the rest: the pool must not be destroyed in here */
+
+static void
+ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q)
+{
+    ngx_apikeys_sync_t  *sync;
+
+    sync = q->data;
+
+    sync->query = NULL;
+    sync->signed_off = 1;
+
+    if (q->rc == NGX_APIKEYS_PG_OK && ngx_apikeys_pg_query_nrows(q) == 1) {
+        ngx_log_error(NGX_LOG_INFO, sync->log, 0,
+                      "the instance has signed off");
+    }
+}

@@ -1,0 +1,134 @@
+# An instance that ends signs off when nobody decides by its replica any
+# more: not before, not where a copy of it lives on that the database does
+# not know, and not by holding up a quit.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Fixture ();
+use ApiKeys::Pg ();
+use MIME::Base64 qw( encode_base64 );
+use Test::More;
+use Time::HiRes qw( time );
+
+my $pg = ApiKeys::Pg->new(own => 1);
+my $db = $pg->database(schema => 1);
+
+my %opt = (db => $db, workers => 3, http => 'apikeys_sync poll=200ms;',
+    server => 'location /key { apikeys_auth basic; empty_gif; }
+        location /slow { proxy_pass http://unix:%%DIR%%/none.sock; }');
+
+my $f = ApiKeys::Fixture->new(%opt);
+my $nginx = $f->nginx;
+
+sub instances {
+    return join ' ', sort @{ $db->dbh->selectcol_arrayref(
+        'SELECT uuid FROM apikeys.instances') };
+}
+
+sub instances_become {
+    my ($expected, $name) = @_;
+
+    my $last;
+    eval { $nginx->wait_for(sub { ($last = instances()) eq $expected }, 10,
+        '') };
+    is($last, $expected, $name);
+}
+
+sub quits {
+    my ($name, $limit) = @_;
+
+    my $begin = time;
+    $nginx->quit(30);
+    my $took = time - $begin;
+    cmp_ok($took, '<', $limit, $name);
+}
+
+# a request whose head is not complete: its worker waits for it
+sub hold {
+    my $client = $f->client;
+    $client->send("GET /open HTTP/1.1\r\nHost: localhost\r\n");
+    return $client;
+}
+
+
+# a quit
+
+for my $round (1 .. 3) {
+    isnt(instances(), '', 'an instance');
+    quits('a quit is not held up', 2);
+    is(instances(), '', '... and the instance signs off');
+    $nginx->start;
+    $f->wait_loaded($nginx);
+}
+
+
+# a reload: the same instance, which workers stay in
+
+my $same = instances();
+$nginx->reload;
+$nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 10, 'old workers');
+is(instances(), $same, 'a reload signs nothing off');
+
+
+# a zone of another size: once the old workers have gone, and not before
+
+my $held = hold();
+$nginx->configure(http => $f->http_conf(%opt, zone => '10m'));
+$nginx->reload;
+$nginx->wait_for(sub { instances() =~ / / }, 10, 'no second instance');
+my ($other) = grep { $_ ne $same } split ' ', instances();
+my ($heartbeat) = map { $_->[0] } $db->dbh->selectrow_arrayref(
+    'SELECT heartbeat FROM apikeys.instances WHERE uuid = ?', undef, $same);
+$nginx->wait_for(sub {
+    $db->dbh->selectrow_array('SELECT heartbeat > ? FROM apikeys.instances
+        WHERE uuid = ?', undef, $heartbeat, $same);
+}, 15, 'not followed');
+is(instances(), join(' ', sort $same, $other),
+    'an old zone is followed while a worker has requests to decide by it');
+$held->close;
+instances_become($other, 'the old one signs off when they have gone');
+
+
+# the same, with a copy that the database does not know
+
+$nginx->configure(http => $f->http_conf(%opt, zone => '12m')
+    =~ s/dbname=[^\s"]+/dbname=none/r);
+my ($mark) = $nginx->log_mark;
+$nginx->reload;
+$nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 10, 'old workers');
+is(instances(), $other, 'it does not while its heir is unknown');
+$nginx->configure(http => $f->http_conf(%opt));
+$nginx->quit;
+$db->psql('DELETE FROM apikeys.instances');
+
+
+# killed, frozen, gone
+
+$nginx->start;
+$f->wait_loaded($nginx);
+$nginx->kill;
+isnt(instances(), '', 'what is killed signs nothing');
+$db->psql('DELETE FROM apikeys.instances');
+
+$nginx->start;
+$f->wait_loaded($nginx);
+$pg->signal_all('STOP');
+quits('a frozen database does not hold it up for long', 3);
+$pg->signal_all('CONT');
+$db->psql('DELETE FROM apikeys.instances');
+
+
+# snapshots may be loaded at any time
+
+$nginx->configure(http => $f->http_conf(%opt,
+    http => 'apikeys_snapshot %%DIR%%/state/replica;'));
+$nginx->start;
+$f->wait_loaded($nginx);
+quits('a quit with snapshots', 2);
+isnt(instances(), '', '... signs nothing off');
+
+done_testing;
