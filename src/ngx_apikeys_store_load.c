@@ -57,10 +57,17 @@ ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
         sh->epoch_load = sh->load;
         sh->failed = 0;
         sh->cursor &= ~(uint64_t) 1;
-        sh->db_epoch++;
+        ngx_apikeys_store_set(&sh->db_epoch, sh->db_epoch + 1);
     }
 
     return sh->load;
+}
+
+
+uint64_t
+ngx_apikeys_store_epoch(ngx_apikeys_store_t *st)
+{
+    return ngx_apikeys_store_load(&st->head->db_epoch);
 }
 
 

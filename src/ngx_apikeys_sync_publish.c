@@ -10,7 +10,9 @@
  * That rests on tombstones, which are kept for as long as a result that was
  * read before the deletion may still be on its way (see
  * ngx_apikeys_sync_round.c).  Here is where such a result is too old: in a
- * process that was stopped, or after a long wait for the zone's lock.
+ * process that was stopped, or after a long wait for the zone's lock; and
+ * where a load has begun another epoch since the mutation was sent, which
+ * forgets tombstones.
  */
 
 
@@ -123,6 +125,12 @@ ngx_apikeys_sync_publish_decode(ngx_apikeys_sync_publication_t *p,
 static ngx_int_t
 ngx_apikeys_sync_publish_try(ngx_apikeys_sync_publication_t *p)
 {
+    ngx_apikeys_sync_terms_t  terms;
+
+    terms.load = 0;
+    terms.epoch = p->epoch;
+    terms.fenced = 0;
+
     if (ngx_apikeys_store_boottime() - p->since
         >= NGX_APIKEYS_SYNC_PUBLISH_PATIENCE)
     {
@@ -131,7 +139,7 @@ ngx_apikeys_sync_publish_try(ngx_apikeys_sync_publication_t *p)
                       "the feed");
 
     } else if (ngx_apikeys_sync_state_publish(p->sync->conf->store, p->states,
-                                              &p->next, 0, 0)
+                                              &p->next, &terms)
                == NGX_AGAIN)
     {
         return NGX_AGAIN;

@@ -318,11 +318,16 @@ ngx_apikeys_sync_rows_rest(ngx_apikeys_sync_t *sync)
 static ngx_int_t
 ngx_apikeys_sync_rows_flush(ngx_apikeys_sync_t *sync)
 {
-    ngx_int_t  rc;
+    ngx_int_t                  rc;
+    ngx_apikeys_sync_terms_t   terms;
 
     if (sync->states.nelts) {
+        terms.load = sync->load;
+        terms.epoch = 0;
+        terms.fenced = 1;
+
         rc = ngx_apikeys_sync_state_publish(sync->conf->store, &sync->states,
-                                            &sync->next, sync->load, 1);
+                                            &sync->next, &terms);
         if (rc != NGX_OK) {
             return rc;
         }

@@ -431,9 +431,11 @@ ngx_apikeys_sync_state_item(ngx_str_t *rest, u_char separator,
 
 ngx_int_t
 ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
-    ngx_array_t *states, ngx_uint_t *next, uint32_t load, ngx_uint_t fenced)
+    ngx_array_t *states, ngx_uint_t *next,
+    const ngx_apikeys_sync_terms_t *terms)
 {
     uint64_t                   start;
+    ngx_uint_t                 hold;
     ngx_apikeys_sync_state_t  *state;
 
     if (*next == states->nelts) {
@@ -444,9 +446,15 @@ ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
         return NGX_AGAIN;
     }
 
-    /* under the lock: a successor writes after us, or is seen here */
+    /*
+     * Under the lock: a successor writes after us, or is seen here; a load
+     * that begins another epoch sweeps what is written now, or is seen here.
+     */
 
-    if (fenced && !ngx_apikeys_store_lease_held(store)) {
+    hold = terms->fenced ? ngx_apikeys_store_lease_held(store)
+                         : ngx_apikeys_store_epoch(store) == terms->epoch;
+
+    if (!hold) {
         ngx_apikeys_store_unlock(store);
         return NGX_ABORT;
     }
@@ -461,7 +469,7 @@ ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
          * brought up to date.
          */
         (void) ngx_apikeys_sync_state_publish_locked(store, &state[*next],
-                                                     load);
+                                                     terms->load);
         (*next)++;
 
     } while (*next < states->nelts

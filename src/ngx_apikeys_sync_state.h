@@ -69,14 +69,24 @@ ngx_int_t ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_sync_state_t *state);
 
+/* what must still hold, under the lock, for states to be published */
+typedef struct {
+    uint32_t                         load;     /* their load, or 0 */
+    uint64_t                         epoch;    /* unfenced: of the store, when
+                                                  they were asked for */
+    ngx_uint_t                       fenced;   /* this process has the lease */
+} ngx_apikeys_sync_terms_t;
+
+
 /*
  * Publishes states[*next..] under the zone's lock, for about a millisecond,
- * and moves *next.  With "fenced" only while this process has the lease.
- * NGX_OK: all are there; NGX_AGAIN: some are left, or the lock was busy:
- * try again from a timer; NGX_ABORT: the lease is lost, nothing was written.
+ * and moves *next.  NGX_OK: all are there; NGX_AGAIN: some are left, or the
+ * lock was busy: try again from a timer; NGX_ABORT: the terms do not hold
+ * any more, nothing was written.
  */
 ngx_int_t ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
-    ngx_array_t *states, ngx_uint_t *next, uint32_t load, ngx_uint_t fenced);
+    ngx_array_t *states, ngx_uint_t *next,
+    const ngx_apikeys_sync_terms_t *terms);
 
 /* to be called before the memory of decoded states is given back */
 void ngx_apikeys_sync_state_wipe(ngx_array_t *states);

@@ -143,6 +143,7 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     /* a mutation is answered after its publication, from its result */
 
     q->keep = stmt->write;
+    ctx->publication.epoch = ngx_apikeys_store_epoch(amcf->store);
 
     ctx->query = q;
     ctx->done = done;
