@@ -23,6 +23,8 @@ static ngx_chain_t *ngx_http_apikeys_filter_document(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, off_t *size);
 static ngx_int_t ngx_http_apikeys_filter_challenge(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale);
+static ngx_int_t ngx_http_apikeys_filter_take(ngx_http_request_t *r,
+    ngx_array_t *others);
 static ngx_int_t ngx_http_apikeys_filter_body(ngx_http_request_t *r,
     ngx_chain_t *in);
 
@@ -172,34 +174,73 @@ ngx_http_apikeys_filter_document(ngx_http_request_t *r,
 
 /*
  * Digest goes first, which many clients take to be the only one; another
- * module (auth_basic under "satisfy any") may have set its own before.
+ * module (auth_basic under "satisfy any") or the upstream of an error page
+ * may have set its own before.
  */
 
 static ngx_int_t
 ngx_http_apikeys_filter_challenge(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale)
 {
-    ngx_table_elt_t  *other;
+    ngx_str_t    *value;
+    ngx_uint_t    i;
+    ngx_array_t   others;
 
-    other = r->headers_out.www_authenticate;
-    r->headers_out.www_authenticate = NULL;
-
-    if (ngx_http_apikeys_auth_challenge(r, alcf, stale) != NGX_OK) {
+    if (ngx_array_init(&others, r->pool, 1, sizeof(ngx_str_t)) != NGX_OK
+        || ngx_http_apikeys_filter_take(r, &others) != NGX_OK
+        || ngx_http_apikeys_auth_challenge(r, alcf, stale) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    while (other) {
-        other->hash = 0;
+    value = others.elts;
 
-        if (ngx_http_apikeys_auth_push(r, &other->value) != NGX_OK) {
+    for (i = 0; i < others.nelts; i++) {
+        if (ngx_http_apikeys_auth_push(r, &value[i]) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-#if (nginx_version >= 1023000)
-        other = other->next;
-#else
-        other = NULL;
-#endif
+    return NGX_OK;
+}
+
+
+/* takes the challenges that are there out of the answer */
+
+static ngx_int_t
+ngx_http_apikeys_filter_take(ngx_http_request_t *r, ngx_array_t *others)
+{
+    ngx_str_t        *value;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    r->headers_out.www_authenticate = NULL;
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash == 0
+                || h[i].key.len != sizeof("WWW-Authenticate") - 1
+                || ngx_strncasecmp(h[i].key.data,
+                                   (u_char *) "WWW-Authenticate",
+                                   sizeof("WWW-Authenticate") - 1)
+                   != 0)
+            {
+                continue;
+            }
+
+            value = ngx_array_push(others);
+            if (value == NULL) {
+                return NGX_ERROR;
+            }
+
+            *value = h[i].value;
+            h[i].hash = 0;
+        }
     }
 
     return NGX_OK;
