@@ -1,0 +1,334 @@
+# Processes that die or stop while they are asked: no wrong decision, no zone
+# that stays locked, no feed that stays lost; reload and binary upgrade
+# without a request refused.
+#
+# APIKEYS_TEST_KILLS: how many workers are killed, 100 when not set.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Client ();
+use ApiKeys::Fixture ();
+use ApiKeys::Prober ();
+use JSON::PP ();
+use MIME::Base64 qw( encode_base64 );
+use POSIX qw( WNOHANG );
+use Test::More;
+use Time::HiRes qw( sleep time );
+
+my $kills = $ENV{APIKEYS_TEST_KILLS} || 100;
+my $slow = $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND} ? 10 : 1;
+
+my $server = <<'END';
+        location /key {
+            apikeys_auth basic;
+            apikeys_require org=$arg_org role=ORG_MEMBER;
+            empty_gif;
+        }
+        location /status { apikeys_status json; }
+END
+
+my $http = 'apikeys_sync poll=200ms; apikeys_wait 0;';
+
+my $f = ApiKeys::Fixture->new(workers => 3, server => $server, http => $http,
+    zone => '16m', allow => qr/exited on signal|shared memory zone|\[alert\].*mutex/);
+my $nginx = $f->nginx;
+my $db = $f->db;
+my $dbh = $db->dbh;
+my $org = $f->org;
+my $uri = "/key?org=$org->{id}";
+
+sub code {
+    my ($key, $node) = @_;
+
+    my $client = ApiKeys::Client->new(port => ($node || $nginx)->port);
+    my $res = eval { $client->plain('GET', $uri, undef, headers => {
+        Authorization => 'Basic ' . encode_base64($key->{secret}, '') }) };
+    $client->close;
+    return $res ? $res->code : 0;
+}
+
+sub soon {
+    my ($code, $key, $node) = @_;
+
+    return eval { $nginx->wait_for(sub { code($key, $node) == $code },
+        10 * $slow, '') };
+}
+
+my ($good, $bad, $poor) = map { $f->key($org, $_) }
+    qw( ORG_MEMBER ORG_MEMBER ORG_READ_ONLY );
+$dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $bad->{id});
+soon(401, $bad) or die "the deletion is not followed\n";
+
+my @watch = map { [ $uri, $_->{secret} ] } $good, $bad, $poor,
+    { secret => 'aaaaaaaa:x' };
+
+sub probers {
+    my @probers = map { ApiKeys::Prober->new(port => $_[0]->port) } 1 .. $_[1];
+    $_->watch(@watch) for @probers;
+    return @probers;
+}
+
+# decisions of each kind, of all probers: [ code => count ] without order
+sub decisions {
+    my @kinds;
+
+    for my $prober (@_) {
+        my @seen = $prober->seen;
+        for my $i (0 .. $#seen) {
+            $kinds[$i]{$_} += $seen[$i]{codes}{$_}
+                for keys %{ $seen[$i]{codes} };
+            $kinds[4]{lost} += $seen[$i]{lost};
+            $kinds[4]{all} += $seen[$i]{asked};
+        }
+    }
+    return @kinds;
+}
+
+sub right {
+    my ($name, @kinds) = @_;
+
+    my @codes = map { join ' ', sort keys %{ $kinds[$_] } } 0 .. 3;
+    is(join(', ', @codes), '200, 401, 403, 401',
+        "$name: each decision is right");
+}
+
+
+# writers of the zone: a process that changes keys, by the API, all the time
+
+sub churn {
+    my $pid = fork;
+    defined $pid or die "fork: $!\n";
+    return $pid if $pid;
+
+    my $client = $f->client(token => $f->token);
+    for (my $n = 0; ; $n++) {
+        eval {
+            my $res = $client->request('POST', "$org->{path}/apiKeys",
+                { desc => "churn $n", roles => ['ORG_MEMBER'] });
+            my $id = $res && $res->code == 200 ? $res->json->{id} : undef;
+            $id && $client->request('POST',
+                "$org->{path}/apiKeys/$id/accessList",
+                [ map { { cidrBlock => "10.$_.0.0/16" } } 1 .. 20 ]);
+            $id && $client->request('DELETE', "$org->{path}/apiKeys/$id");
+        } or $client->close;
+    }
+}
+
+my $churn = churn();
+my @probers = probers($nginx, 2);
+my $missed = 0;
+
+for my $n (1 .. $kills) {
+    my @workers = $nginx->workers or next;
+    my $pid = $workers[ rand @workers ];
+
+    if ($n % 4 == 0) {
+        $nginx->signal('STOP', $pid);
+        sleep rand 0.05;
+        $nginx->signal($n % 8 ? 'CONT' : 'KILL', $pid);
+    }
+    else {
+        $nginx->signal('KILL', $pid);
+    }
+    sleep rand 0.05;
+
+    # every so often all must be well, also for the feed
+    next if $n % 20;
+    $dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_READ_ONLY}'
+        WHERE id = ?}, undef, $good->{id});
+    $missed++ if !soon(403, $good);
+    $dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_MEMBER}'
+        WHERE id = ?}, undef, $good->{id});
+    $missed++ if !soon(200, $good);
+    for my $prober (@probers) {
+        my @seen = $prober->seen;
+        $seen[$_]{last} && ++$missed for 1 .. 3;
+    }
+    $_->watch(@watch) for @probers;
+}
+
+is($missed, 0, "$kills workers killed or stopped at random: every change is "
+    . 'followed, and nobody enters');
+sleep 0.2;
+my @kinds = decisions(@probers);
+right('after the last of them', @kinds);
+diag("$kinds[4]{all} requests since the last pause, $kinds[4]{lost} died "
+    . 'with their worker');
+undef @probers;
+
+
+# the syncer stopped: another takes over
+
+sub status { return ApiKeys::Client->new(port => $_[0]->port)
+    ->plain('GET', '/status')->json }
+
+my $syncer;
+$nginx->wait_for(sub {
+    my $status = status($nginx);
+    $syncer = $status->{pid} if $status->{sync}{leader};
+}, 10 * $slow, 'no worker follows the database');
+$nginx->signal('STOP', $syncer);
+my $begin = time;
+$dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_READ_ONLY}' WHERE id = ?},
+    undef, $good->{id});
+$nginx->wait_for(sub {
+    my $client = ApiKeys::Client->new(port => $nginx->port, timeout => 0.3);
+    my $res = eval { $client->plain('GET', $uri, undef, headers => {
+        Authorization => 'Basic ' . encode_base64($good->{secret}, '') }) };
+    $client->close;
+    $res && $res->code == 403;
+}, 30 * $slow, 'nobody takes over');
+my $took = time - $begin;
+cmp_ok($took, '<', 10 * $slow, 'a stopped syncer is replaced');
+diag(sprintf 'a stopped syncer is replaced within %.1f s', $took);
+$nginx->signal('CONT', $syncer);
+$dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_MEMBER}' WHERE id = ?},
+    undef, $good->{id});
+ok(soon(200, $good), 'and does no harm when it goes on');
+
+
+# reload, under load and churn
+
+@probers = probers($nginx, 2);
+$nginx->reload, sleep 0.1 for 1 .. 8;
+@kinds = decisions(@probers);
+right('8 reloads', @kinds);
+is($kinds[4]{lost}, 0, "8 reloads: none of $kinds[4]{all} requests is lost");
+
+# another size: a new zone, filled from the old one before workers start
+$_->watch(@watch) for @probers;
+for my $zone ('24m', '12m', '16m') {
+    $nginx->configure(http => $f->http_conf(zone => $zone, http => $http));
+    $nginx->reload;
+    sleep 0.1;
+}
+@kinds = decisions(@probers);
+right('three sizes of the zone', @kinds);
+is($kinds[4]{lost}, 0, 'no request is lost by it');
+
+
+# another key file: keys that it does not open are 503, never let in by it
+
+$_->watch(@watch) for @probers;
+my $key_file = "$f->{master_key}\n";
+$nginx->write_file('master.key',
+    encode_base64(pack('L8', map { rand 2 ** 32 } 1 .. 8), '') . "\n$key_file",
+    0600);
+$nginx->reload;
+sleep 0.3;
+@kinds = decisions(@probers);
+is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
+    'a new key file: nobody enters');
+ok(soon(200, $good), 'who has the old key too goes on');
+
+kill 'KILL', $churn;
+waitpid $churn, 0;
+undef @probers;
+$nginx->quit;
+
+
+# binary upgrade
+
+my ($old, $new);
+my $g = ApiKeys::Fixture->new(db => $db, workers => 2, server => $server,
+    http => $http, zone => '16m', start => 0, master_key => $f->{master_key});
+my $up = $g->nginx;
+
+# only a daemon upgrades itself
+sub text {
+    my ($file) = @_;
+
+    open my $in, '<', $file or return '';
+    local $/;
+    return scalar(<$in>) // '';
+}
+
+my $file = $up->dir . '/nginx.pid';
+$up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
+$up->write_file('nginx.conf',
+    text($up->dir . '/nginx.conf') =~ s/daemon off/daemon on/r);
+system($up->_command) == 0 or die "nginx does not start\n";
+$up->wait_for(sub { ($up->{pid}) = text($file) =~ /^(\d+)$/ }, 10 * $slow,
+    'no pid file');
+END { defined && kill 'QUIT', $_ for $old, $new }
+$old = $up->pid;
+$g->wait_loaded($up);
+@probers = probers($up, 2);
+
+kill 'USR2', $old;
+$up->wait_for(sub {
+    ($new) = text($file) =~ /^(\d+)$/;
+    $new && $new != $old && ApiKeys::Nginx::_children($new,
+        qr/^nginx: worker process\s*$/) == 2;
+}, 20 * $slow, 'no new binary');
+
+# the new zone is loaded before the old workers go
+$up->wait_for(sub {
+    my %complete;
+    for (1 .. 20) {
+        my $status = status($up);
+        $complete{ $status->{pid} } = $status->{replica}{complete}
+            && $status->{replica}{age_milliseconds} < 60_000;
+    }
+    keys %complete >= 3 && !grep { !$_ } values %complete;
+}, 20 * $slow, 'the new zone is not complete');
+
+@kinds = decisions(@probers);
+is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
+    'USR2: nobody enters while the new zone is empty');
+is($kinds[4]{lost}, 0, 'USR2: no request is lost');
+diag('USR2 without a snapshot: ' . ($kinds[0]{503} // 0) . ' of '
+    . $kinds[4]{all} . ' requests met a zone that was not loaded yet');
+
+$_->watch(@watch) for @probers;
+kill 'QUIT', $old;
+$up->wait_for(sub { !kill 0, $old }, 20 * $slow, 'the old one does not end');
+@kinds = decisions(@probers);
+right('the new binary', @kinds);
+is($kinds[4]{lost}, 0, 'the end of the old one loses nothing');
+undef @probers;
+kill 'QUIT', $new;
+$up->wait_for(sub { !kill 0, $new }, 20 * $slow, 'the new one does not end');
+delete $up->{pid};
+$up->check;
+
+
+# no descriptor left
+
+my $few = ApiKeys::Fixture->new(db => $db, workers => 1, server => $server,
+    http => $http, master_key => $f->{master_key}, start => 0,
+    main => 'worker_rlimit_nofile 40;',
+    allow => qr/accept4\(\)|Too many open files|socket\(\)|worker_connections/);
+my $poor_node = $few->nginx;
+$poor_node->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
+$poor_node->start;
+$few->wait_loaded($poor_node);
+
+my $kept = ApiKeys::Client->new(port => $poor_node->port, timeout => 2);
+sub kept {
+    my ($key) = @_;
+
+    my $res = eval { $kept->plain('GET', $uri, undef, headers => {
+        Authorization => 'Basic ' . encode_base64($key->{secret}, '') }) };
+    return $res ? $res->code : 0;
+}
+kept($good);
+my @idle = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+    PeerPort => $poor_node->port) } 1 .. 60;
+
+# what it has open goes on; what it cannot open must not make it let in
+$db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = 'apikeys_nginx'});
+is(kept($good), 200, 'no descriptors: a connection that is open is served');
+is(kept($bad), 401, 'rightly');
+@idle = ();
+$dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $good->{id});
+ok($poor_node->wait_for(sub { code($good, $poor_node) == 401 }, 20 * $slow,
+    'the feed is lost'), 'and all is well when there are some again');
+$poor_node->stop;
+
+done_testing;
