@@ -86,6 +86,9 @@ for my $name (sort keys %good) {
 }
 refused('apikeys_api with none of them', qr/"apikeys_database" is not set/,
     location => api(''), map { $_ => '' } keys %good);
+refused('apikeys_auth with none of them', qr/"apikeys_database" is not set/,
+    location => 'location / { apikeys_auth digest; }',
+    map { $_ => '' } keys %good);
 
 refused("$_ in a server", qr/"apikeys_$_" directive is not allowed here/,
     server => $good{$_}, $_ => '') for sort keys %good;
@@ -291,7 +294,34 @@ refused("apikeys_auth with what is no header's name: $_", qr/invalid/,
     for q{'header=X Key'}, 'header=X:Key', q{'header=X"Key'};
 
 
-# a subtle one: neither more nor less than a prefix is claimed
+# apikeys_api before another handler; t/500-access-directives.t has what
+# concerns protected locations
+
+refused("apikeys_api before $_", qr/ is used with another handler/,
+    location => api($_)) for 'empty_gif;', 'proxy_pass http://127.0.0.1:1;',
+    'apikeys_status;';
+
+
+# apikeys_wait, apikeys_snapshot
+
+taken("apikeys_wait $_", location => api("apikeys_wait $_;"))
+    for '0', '500ms', '2s';
+refused("apikeys_wait $_->[0]", $_->[1] || qr/"apikeys_wait" directive/,
+    location => api("apikeys_wait $_->[0];")) for
+    [ 'x' ], [ '-1s' ], [ '' , qr/invalid number of arguments/ ],
+    [ "1s;\napikeys_wait 2s", qr/is duplicate/ ];
+
+taken("apikeys_snapshot $_", http => "apikeys_snapshot $_;")
+    for 'made/apikeys.snapshot', "$dir/made/apikeys.snapshot";
+refused("apikeys_snapshot $_->[0]", $_->[1],
+    http => "apikeys_snapshot $_->[0];") for
+    [ '""', qr/must name a file/ ], [ "$dir/", qr/must name a file/ ],
+    [ 'apikeys.snapshot', qr/cannot be written by the user of the workers,/ ],
+    [ "/${\('x' x 5000)}", qr/is too long|too long parameter/ ],
+    [ "a;\napikeys_snapshot b", qr/is duplicate/ ];
+
+
+# neither more nor less than a prefix is claimed
 taken('several bases and a location between', location => <<'END');
 location /api/atlas/v1.0 { apikeys_api atlas_v1; }
 location /api/atlas/v2 { apikeys_api atlas_v2; }
