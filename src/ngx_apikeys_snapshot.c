@@ -119,7 +119,9 @@ ngx_apikeys_snapshot_due(ngx_apikeys_snapshot_t *s, uint64_t changes)
     uint64_t    now;
     ngx_msec_t  interval;
 
-    if (s->fd != NGX_INVALID_FILE) {
+    /* the old zone, or none: who comes next writes */
+
+    if (s->fd != NGX_INVALID_FILE || ngx_exiting) {
         return;
     }
 
@@ -297,8 +299,6 @@ ngx_apikeys_snapshot_handler(ngx_event_t *ev)
 
     s = (ngx_apikeys_snapshot_t *) ((u_char *) ev
                                     - offsetof(ngx_apikeys_snapshot_t, event));
-
-    /* the new workers begin with one of their own */
 
     if (ngx_exiting
         || !ngx_apikeys_store_lease_held(s->conf->store)
