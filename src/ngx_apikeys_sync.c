@@ -315,6 +315,15 @@ ngx_apikeys_sync_notify(void *data)
 {
     ngx_apikeys_sync_t  *sync = data;
 
+    /*
+     * A worker that leaves closes what is idle, so each round listens anew;
+     * that is no reason for another one.
+     */
+
+    if (sync->leaving) {
+        return;
+    }
+
     sync->listening = 1;
 
     if (sync->waiting && sync->errors == 0) {
