@@ -210,7 +210,8 @@ CREATE TABLE access_usage (
     last_used          timestamptz  NOT NULL,
     last_used_address  inet         NOT NULL,
     PRIMARY KEY (key_id, cidr),
-    FOREIGN KEY (key_id, cidr) REFERENCES access_list ON DELETE CASCADE
+    FOREIGN KEY (key_id, cidr) REFERENCES access_list
+        ON DELETE CASCADE ON UPDATE CASCADE
 );
 
 CREATE VIEW access_entries AS
