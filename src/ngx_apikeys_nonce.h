@@ -55,8 +55,8 @@ ngx_int_t ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n,
     const ngx_str_t *text, uint64_t *id);
 
 /*
- * Takes the count of a nonce, by its id, that has authenticated.  "key" is the public
- * key, of which no one may hold more than an eighth of a bucket.
+ * Takes the count of a nonce, by its id, that has authenticated.  "key" is
+ * the public key, of which no one may hold more than an eighth of a bucket.
  * NGX_OK; NGX_BUSY: this count was used before, or fell out of the window
  * (replay); NGX_DECLINED: the table no longer knows, the client must take
  * a new nonce (stale=true).
