@@ -100,6 +100,16 @@ for my $name (sort keys %base) {
     }
 }
 
+for my $case ([ 7, 1, 'self' ], [ 6, 1, 'self next' ], [ 8, 1, 'self' ],
+    [ 7, 2, 'previous self' ], [ 1, 7, 'previous self' ],
+    [ 1, 6, 'previous self next' ])
+{
+    my ($size, $page, $rels) = @$case;
+    is(join(' ', map { $_->{rel} } @{ $client->request('GET', "$org->{path}"
+        . "/apiKeys?itemsPerPage=$size&pageNum=$page")->json->{links} }),
+        $rels, "7 keys: page $page of $size");
+}
+
 # what is sent stays, in its order; what is ours comes behind
 for my $case (
     [ '?includeCount=true&itemsPerPage=2&pageNum=2', 'includeCount=true&' ],

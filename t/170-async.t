@@ -194,7 +194,7 @@ for my $kind (qw( read write )) {
 # ends its statement after the time that such have
 
 my $few = $f->node(http => 'apikeys_wait 0;',
-    database => 'timeout=2s connections=2 queue=2')->start;
+    database => 'timeout=1500ms connections=2 queue=2')->start;
 $f->wait_loaded($few);
 my ($worker) = $few->workers;
 my $files = sub { return scalar(() = glob "/proc/$worker/fd/*") };
@@ -227,6 +227,27 @@ for my $kind (qw( read write )) {
         "$kind: the others are served");
     is(audits() - $audits, $kind eq 'write' ? 4 : 0,
         "$kind: and they alone have changed anything");
+
+    # who leaves while it is queued is never served, however soon it ends
+    $_->close for @all;
+    $audits = audits();
+    hold($kind);
+    @all = map { send_call($kind, $few) } 1 .. 2;
+    ok(wait_waiting($kind, 2), "$kind: two run");
+    $few->log_mark;
+    my @left = map { send_call($kind, $few) } 1 .. 2;
+    is($f->client(nginx => $few)->plain('GET', '/open')->code, 200,
+        "$kind: and two are queued");
+    $_->close for @left;
+    ok(eval { $few->wait_log(qr/client prematurely closed/, 1) for 1 .. 2; 1 },
+        "$kind: which leave");
+    release();
+    is(join(' ', map { $_->read->code } @all), '200 200',
+        "$kind: the others are served");
+    is($f->client(nginx => $few)->plain('GET', '/open')->code, 200,
+        "$kind: nothing else is on its way");
+    is(audits() - $audits, $kind eq 'write' ? 2 : 0,
+        "$kind: and nothing else was done");
 
     # nor is a descriptor; both connections to the database are open now
     $_->close for @all;
