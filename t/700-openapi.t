@@ -60,6 +60,7 @@ respect();
 
 my $doc = bundle();
 
+codes();
 prism();
 specmatic();
 
@@ -181,6 +182,23 @@ sub operations {
 
     return map { my $path = $_; map { $d->{paths}{$path}{$_} }
         keys %{ $d->{paths}{$path} } } keys %{ $d->{paths} };
+}
+
+
+# a code that is added there must be added here
+sub codes {
+    my %served = map { $_ => 1 } slurp("$root/src/ngx_http_apikeys_codes.c")
+        =~ /\{ \d{3}, ngx_string\("([A-Z_]{5,})"\)/g;
+    my %described = map { $_ => 1 }
+        map { @{ $_->{properties}{errorCode}{enum} || [] } }
+        values %{ copy($doc)->{components}{schemas} };
+
+    # of protected locations, and of what no operation answers for
+    delete @served{qw( ACCESS_FORBIDDEN METHOD_NOT_ALLOWED
+        RESOURCE_NOT_FOUND )};
+
+    is_deeply [ sort keys %described ], [ sort keys %served ],
+        'the codes of all answers are described';
 }
 
 
