@@ -17,7 +17,7 @@ use Time::HiRes qw( time );
 my $pg = ApiKeys::Pg->new(own => 1);
 my $db = $pg->database(schema => 1);
 
-my %opt = (db => $db, workers => 3, http => 'apikeys_sync poll=200ms;',
+my %opt = (db => $db, workers => 3, http => 'apikeys_sync poll=1s;',
     server => 'location /key { apikeys_auth basic; empty_gif; }
         location /slow { proxy_pass http://unix:%%DIR%%/none.sock; }');
 
@@ -44,7 +44,7 @@ sub quits {
     my $begin = time;
     $nginx->quit(30);
     my $took = time - $begin;
-    cmp_ok($took, '<', $limit, $name);
+    cmp_ok($took, '<', $limit * ($ENV{APIKEYS_TEST_ASAN} ? 5 : 1), $name);
 }
 
 # a request whose head is not complete: its worker waits for it
@@ -83,6 +83,7 @@ is(instances(), $same, 'a reload signs nothing off');
 
 my $held = hold();
 my $log = $nginx->log_mark;
+my $begin = time;
 $nginx->configure(http => $f->http_conf(%opt, zone => '10m'));
 $nginx->reload;
 $nginx->wait_for(sub { instances() =~ / / }, 10, 'no second instance');
@@ -96,7 +97,7 @@ $nginx->wait_for(sub {
 is(instances(), join(' ', sort $same, $other),
     'an old zone is followed while a worker has requests to decide by it');
 cmp_ok(scalar(() = substr($nginx->error_log, $log)
-    =~ /database connection \S+ \S+ closed/g), '<', 60,
+    =~ /database connection \S+ \S+ closed/g) / (time - $begin), '<', 8,
     'without a storm of logins');
 $held->close;
 instances_become($other, 'the old one signs off when they have gone');
