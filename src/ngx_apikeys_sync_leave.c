@@ -214,6 +214,7 @@ ngx_apikeys_sync_leave_sign(ngx_apikeys_sync_t *sync)
     store = sync->conf->store;
 
     sync->signing = 1;
+    sync->waiting = 0;
 
     /* whatever the syncer was at */
 

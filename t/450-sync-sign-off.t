@@ -68,7 +68,7 @@ for my $round (1 .. 3) {
     $nginx->start;
     $f->wait_loaded($nginx);
 }
-ok($signed, 'the instance signs off');
+cmp_ok($signed, '>=', 2, 'the instance signs off');
 
 
 # a reload: the same instance, which workers stay in
@@ -82,8 +82,6 @@ is(instances(), $same, 'a reload signs nothing off');
 # a zone of another size: once the old workers have gone, and not before
 
 my $held = hold();
-my $log = $nginx->log_mark;
-my $begin = time;
 $nginx->configure(http => $f->http_conf(%opt, zone => '10m'));
 $nginx->reload;
 $nginx->wait_for(sub { instances() =~ / / }, 10, 'no second instance');
@@ -96,9 +94,6 @@ $nginx->wait_for(sub {
 }, 15, 'not followed');
 is(instances(), join(' ', sort $same, $other),
     'an old zone is followed while a worker has requests to decide by it');
-cmp_ok(scalar(() = substr($nginx->error_log, $log)
-    =~ /database connection \S+ \S+ closed/g) / (time - $begin), '<', 8,
-    'without a storm of logins');
 $held->close;
 instances_become($other, 'the old one signs off when they have gone');
 
