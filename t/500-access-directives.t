@@ -72,7 +72,8 @@ refused('apikeys_require where nobody is asked for a key',
 refused('the same below apikeys_auth off',
     qr{"apikeys_require" in location "/a" demands nothing without},
     'apikeys_auth off; location /a { apikeys_require role=ORG_OWNER; }
-     location /api/atlas { apikeys_auth digest; }', api => 'apikeys_auth digest;');
+     location /api/atlas { apikeys_auth digest; }',
+    api => 'apikeys_auth digest;');
 taken('apikeys_require above the location that has apikeys_auth',
     'apikeys_require role=ORG_OWNER; location /a { apikeys_auth basic; }');
 refused("apikeys_dry_run $_", qr/invalid value "$_" in "apikeys_dry_run"/,
@@ -142,8 +143,9 @@ $t->is('/basic', $member, 200, 'allow',
     'a header that is no credential here', scheme => 'basic',
     headers => { 'X-Api-Key' => $member->{secret} });
 
-for my $value ('', 'Basic', 'Basic ', 'Basic !', 'Basic ' . encode_base64('x', ''),
-    'Digest', 'Digest x', 'Bearer x', 'Bearer ' . $t->fixture->token, 'x',
+for my $value ('', 'Basic', 'Basic ', 'Basic !', 'Digest', 'Digest x', 'x',
+    'Basic ' . encode_base64('x', ''), 'Bearer x',
+    'Bearer ' . $t->fixture->token,
     'basic' . encode_base64($member->{secret}, ''))
 {
     $t->is('/all', undef, 401, 'bad_credential', "no credential: \"$value\"",
@@ -248,8 +250,8 @@ my @rules = (
 );
 
 my $conf = '';
-$conf .= "location = /rule/$_ { apikeys_auth basic; $rules[$_][0] empty_gif; }\n"
-    for 0 .. $#rules;
+$conf .= "location = /rule/$_ { apikeys_auth basic; $rules[$_][0]
+    empty_gif; }\n" for 0 .. $#rules;
 $t->serve($conf, http => <<"END");
     map \$apikeys_public_key \$mapped {
         $viewer->{publicKey} $one->{id};
@@ -274,6 +276,8 @@ for my $i (0 .. $#rules) {
     is("@in | @other", join(' ', sort @$in) . ' | ',
         ($rule =~ s/\s+/ /gr || 'no line') . (defined $value ? " $value" : ''));
 }
+unlike($t->nginx->error_log, qr/cycle while evaluating/,
+    'no variable is needed for its own value');
 $t->is('/rule/5', $member, 403, 'role', 'refused for a role',
     scheme => 'basic');
 
@@ -312,7 +316,7 @@ for (
 # inheritance
 
 my $gif = 'empty_gif;';
-$t->serve(<<"END", http => 'apikeys_auth basic; apikeys_require role=ORG_OWNER;');
+$t->serve(<<"END", http => <<'HTTP');
     location /h { $gif }
     location /h/off { apikeys_auth off; $gif }
     location /h/other { apikeys_auth header=X-Api-Key; $gif }
@@ -337,6 +341,9 @@ $t->serve(<<"END", http => 'apikeys_auth basic; apikeys_require role=ORG_OWNER;'
     location /h/dry { apikeys_dry_run on; $gif
         location /h/dry/not { apikeys_dry_run off; $gif } }
 END
+    apikeys_auth basic;
+    apikeys_require role=ORG_OWNER;
+HTTP
 
 my @basic = (scheme => 'basic');
 $t->is('/h', $owner, 200, 'allow', 'from http: the scheme', @basic);

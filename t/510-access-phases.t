@@ -45,7 +45,8 @@ $t->nginx->write_file('html/sorry.html', 'sorry');
 mkdir "$dir/html/$_" for qw( dir ssi );
 $t->nginx->write_file('html/dir/start.html', 'a start');
 $t->nginx->write_file('html/tail', 'a tail');
-$t->nginx->write_file('html/ssi/page.html', '[<!--# include virtual="/sub/gate" -->]'
+$t->nginx->write_file('html/ssi/page.html',
+    '[<!--# include virtual="/sub/gate" -->]'
     . '[<!--# include virtual="/p/' . $one->{id} . '/echo" -->]'
     . '[<!--# include virtual="/p/' . $two->{id} . '/echo" -->]');
 $t->nginx->write_file('users', 'u:{PLAIN}p' . "\n");
@@ -132,7 +133,8 @@ $t->serve(<<'END', http => $upstream);
     location = /sub/gate { apikeys_auth digest basic;
                            apikeys_require role=ORG_OWNER;
                            proxy_pass http://127.0.0.1:%%PORT_2%%/in; }
-    location = /sub/ask { auth_request /sub/gate; alias %%DIR%%/html/page.html; }
+    location = /sub/ask { auth_request /sub/gate;
+                          alias %%DIR%%/html/page.html; }
     location = /sub/post { auth_request /sub/post/gate;
                            alias %%DIR%%/html/page.html; }
     location = /sub/post/gate { apikeys_auth basic;
@@ -142,7 +144,8 @@ $t->serve(<<'END', http => $upstream);
     location = /sub/add { alias %%DIR%%/html/page.html; addition_types *;
                           add_after_body /sub/tail; }
     location = /sub/tail { apikeys_auth basic; alias %%DIR%%/html/tail; }
-    location = /sub/mirror { mirror /sub/mirrored; alias %%DIR%%/html/page.html; }
+    location = /sub/mirror { mirror /sub/mirrored;
+                             alias %%DIR%%/html/page.html; }
     location = /sub/mirrored { internal; apikeys_auth basic;
                         proxy_pass http://127.0.0.1:%%PORT_2%%/mirrored; }
     location = /sub/dry { apikeys_auth basic; apikeys_dry_run on;
@@ -181,6 +184,8 @@ $res = $t->is('/any/user/dry', $member, 401, 'allow',
     'any: no grant by a dry run beside auth_basic', @basic);
 is(challenges($res), 'Basic', 'and the challenge of auth_basic alone');
 $t->is('/all/deny', $member, 403, 'allow', 'all: denied with a key', @basic);
+$t->is('/all/deny', undef, 403, 'no_credential',
+    'all: denied before anybody is asked for a key');
 $t->is('/all/allow', undef, 401, 'no_credential', 'all: allowed without one');
 $t->is('/all/allow', $member, 200, 'allow', 'all: both', @basic);
 $t->is('/all/dry', $member, 403, 'allow', 'all: denied in a dry run', @basic);
@@ -237,20 +242,34 @@ for my $base (qw( p q )) {
         "$base: whoever has both", @basic);
 }
 
-# a key that goes away between two locations
-my $gone = $t->key($org, 'ORG_MEMBER');
+# a key that goes away while its request is under way
 my $slow = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
     LocalPort => $t->nginx->port(4)) or die "listen: $@\n";
-my $waiting = $t->fixture->client;
-$waiting->send($waiting->format('GET', '/slow', undef,
-    headers => { Authorization => basic($gone) }));
-my $asked = $slow->accept;
-is($org->{client}->request('DELETE', "$org->{path}/apiKeys/$gone->{id}")
-    ->code, 204, 'a key is deleted while its request is under way');
-print $asked "HTTP/1.0 200 OK\r\nX-Accel-Redirect: /gate/page.html\r\n\r\n";
-close $asked;
-is($waiting->read->code, 401, 'and does not get into another location');
-$waiting->close;
+
+sub meanwhile {
+    my ($id, $answer) = @_;
+
+    my $key = $t->key($org, 'ORG_MEMBER');
+    my $client = $t->fixture->client;
+    $client->send($client->format('GET', '/slow', undef,
+        headers => { Authorization => basic($key), 'X-Id' => $id }));
+
+    my $asked = $slow->accept;
+    local $/ = "\r\n";
+    1 while <$asked> ne $/;
+    $org->{client}->request('DELETE', "$org->{path}/apiKeys/$key->{id}");
+    print $asked "HTTP/1.0 200 OK\r\n${answer}Content-Length: 0\r\n\r\n";
+    close $asked;
+
+    my $res = $client->read;
+    $client->close;
+    return $res->code . ' ' . $t->log($id)->{decision};
+}
+
+is(meanwhile('gone-1', "X-Accel-Redirect: /gate/page.html\r\n"),
+    '401 unknown_key', 'a key that is deleted gets no further');
+is(meanwhile('gone-2', ''), '200 allow',
+    'and the log tells what was decided, not what would be by then');
 close $slow;
 
 
@@ -350,6 +369,7 @@ for (@rest) {
 $res = outcome('stale_nonce', 401, undef, headers => \%foreign);
 is(uniform($res) =~ s/stale=true/stale=false/gr, $first,
     'a stale nonce differs by its flag');
+like($res->header('www-authenticate'), qr/stale=true/, 'which it has');
 is($res->{log}{public_key}, undef, 'no key is told: stale_nonce');
 
 $first = undef;
@@ -403,6 +423,16 @@ for my $uri ('/gate', '/GATE/page.html', '/gate;/page.html')
 }
 is($t->request('/early/return')->code, 200,
     'return runs before access: it is for what anybody may see');
+
+my $elsewhere = $t->fixture->client(key => $member->{secret});
+$elsewhere->{challenge} = $t->nonce('MD5');
+$t->is('/gate/page.html', undef, 401, 'bad_credential',
+    'a digest of another URI', headers => {
+        Authorization => $elsewhere->authorization('GET', '/free') });
+$t->is('/gate/page.html', undef, 401, 'wrong_secret',
+    'a digest of another method', headers => {
+        Authorization => $elsewhere->authorization('HEAD',
+            '/gate/page.html') });
 
 my $client = $t->fixture->client;
 my $pair = $client->format('GET', '/gate/page.html', undef,
@@ -538,9 +568,12 @@ $t->serve(<<'END', http => $upstream);
         proxy_pass http://127.0.0.1:%%PORT_2%%;
     }
     location /sub/ { return 200; }
+    location = /status { apikeys_status; }
 END
 from('/late/page.html', $near, '203.0.113.1', 403, 'early');
+$before = $t->status->{decisions}{allow};
 from('/late/page.html', $far, '198.51.100.7', 200, 'early');
+is($t->status->{decisions}{allow} - $before, 1, 'early, and counted once');
 unlike($t->request('/ssi/page.html', $near, @basic,
     headers => $from{'203.0.113.1'})->body, qr{echo /p},
     'a subrequest with realip of its own: the proxy is on the list');

@@ -46,7 +46,7 @@ sub _conf {
         apikeys_auth off;
         apikeys_dry_run off;
         location / {
-            return 200 '\$request_method \$uri [\$http_authorization] [\$http_x_api_key] [\$http_x_key]';
+            return 200 '\$request_method \$uri [\$http_authorization]';
         }
     }
 END
