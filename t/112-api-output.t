@@ -33,9 +33,10 @@ my @keys = sort { $a->{publicKey} cmp $b->{publicKey} } $org->{key},
     map { $f->key($org, 'ORG_MEMBER') } 1 .. 6;
 my $key = $f->key(my $small = $f->org, 'ORG_READ_ONLY');
 my $project = $f->project($org);
-my $list = "/orgs/$org->{id}/apiKeys/$keys[0]{id}/accessList";
+my ($listed) = grep { $_ != $org->{key} } @keys;    # which it locks out
+my $list = "/orgs/$org->{id}/apiKeys/$listed->{id}/accessList";
 
-$client->request('POST', "$org->{path}/apiKeys/$keys[0]{id}/accessList",
+$client->request('POST', "$base{atlas_v1}$list",
     [ map +{ ipAddress => "192.0.2.$_" }, 1 .. 5 ])->code == 200 or die;
 $client->request('PATCH', "$base{atlas_v1}/groups/$project->{id}/apiKeys/"
     . $keys[$_]{id}, { roles => [ 'GROUP_READ_ONLY' ] })->code == 200 or die
