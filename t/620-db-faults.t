@@ -260,13 +260,14 @@ sub proxy {
             my $to = $other{$s} or next;
             my $n = sysread $s, my $chunk, 65536;
 
-            # the name of a function of the API goes by: cut after the answer
+            # a change goes by: its answer does not
             if ($swallow == 1 && $client{$s} && $n
                 && $chunk =~ /apikeys_[a-z_]*update|update_key/)
             {
                 ($swallow, $victim) = (2, "$to");
             }
-            my $cut = $swallow == 2 && $s eq $victim && $n && $chunk =~ /C\0\0\0.SELECT 1\0Z\0\0\0\x05I/s;
+            my $cut = $swallow == 2 && $s eq $victim && $n
+                && $chunk =~ /C\0\0\0.SELECT 1\0Z\0\0\0\x05I/s;
             if (!$n || $cut) {
                 $select->remove($s, $to);
                 close $_ for $s, $to;

@@ -34,7 +34,8 @@ END
 my $http = 'apikeys_sync poll=200ms; apikeys_wait 0;';
 
 my $f = ApiKeys::Fixture->new(workers => 3, server => $server, http => $http,
-    zone => '16m', allow => qr/exited on signal|shared memory zone|\[alert\].*mutex/);
+    zone => '16m',
+    allow => qr/exited on signal|shared memory zone|\[alert\].*mutex/);
 my $nginx = $f->nginx;
 my $db = $f->db;
 my $dbh = $db->dbh;

@@ -69,7 +69,8 @@ sub served {
     my ($name) = @_;
 
     my $client = client(key => $key->{secret});
-    is($client->request('GET', '/digest')->code, 200, "$name: others are served");
+    is($client->request('GET', '/digest')->code, 200,
+        "$name: others are served");
     $client->close;
 }
 
