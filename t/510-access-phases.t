@@ -571,8 +571,9 @@ $t->serve(<<'END', http => $upstream);
     location = /status { apikeys_status; }
 END
 from('/late/page.html', $near, '203.0.113.1', 403, 'early');
-$before = $t->status->{decisions}{allow};
 from('/late/page.html', $far, '198.51.100.7', 200, 'early');
+$before = $t->status->{decisions}{allow};
+$t->is('/late/page.html', $near, 200, 'allow', 'early, no header', @basic);
 is($t->status->{decisions}{allow} - $before, 1, 'early, and counted once');
 unlike($t->request('/ssi/page.html', $near, @basic,
     headers => $from{'203.0.113.1'})->body, qr{echo /p},
