@@ -29,9 +29,10 @@
 #define NGX_APIKEYS_DIGEST_NC_LEN      8
 #define NGX_APIKEYS_DIGEST_MAX_LEN     NGX_APIKEYS_DIGEST_SHA256_LEN
 
-/* a token character of RFC 9110 */
-#define ngx_apikeys_digest_is_token(c)                                       \
-    (ngx_apikeys_digest_tokens[(c) >> 5] & (1U << ((c) & 0x1f)))
+/* characters, by RFC 9110 */
+#define NGX_APIKEYS_DIGEST_TOKEN       1
+#define NGX_APIKEYS_DIGEST_BLANK       2
+#define NGX_APIKEYS_DIGEST_SEPARATOR   4      /* between parameters */
 
 /* clients write it as we do, which is cheaper to compare */
 #define ngx_apikeys_digest_is(name, text)                                    \
@@ -75,8 +76,6 @@ static u_char *ngx_apikeys_digest_parse_pair(u_char *p, u_char *last,
     ngx_str_t *name, ngx_str_t *value);
 static ngx_str_t *ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx,
     ngx_str_t *name);
-static ngx_str_t *ngx_apikeys_digest_unknown(ngx_apikeys_digest_ctx_t *ctx,
-    ngx_str_t *name);
 static ngx_int_t ngx_apikeys_digest_judge(ngx_apikeys_digest_ctx_t *ctx);
 static ngx_int_t ngx_apikeys_digest_judge_count(ngx_apikeys_digest_t *d);
 static ngx_int_t ngx_apikeys_digest_ha1(u_char *ha1,
@@ -84,7 +83,7 @@ static ngx_int_t ngx_apikeys_digest_ha1(u_char *ha1,
     const ngx_str_t *realm, const ngx_str_t *password);
 static void ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
     ngx_apikeys_digest_alg_e alg);
-static void ngx_apikeys_digest_hash_add(ngx_apikeys_digest_hash_t *h,
+static void ngx_apikeys_digest_hash_spill(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len);
 static void ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len);
@@ -94,13 +93,49 @@ static void ngx_apikeys_digest_hex(u_char *dst, const u_char *src,
     size_t len);
 
 
-static const uint32_t  ngx_apikeys_digest_tokens[8] = {
-    0x00000000,    /* control characters */
-    0x03ff6cfa,    /* !#$%&'*+-. and digits */
-    0xc7fffffe,    /* upper case, ^ and _ */
-    0x57ffffff,    /* `, lower case, | and ~ */
-    0, 0, 0, 0
+static const u_char  ngx_apikeys_digest_class[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    6, 1, 0, 1, 1, 1, 1, 1, 0, 0, 1, 1, 4, 1, 1, 0,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0,
+    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1, 0
 };
+
+
+/* a part, and the colon behind it */
+
+static ngx_inline void
+ngx_apikeys_digest_hash_add(ngx_apikeys_digest_hash_t *h, const u_char *data,
+    size_t len)
+{
+    u_char  *p;
+
+    if (len >= sizeof(h->buf) - h->len) {
+        ngx_apikeys_digest_hash_spill(h, data, len);
+        return;
+    }
+
+    p = ngx_cpymem(&h->buf[h->len], data, len);
+    *p++ = ':';
+
+    h->len = p - h->buf;
+}
+
+
+/* the first character that is of another class, or the end */
+
+static ngx_inline u_char *
+ngx_apikeys_digest_skip(u_char *p, u_char *last, ngx_uint_t class)
+{
+    while (p < last && (ngx_apikeys_digest_class[*p] & class)) {
+        p++;
+    }
+
+    return p;
+}
 
 
 ngx_int_t
@@ -128,9 +163,7 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
         /* RFC 9110, 5.6.1: empty elements of a list are to be ignored */
 
-        while (p < last && (*p == ' ' || *p == ',' || *p == '\t')) {
-            p++;
-        }
+        p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_SEPARATOR);
 
         if (p == last) {
             break;
@@ -156,7 +189,7 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
 /*
  * Parses name=value up to the comma or the end, where it returns; NULL for
- * anything else.  Whether an unknown name is one at all is told by unknown(),
+ * anything else.  Whether an unknown name is one at all is told by slot(),
  * since those that are known need no look at each character.
  */
 
@@ -174,14 +207,14 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
     }
 
     for (end = p; end > name->data; end--) {
-        if (end[-1] != ' ' && end[-1] != '\t') {
+        if (!(ngx_apikeys_digest_class[end[-1]] & NGX_APIKEYS_DIGEST_BLANK)) {
             break;
         }
     }
 
     name->len = end - name->data;
 
-    for (p++; p < last && (*p == ' ' || *p == '\t'); p++) { /* void */ }
+    p = ngx_apikeys_digest_skip(p + 1, last, NGX_APIKEYS_DIGEST_BLANK);
 
     if (p < last && *p == '"') {
         value->data = ++p;
@@ -195,11 +228,7 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
 
     } else {
         value->data = p;
-
-        while (p < last && ngx_apikeys_digest_is_token(*p)) {
-            p++;
-        }
-
+        p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_TOKEN);
         value->len = p - value->data;
 
         if (value->len == 0) {
@@ -207,15 +236,9 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
         }
     }
 
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
+    p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_BLANK);
 
-    if (p < last && *p != ',') {
-        return NULL;
-    }
-
-    return p;
+    return (p == last || *p == ',') ? p : NULL;
 }
 
 
@@ -224,6 +247,7 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
 static ngx_str_t *
 ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
 {
+    u_char                *end;
     ngx_str_t             *slot;
     ngx_apikeys_digest_t  *d;
 
@@ -267,26 +291,20 @@ ngx_apikeys_digest_slot(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
         break;
     }
 
-    return slot ? slot : ngx_apikeys_digest_unknown(ctx, name);
-}
-
-
-static ngx_str_t *
-ngx_apikeys_digest_unknown(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < name->len; i++) {
-        if (!ngx_apikeys_digest_is_token(name->data[i])) {
-            return NULL;
-        }
+    if (slot) {
+        return slot;
     }
 
-    if (name->len == 0) {
+    end = name->data + name->len;
+
+    if (name->len == 0
+        || ngx_apikeys_digest_skip(name->data, end, NGX_APIKEYS_DIGEST_TOKEN)
+           != end)
+    {
         return NULL;
     }
 
-    /* may come any number of times */
+    /* an unknown one may come any number of times */
 
     ctx->unknown.data = NULL;
 
@@ -465,23 +483,17 @@ ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
 }
 
 
-/* a part, and the colon behind it */
+/* what does not fit is not collected */
 
 static void
-ngx_apikeys_digest_hash_add(ngx_apikeys_digest_hash_t *h, const u_char *data,
-    size_t len)
+ngx_apikeys_digest_hash_spill(ngx_apikeys_digest_hash_t *h,
+    const u_char *data, size_t len)
 {
-    if (len < sizeof(h->buf) - h->len) {
-        ngx_memcpy(&h->buf[h->len], data, len);
-        h->len += len;
+    ngx_apikeys_digest_hash_update(h, h->buf, h->len);
+    ngx_apikeys_digest_hash_update(h, data, len);
 
-    } else {
-        ngx_apikeys_digest_hash_update(h, h->buf, h->len);
-        ngx_apikeys_digest_hash_update(h, data, len);
-        h->len = 0;
-    }
-
-    h->buf[h->len++] = ':';
+    h->buf[0] = ':';
+    h->len = 1;
 }
 
 
