@@ -26,6 +26,8 @@
 #define NGX_APIKEYS_NONCE_TAG_LEN      16
 #define NGX_APIKEYS_NONCE_KEY_LEN      16
 
+#define NGX_APIKEYS_NONCE_KNOWN_BITS   8
+
 
 /* a nonce in binary */
 typedef struct {
@@ -34,11 +36,19 @@ typedef struct {
 } ngx_apikeys_nonce_bytes_t;
 
 
+/* a nonce that was checked before, by this process and these keys */
+typedef struct {
+    uint64_t                     id;        /* 0: none */
+    u_char                       text[NGX_APIKEYS_NONCE_LEN];
+} ngx_apikeys_nonce_known_t;
+
+
 struct ngx_apikeys_nonce_s {
     ngx_apikeys_seal_t          *seal;
     ngx_apikeys_nonce_table_t    table;
     ngx_uint_t                   nciphers;
     EVP_CIPHER_CTX              *ciphers[NGX_APIKEYS_SEAL_MAX_KEYS];
+    ngx_apikeys_nonce_known_t    known[1 << NGX_APIKEYS_NONCE_KNOWN_BITS];
 };
 
 
@@ -46,6 +56,8 @@ static uint64_t ngx_apikeys_nonce_now(void);
 static ngx_int_t ngx_apikeys_nonce_tag(EVP_CIPHER_CTX *cipher, u_char *tag,
     const u_char *id);
 static uint64_t ngx_apikeys_nonce_id(const u_char *p);
+static ngx_int_t ngx_apikeys_nonce_decode(ngx_apikeys_nonce_t *n,
+    const ngx_str_t *text, uint64_t *id);
 static ngx_int_t ngx_apikeys_nonce_alive(ngx_apikeys_nonce_table_t *t,
     uint64_t id);
 static ngx_int_t ngx_apikeys_nonce_init_cipher(ngx_apikeys_nonce_t *n,
@@ -125,18 +137,55 @@ ngx_apikeys_nonce_id(const u_char *p)
 }
 
 
+/* most requests carry a nonce that the last ones had, too */
+
 ngx_int_t
 ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
+    uint64_t *id)
+{
+    uint64_t                    hash;
+    ngx_apikeys_nonce_known_t  *known;
+
+    if (text->len != NGX_APIKEYS_NONCE_LEN) {
+        return NGX_ERROR;
+    }
+
+    /* of the tag, which nobody can choose */
+
+    ngx_memcpy(&hash, text->data + NGX_APIKEYS_NONCE_LEN - sizeof(hash),
+               sizeof(hash));
+
+    known = &n->known[hash * 0x9e3779b97f4a7c15
+                      >> (64 - NGX_APIKEYS_NONCE_KNOWN_BITS)];
+
+    if (known->id == 0
+        || !ngx_apikeys_digest_equal(known->text, text->data,
+                                     NGX_APIKEYS_NONCE_LEN))
+    {
+        if (ngx_apikeys_nonce_decode(n, text, id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        known->id = *id;
+        ngx_memcpy(known->text, text->data, NGX_APIKEYS_NONCE_LEN);
+    }
+
+    *id = known->id;
+
+    return ngx_apikeys_nonce_alive(&n->table, *id);
+}
+
+
+/* the id of a nonce that was made with a key of the ring */
+
+static ngx_int_t
+ngx_apikeys_nonce_decode(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
     uint64_t *id)
 {
     u_char                     tag[NGX_APIKEYS_NONCE_TAG_LEN];
     ngx_str_t                  dst;
     ngx_uint_t                 i;
     ngx_apikeys_nonce_bytes_t  bytes;
-
-    if (text->len != NGX_APIKEYS_NONCE_LEN) {
-        return NGX_ERROR;
-    }
 
     dst.data = (u_char *) &bytes;
 
@@ -158,7 +207,7 @@ ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
                                      NGX_APIKEYS_NONCE_TAG_LEN))
         {
             *id = ngx_apikeys_nonce_id(bytes.id);
-            return ngx_apikeys_nonce_alive(&n->table, *id);
+            return NGX_OK;
         }
     }
 
