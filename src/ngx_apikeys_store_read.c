@@ -17,7 +17,7 @@
 #include <ngx_apikeys_store_int.h>
 
 
-/* for the search in lists: with the constants of one kind it is half as long */
+/* for what is half as long with the constants of one kind */
 #if (__GNUC__)
 #define NGX_APIKEYS_STORE_READ_INLINE  ngx_inline __attribute__((always_inline))
 #else
@@ -25,10 +25,7 @@
 #endif
 
 
-static ngx_int_t ngx_apikeys_store_read_miss(ngx_apikeys_store_t *st);
-static ngx_int_t ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
-    ngx_apikeys_store_record_t **record);
+static ngx_int_t ngx_apikeys_store_read_outside(ngx_apikeys_store_t *st);
 static void ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec, ngx_apikeys_store_ref_t *ref);
 static ngx_int_t ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
@@ -191,17 +188,68 @@ ngx_apikeys_store_leave(ngx_apikeys_store_t *st)
 
 /* what a miss will mean; asked before the walk, or a load could end in it */
 
-static ngx_int_t
+static NGX_APIKEYS_STORE_READ_INLINE ngx_int_t
 ngx_apikeys_store_read_miss(ngx_apikeys_store_t *st)
 {
     if (st->nested == 0) {
-        ngx_log_error(NGX_LOG_ALERT, st->log, 0,
-                      "apikeys zone is read outside of a section");
-        return NGX_ERROR;
+        return ngx_apikeys_store_read_outside(st);
     }
 
     return ngx_apikeys_store_load(&st->head->complete) ? NGX_DECLINED
                                                        : NGX_BUSY;
+}
+
+
+static ngx_int_t
+ngx_apikeys_store_read_outside(ngx_apikeys_store_t *st)
+{
+    ngx_log_error(NGX_LOG_ALERT, st->log, 0,
+                  "apikeys zone is read outside of a section");
+
+    return NGX_ERROR;
+}
+
+
+static NGX_APIKEYS_STORE_READ_INLINE ngx_int_t
+ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
+    ngx_apikeys_store_record_t **record)
+{
+    uint32_t                     i;
+    ngx_int_t                    rc;
+    ngx_uint_t                   state;
+    ngx_apikeys_store_record_t  *rec;
+
+    rc = ngx_apikeys_store_read_miss(st);
+
+    if (rc == NGX_ERROR) {
+        return NGX_BUSY;
+    }
+
+    i = ngx_apikeys_store_load(ngx_apikeys_store_id_bucket(st, id));
+
+    for ( /* void */ ; i; i = ngx_apikeys_store_load(&rec->next_id)) {
+
+        rec = ngx_apikeys_store_record(st, i);
+
+        if (rec->kind != kind
+            || ngx_memcmp(rec->id.data, id->data, NGX_APIKEYS_OBJECTID_LEN)
+               != 0)
+        {
+            continue;
+        }
+
+        state = ngx_apikeys_store_load(&rec->state);
+
+        if (state == NGX_APIKEYS_STORE_LIVE) {
+            *record = rec;
+            return NGX_OK;
+        }
+
+        return (state == NGX_APIKEYS_STORE_INVALID) ? NGX_BUSY : rc;
+    }
+
+    return rc;
 }
 
 
@@ -313,49 +361,6 @@ ngx_apikeys_store_project(ngx_apikeys_store_t *st,
 }
 
 
-static ngx_int_t
-ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
-    ngx_apikeys_store_record_t **record)
-{
-    uint32_t                     i;
-    ngx_int_t                    rc;
-    ngx_uint_t                   state;
-    ngx_apikeys_store_record_t  *rec;
-
-    rc = ngx_apikeys_store_read_miss(st);
-
-    if (rc == NGX_ERROR) {
-        return NGX_BUSY;
-    }
-
-    i = ngx_apikeys_store_load(ngx_apikeys_store_id_bucket(st, id));
-
-    for ( /* void */ ; i; i = ngx_apikeys_store_load(&rec->next_id)) {
-
-        rec = ngx_apikeys_store_record(st, i);
-
-        if (rec->kind != kind
-            || ngx_memcmp(rec->id.data, id->data, NGX_APIKEYS_OBJECTID_LEN)
-               != 0)
-        {
-            continue;
-        }
-
-        state = ngx_apikeys_store_load(&rec->state);
-
-        if (state == NGX_APIKEYS_STORE_LIVE) {
-            *record = rec;
-            return NGX_OK;
-        }
-
-        return (state == NGX_APIKEYS_STORE_INVALID) ? NGX_BUSY : rc;
-    }
-
-    return rc;
-}
-
-
 static void
 ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec, ngx_apikeys_store_ref_t *ref)
@@ -391,11 +396,11 @@ ngx_apikeys_store_grant(ngx_apikeys_store_t *st,
                                     sizeof(ngx_apikeys_store_grant_t),
                                     NGX_APIKEYS_OBJECTID_LEN, project->data);
 
-    /* not after the wanted one: the same, if not before it */
+    /* not after the wanted one: the same, or before it */
 
     if (grant == NULL
-        || ngx_apikeys_store_read_after(project->data, grant->id.data,
-                                        NGX_APIKEYS_OBJECTID_LEN))
+        || ngx_memcmp(project->data, grant->id.data, NGX_APIKEYS_OBJECTID_LEN)
+           != 0)
     {
         return 0;
     }
@@ -453,7 +458,7 @@ ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_body_t *b, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry)
 {
-    uint32_t                 differ;
+    uint64_t                 differ;
     ngx_uint_t               n;
     ngx_apikeys_store_v4_t  *e;
 
@@ -466,9 +471,9 @@ ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
         differ = ngx_apikeys_store_read_32(e->addr)
                  ^ ngx_apikeys_store_read_32(addr->addr);
 
-        /* a shift by 32 is no shift */
+        /* of 64 bits, for a shift of 32 bits by 32 is none */
 
-        if (e->prefix == 0 || (differ >> (32 - e->prefix)) == 0) {
+        if (differ >> (32 - e->prefix) == 0) {
             ngx_memzero(entry, sizeof(ngx_apikeys_cidr_t));
             ngx_memcpy(entry->addr, e->addr, sizeof(e->addr));
             entry->family = 4;

@@ -32,7 +32,8 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_require_line(
     ngx_http_request_t *r, ngx_http_apikeys_require_t *line,
     ngx_http_apikeys_identity_t *identity);
 static ngx_int_t ngx_http_apikeys_require_eval(ngx_http_request_t *r,
-    ngx_http_apikeys_require_id_t *rid, ngx_apikeys_objectid_t *id);
+    ngx_http_apikeys_require_id_t *rid, ngx_apikeys_objectid_t *evaluated,
+    ngx_apikeys_objectid_t **id);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_require_project(
     ngx_apikeys_store_t *st, ngx_http_apikeys_require_t *line,
     ngx_http_apikeys_identity_t *identity, ngx_apikeys_objectid_t *id);
@@ -99,21 +100,20 @@ ngx_http_apikeys_require_line(ngx_http_request_t *r,
     ngx_http_apikeys_require_t *line, ngx_http_apikeys_identity_t *identity)
 {
     ngx_int_t                      rc;
-    ngx_apikeys_objectid_t         org, project;
+    ngx_apikeys_objectid_t         evaluated, *id;
     ngx_http_apikeys_decision_e    decision;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     if (line->org.demanded) {
 
-        rc = ngx_http_apikeys_require_eval(r, &line->org, &org);
+        rc = ngx_http_apikeys_require_eval(r, &line->org, &evaluated, &id);
 
         if (rc == NGX_ERROR) {
             return NGX_HTTP_APIKEYS_ERROR;
         }
 
         if (rc != NGX_OK
-            || ngx_memcmp(&org, &identity->org,
-                          sizeof(ngx_apikeys_objectid_t))
+            || ngx_memcmp(id, &identity->org, sizeof(ngx_apikeys_objectid_t))
                != 0)
         {
             return NGX_HTTP_APIKEYS_ROLE;
@@ -125,7 +125,7 @@ ngx_http_apikeys_require_line(ngx_http_request_t *r,
                ? NGX_HTTP_APIKEYS_ROLE : NGX_HTTP_APIKEYS_ALLOW;
     }
 
-    rc = ngx_http_apikeys_require_eval(r, &line->project, &project);
+    rc = ngx_http_apikeys_require_eval(r, &line->project, &evaluated, &id);
 
     if (rc != NGX_OK) {
         return (rc == NGX_ERROR) ? NGX_HTTP_APIKEYS_ERROR
@@ -137,7 +137,7 @@ ngx_http_apikeys_require_line(ngx_http_request_t *r,
     ngx_apikeys_store_enter(amcf->store);
 
     decision = ngx_http_apikeys_require_project(amcf->store, line, identity,
-                                                &project);
+                                                id);
 
     ngx_apikeys_store_leave(amcf->store);
 
@@ -147,21 +147,24 @@ ngx_http_apikeys_require_line(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_apikeys_require_eval(ngx_http_request_t *r,
-    ngx_http_apikeys_require_id_t *rid, ngx_apikeys_objectid_t *id)
+    ngx_http_apikeys_require_id_t *rid, ngx_apikeys_objectid_t *evaluated,
+    ngx_apikeys_objectid_t **id)
 {
     ngx_str_t  text;
 
     if (rid->value == NULL) {
-        *id = rid->id;
+        *id = &rid->id;
         return NGX_OK;
     }
+
+    *id = evaluated;
 
     if (ngx_http_complex_value(r, rid->value, &text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return (ngx_apikeys_objectid_parse(id, &text) == NGX_OK) ? NGX_OK
-                                                             : NGX_DECLINED;
+    return (ngx_apikeys_objectid_parse(evaluated, &text) == NGX_OK)
+           ? NGX_OK : NGX_DECLINED;
 }
 
 
