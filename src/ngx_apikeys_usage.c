@@ -21,8 +21,9 @@
 #include <ngx_apikeys_usage.h>
 
 
-#define NGX_APIKEYS_USAGE_SIZE         4096    /* a power of two */
-#define NGX_APIKEYS_USAGE_FULL         3072
+#define NGX_APIKEYS_USAGE_BITS         12
+#define NGX_APIKEYS_USAGE_SIZE         (1 << NGX_APIKEYS_USAGE_BITS)
+#define NGX_APIKEYS_USAGE_FULL         (NGX_APIKEYS_USAGE_SIZE / 4 * 3)
 
 /* one value and its comma in each of the five arrays */
 #define NGX_APIKEYS_USAGE_ROW_LEN                                            \
@@ -130,7 +131,10 @@ ngx_apikeys_usage_row(ngx_apikeys_usage_table_t *table,
     ngx_uint_t                i;
     ngx_apikeys_usage_row_t  *row;
 
-    /* ids end in a counter; of an IPv6 entry the first half will do */
+    /*
+     * Ids end in a counter; of an IPv6 entry the first half will do.  The
+     * upper bits of a product are those that all bits went into.
+     */
 
     ngx_memcpy(&hash, key->data + NGX_APIKEYS_OBJECTID_LEN - sizeof(uint64_t),
                sizeof(uint64_t));
@@ -139,7 +143,7 @@ ngx_apikeys_usage_row(ngx_apikeys_usage_table_t *table,
     hash = (hash ^ (address + entry->prefix) * 0xff51afd7ed558ccd)
            * 0x9e3779b97f4a7c15;
 
-    for (i = hash >> 32; /* void */ ; i++) {
+    for (i = hash >> (64 - NGX_APIKEYS_USAGE_BITS); /* void */ ; i++) {
         row = &table->rows[i & (NGX_APIKEYS_USAGE_SIZE - 1)];
 
         if (row->count == 0) {
