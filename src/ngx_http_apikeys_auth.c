@@ -150,9 +150,10 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *value;
-    ngx_uint_t  i;
+    ngx_int_t         rc;
+    ngx_str_t        *value;
+    ngx_uint_t        i;
+    const ngx_str_t  *name;
 
     if (alcf->auth & NGX_HTTP_APIKEYS_AUTH_HEADER) {
 
@@ -182,21 +183,17 @@ ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
 
     for (i = 0; ngx_http_apikeys_auth_schemes[i].scheme; i++) {
 
-        /* the first letter, of either case, already tells them apart */
+        name = &ngx_http_apikeys_auth_schemes[i].name;
 
-        if ((value->data[0] | 0x20)
-            == (ngx_http_apikeys_auth_schemes[i].name.data[0] | 0x20)
-            && value->len > ngx_http_apikeys_auth_schemes[i].name.len
-            && ngx_strncasecmp(value->data,
-                               ngx_http_apikeys_auth_schemes[i].name.data,
-                               ngx_http_apikeys_auth_schemes[i].name.len)
-               == 0)
+        /* most are written as we write them */
+
+        if (value->len > name->len
+            && (ngx_memcmp(value->data, name->data, name->len) == 0
+                || ngx_strncasecmp(value->data, name->data, name->len) == 0))
         {
             cred->scheme = ngx_http_apikeys_auth_schemes[i].scheme;
-            cred->value.data = value->data
-                               + ngx_http_apikeys_auth_schemes[i].name.len;
-            cred->value.len = value->len
-                              - ngx_http_apikeys_auth_schemes[i].name.len;
+            cred->value.data = value->data + name->len;
+            cred->value.len = value->len - name->len;
 
             return NGX_HTTP_APIKEYS_ALLOW;
         }
