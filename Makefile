@@ -19,7 +19,7 @@ module = build/ngx_http_apikeys_module.so
 
 
 .PHONY: all deps run start stop reset test test-asan test-valgrind check fuzz \
-    clean help
+    bench clean help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -66,6 +66,13 @@ test-valgrind: deps                            ## the same under valgrind
 
 fuzz: deps                                     ## fuzzes (FUZZ_SECONDS=60 each)
 	@util/fuzz
+
+bench: deps                                    ## what the module costs
+	@$(MAKE) --no-print-directory all
+	@bench/deps
+	@util/nginx-asan core
+	@$(MAKE) --no-print-directory -s -f bench/bench.mk
+	@bench/run $(BENCH)
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check
