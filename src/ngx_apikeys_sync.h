@@ -31,6 +31,7 @@ typedef struct {
     ngx_str_t               realm;
     ngx_msec_t              poll;
     ngx_msec_t              stale;      /* the largest apikeys_stale, ms */
+    ngx_msec_t              fresh;      /* the smallest one */
     ngx_flag_t              notify;
     ngx_flag_t              stale_forever;  /* an expired=allow exists */
     ngx_apikeys_snapshot_conf_t  snapshot;

@@ -528,9 +528,12 @@ ngx_apikeys_sync_round_heartbeat_interval(ngx_apikeys_sync_t *sync)
 {
     ngx_msec_t  third;
 
-    /* several a life, so that one that fails does not end it */
+    /*
+     * several in the shortest life that a location gives the replica, so that
+     * one that fails does not end it
+     */
 
-    third = ngx_max(sync->conf->stale / 3, 1);
+    third = ngx_max(sync->conf->fresh / 3, 1);
 
     return ngx_min(third, NGX_APIKEYS_SYNC_ROUND_BEAT);
 }

@@ -375,6 +375,10 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         amcf->used = 1;
         amcf->sync.stale = ngx_max(amcf->sync.stale, conf->stale);
         amcf->sync.stale_forever |= conf->stale_allow;
+
+        if (amcf->sync.fresh == 0 || conf->stale < amcf->sync.fresh) {
+            amcf->sync.fresh = conf->stale;
+        }
     }
 
     if (own && !conf->api && !ngx_http_apikeys_access_protected(conf)) {
@@ -511,6 +515,7 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
 
     if (amcf->sync.stale == 0) {
         amcf->sync.stale = 600000;
+        amcf->sync.fresh = 600000;
     }
 
     if (amcf->sync.snapshot.path.len) {
