@@ -1,0 +1,257 @@
+# What is decided while the replica cannot be trusted in full: not loaded
+# yet, the database away, too old, a zone that is too small, resized, or
+# under other master keys.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Access ();
+use DBI ();
+use MIME::Base64 qw( encode_base64 );
+use Test::More;
+use Time::HiRes qw( sleep time );
+
+my $server = <<'END';
+    location /long { apikeys_auth basic digest; empty_gif; }
+    location /short { apikeys_auth basic digest; apikeys_stale 1s; empty_gif; }
+    location /always { apikeys_auth basic digest;
+                       apikeys_stale 1s expired=allow; empty_gif; }
+    location /next { apikeys_auth basic; apikeys_stale 1s expired=allow;
+                     error_page 404 = /short; }
+    location /inner { apikeys_auth basic; apikeys_stale 1s expired=allow;
+                      empty_gif;
+        location /inner/allow { empty_gif; }
+        location /inner/deny { apikeys_stale 1s; empty_gif; } }
+    location = /status { apikeys_status; }
+END
+my $http = 'apikeys_sync poll=100ms; apikeys_stale 1h;';
+my @common = (http => $http, database => 'connect_timeout=1s timeout=2s');
+
+my $t = ApiKeys::Access->new(@common, zone => '4m', workers => 2);
+$t->serve($server);
+my $f = $t->fixture;
+my $db = $t->db;
+my $org = $t->org;
+my @keys = map { $t->key($org, 'ORG_MEMBER') } 1 .. 3;
+my $key = $keys[0];
+my $unknown = { secret => 'zzzzzzzz:' . '0' x 36, publicKey => 'zzzzzzzz' };
+$t->settle;
+
+my $admin = DBI->connect($db->pg->_dsn('postgres'), '', '',
+    { RaiseError => 1, PrintError => 0 });
+my $name = $db->name;
+
+sub away {
+    $admin->do(qq{ALTER DATABASE "$name" ALLOW_CONNECTIONS false});
+    $admin->do('SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = ?', undef, $name);
+}
+
+sub back { $admin->do(qq{ALTER DATABASE "$name" ALLOW_CONNECTIONS true}) }
+
+sub ask {
+    my ($nginx, $uri, $who) = @_;
+
+    my $client = $f->client(nginx => $nginx);
+    my $res = $client->plain('GET', $uri, undef, headers => $who
+        ? { Authorization => 'Basic ' . encode_base64($who->{secret}, '') }
+        : {});
+    $client->close;
+    return $res;
+}
+
+sub code { return ask(@_)->code }
+
+sub becomes {
+    my ($code, $nginx, $uri, $who, $name, $timeout) = @_;
+
+    my $got;
+    eval { $nginx->wait_for(sub { ($got = code($nginx, $uri, $who)) == $code },
+        $timeout || 15, '') };
+    is($got, $code, $name);
+}
+
+sub is_503 {
+    my ($res, $name) = @_;
+
+    is(join(' ', $res->code, $res->header('retry-after') // 'none',
+        $res->header('content-type'), $res->json->{errorCode} // ''),
+        '503 1 application/json SERVICE_UNAVAILABLE', $name);
+}
+
+sub status {
+    my ($nginx) = @_;
+
+    return ask($nginx, '/status')->json;
+}
+
+
+# the shortest apikeys_stale of all has proofs of freshness enough
+
+my %codes;
+my $end = time + 2.5;
+while (time < $end) {
+    $codes{ code($t->nginx, '/short', $key) }++;
+    sleep 0.02;
+}
+is(join(' ', keys %codes), '200', 'apikeys_stale 1s while nothing changes');
+
+
+# the database goes away
+
+away();
+is(code($t->nginx, '/long', $key), 200, 'decisions go on');
+becomes(503, $t->nginx, '/short', $key, 'apikeys_stale 1s ends');
+
+my @basic = (scheme => 'basic');
+is_503($t->is('/short', $key, 503, 'expired', 'a key after it', @basic),
+    'the client is to come again');
+is_503($t->is('/short', $key, 503, 'expired', 'by digest'),
+    'by digest');
+is_503($t->is('/short', $unknown, 503, 'expired', 'an unknown key', @basic),
+    'is not called unknown');
+is_503($t->is('/inner/deny', $key, 503, 'expired', 'deny inside of allow',
+    @basic), 'deny inside of allow');
+is_503($t->is('/next', $key, 503, 'expired',
+    'let in by one location, not by the next', @basic), 'the next');
+$t->is('/long', $key, 200, 'allow', 'apikeys_stale 1h goes on', @basic);
+$t->is('/long', $unknown, 401, 'unknown_key', 'with authority', @basic);
+$t->is('/always', $key, 200, 'allow_expired', 'expired=allow, flagged',
+    @basic);
+$t->is('/always', $key, 200, 'allow_expired', 'by digest');
+$t->is('/always', $unknown, 401, 'unknown_key', 'which lets in no others',
+    @basic);
+$t->is('/inner/allow', $key, 200, 'allow_expired', 'expired=allow, inherited',
+    @basic);
+
+my $status = status($t->nginx);
+cmp_ok($status->{replica}{age_milliseconds}, '>', 1000, 'the age is told');
+cmp_ok($status->{decisions}{expired}, '>=', 5, 'what expired is counted');
+cmp_ok($status->{decisions}{allow_expired}, '>=', 3, 'what is flagged, too');
+
+
+# a node that has never loaded
+
+my $new = $f->node(@common, zone => '4m', server => $server,
+    allow => qr/master key|signal 9/);
+$new->start;
+
+for my $uri ('/long', '/short', '/always') {
+    is_503(ask($new, $uri, $key), "not loaded, $uri, a key");
+    is_503(ask($new, $uri, $unknown), "not loaded, $uri, an unknown key");
+}
+my $digest = $f->client(nginx => $new, key => $key->{secret});
+is_503($digest->request('GET', '/long'), 'not loaded, by digest');
+is(code($new, '/long'), 401, 'without a credential it is a challenge');
+is_503($digest->request('GET', $org->{path}), 'not loaded, the API');
+$status = status($new);
+is($status->{replica}{complete}, 0, 'the replica says so');
+is($status->{replica}{age_milliseconds}, undef, 'and has no age');
+cmp_ok($status->{decisions}{not_loaded}, '>=', 7, 'which is counted');
+
+
+# a zone of another size is filled from the old one, without the database
+
+$t->serve($server, zone => '6m');
+is(code($t->nginx, '/long', $_), 200, 'a key in a larger zone') for @keys;
+is(code($t->nginx, '/long', $unknown), 401, 'and no others');
+is(code($t->nginx, '/short', $key), 503, 'it is no fresher for that');
+my $size = status($t->nginx)->{zone}{size_bytes};
+$t->serve($server, zone => '3m');
+is(code($t->nginx, '/long', $key), 200, 'a key in a smaller zone');
+cmp_ok(status($t->nginx)->{zone}{size_bytes}, '<', $size, 'which it is');
+
+
+# and comes back
+
+back();
+becomes(200, $t->nginx, '/short', $key, 'fresh again');
+becomes(200, $new, '/long', $key, 'loaded');
+is(code($new, '/long', $unknown), 401, 'an unknown key is unknown now');
+$t->is('/always', $key, 200, 'allow', 'nothing is flagged anymore', @basic);
+
+
+# a zone that is too small
+
+my $small = $f->node(@common, zone => '1m', server => $server,
+    allow => qr/\[crit\].* is full/);
+$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
+                                     descr, roles)
+           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
+                  translate(lpad(to_hex(n), 8, '0'),
+                            '0123456789', 'ghijklmnop'),
+                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
+             FROM generate_series(1, 6000) AS n, apikeys.keys k
+            WHERE k.id = '$key->{id}'");
+$small->start;
+ok(eval { $small->wait_log(qr/\[crit\] .* is full, .* at least \d+/, 15) },
+    'a zone that is too small says what it needs');
+is_503(ask($small, '/long', $unknown), 'what it lacks is no unknown key');
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[1]{id}'");
+becomes(401, $t->nginx, '/long', $keys[1], 'a key is revoked elsewhere');
+
+%codes = ();
+$end = time + 2;
+while (time < $end) {
+    $codes{revoked}{ code($small, '/long', $keys[1]) }++ if time > $end - 1;
+    $codes{key}{ code($small, '/long', $key) }++;
+    $codes{unknown}{ code($small, '/long', $unknown) }++;
+    sleep 0.02;
+}
+like(join(' ', sort keys %{ $codes{revoked} }), qr/^(?:401|503|401 503)$/,
+    'a revoked key stays out');
+unlike(join(' ', keys %{ $codes{key} }), qr/401/, 'no key is called unknown');
+is(join(' ', keys %{ $codes{unknown} }), '503', 'nor what may be one');
+is(() = $small->error_log =~ /is full/g, 1, 'said once');
+$status = status($small);
+is($status->{replica}{complete}, 0, 'the replica says so');
+cmp_ok($status->{zone}{full_total}, '>', 0, 'and that it is full');
+
+$small->configure(http => $f->http_conf(@common, zone => '16m'));
+$small->reload;
+becomes(200, $small, '/long', $key, 'with room after a reload');
+becomes(401, $small, '/long', $unknown, 'it is complete');
+is(code($small, '/long', $keys[1]), 401, 'and the revoked key is out');
+$small->quit;
+$db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
+
+# other master keys
+
+my $other = encode_base64('k' x 32, '');
+
+sub master_keys {
+    my ($nginx, @lines) = @_;
+
+    $nginx->write_file('master.key', join("\n", @lines, ''), 0600);
+    $nginx->reload;
+}
+
+$new->log_mark;
+master_keys($new, $other);
+ok(eval { $new->wait_log(qr/master_key_file/, 10) },
+    'a file of other master keys is complained about');
+is_503(ask($new, '/long', $key), 'and opens nothing: no answer');
+is_503(ask($new, '/long', $unknown), 'nor is a key called unknown');
+
+master_keys($new, $f->{master_key});
+becomes(200, $new, '/long', $key, 'with the right file again');
+
+master_keys($new, $other, $f->{master_key});
+becomes(200, $new, '/long', $key, 'with a new key before the old one');
+my $owner = $f->client(nginx => $new, key => $org->{key}{secret});
+my $made = $owner->request('POST', "$org->{path}/apiKeys",
+    { desc => 'new', roles => ['ORG_MEMBER'] })->json;
+$made->{secret} = "$made->{publicKey}:$made->{privateKey}";
+
+master_keys($new, $other);
+becomes(200, $new, '/long', $made, 'the old one gone: what the new sealed');
+is_503(ask($new, '/long', $key), 'what the old one sealed is no wrong secret');
+is(code($new, '/long', $unknown), 401, 'all else is known');
+becomes(503, $t->nginx, '/long', $made, 'a node without the new key');
+is(code($t->nginx, '/long', $key), 200, 'decides what it can');
+$new->quit;
+
+done_testing;
