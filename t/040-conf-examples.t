@@ -114,6 +114,7 @@ sub loads {
     $text =~ s/^load_module [^\n]*\n/$load$user/m or die;
     $text =~ s{/etc/nginx/apikeys/}{$dir/}g;
     $text =~ s{/var/log/nginx/}{$dir/}g;
+    $text =~ s{/var/lib/nginx/}{$dir/}g;
     $text =~ s{/var/www/html}{$dir/html}g;
     $text =~ s{127\.0\.0\.1:8081}{127.0.0.1:%%PORT_1%%}g;
     $text =~ s{listen (?:127\.0\.0\.1:)?\d+}{listen 127.0.0.1:%%PORT%%}g;
@@ -123,6 +124,8 @@ sub loads {
 
     $nginx->write_file('master.key', "$f->{master_key}\n", 0600);
     $nginx->write_file('operator.token', $f->token . "\n", 0600);
+    $nginx->write_file('password', "secret\n", 0600);
+    chown +(getpwnam 'www-data')[ 2, 3 ], $dir if $> == 0;
     $nginx->write_file('html/index.html', "hello\n");
     mkdir "$dir/tmp" if !-d "$dir/tmp";
     qx{openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \\
