@@ -128,7 +128,7 @@ sub metrics {
             return "$type $name" if ($type eq 'counter') xor $name =~ /_total$/;
             $m{$name}{type} = $type;
 
-        } elsif ($line =~ /^([a-z0-9_]+)((?:\{[a-z]+="[a-z0-9_]+"\})?)\ 
+        } elsif ($line =~ /^([a-z0-9_]+)((?:\{[a-z]+="[a-z0-9_]+"\})?)[ ]
                  (\d+(?:\.\d+)?)$/x)
         {
             return "$1 in $name" if $1 ne $name || !$m{$1}{type};
