@@ -54,7 +54,8 @@ sub example {
     $text =~ s{192\.0\.2\.10}{$opt{peer} || '192.0.2.10'}ge;
     $text =~ s{^load_module [^\n]*\n}{}m;
     $text =~ s{(?<=\nhttp \{\n)}{$temp};
-    $text =~ s{(?<=\nhttp \{\n)}{access_log off;} if $text !~ /access_log/;
+    $text =~ s{(?<=\nhttp \{\n)}{access_log off;}
+        if $text !~ /^    access_log/m;
 
     $nginx->write_file('master.key', "$f->{master_key}\n", 0600);
     $nginx->write_file('operator.token', $f->token . "\n", 0600);
