@@ -405,11 +405,14 @@ sub _fail {
 }
 
 
+# below those that the kernel gives to clients, so that nobody takes it before
+# nginx does
 sub _free_port {
-    for (1 .. 50) {
-        my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
-            or next;
-        return $s->sockport if !$used{ $s->sockport }++;
+    for (1 .. 200) {
+        my $port = 10_000 + int rand 22_000;
+        next if $used{$port}++;
+        IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
+            LocalPort => $port) and return $port;
     }
     die "no free port\n";
 }
