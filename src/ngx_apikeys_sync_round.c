@@ -25,6 +25,7 @@
 
 
 #define NGX_APIKEYS_SYNC_ROUND_TIMEOUT   3600000   /* of a load */
+#define NGX_APIKEYS_SYNC_ROUND_PATIENCE  4         /* times twice as long */
 #define NGX_APIKEYS_SYNC_ROUND_PRUNE     60000
 #define NGX_APIKEYS_SYNC_ROUND_RELOAD    5000      /* an incomplete replica */
 #define NGX_APIKEYS_SYNC_ROUND_SHARE     20        /* and loads' of time */
@@ -96,9 +97,18 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_prune_stmt = {
 void
 ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync)
 {
-    ngx_str_t  params[2];
+    ngx_str_t   params[2];
+    ngx_msec_t  timeout;
 
     ngx_memzero(params, sizeof(params));
+
+    /*
+     * A feed of very many changes may take longer than a statement should;
+     * given up each time, the replica would never get past it.
+     */
+
+    timeout = sync->conf->database->timeout
+              << ngx_min(sync->errors, NGX_APIKEYS_SYNC_ROUND_PATIENCE);
 
     if (sync->snapshot.len) {
         params[0] = sync->identity;
@@ -109,7 +119,7 @@ ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync)
     sync->stat.polls++;
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_feed_stmt,
-                               params, 0, ngx_apikeys_sync_round_fed);
+                               params, timeout, ngx_apikeys_sync_round_fed);
 }
 
 

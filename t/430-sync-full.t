@@ -30,7 +30,7 @@ sub becomes {
 
     my $code;
     eval { $nginx->wait_for(sub { ($code = code($key)) =~ /^(?:$codes)$/ },
-        $timeout || 20, '') };
+        $timeout || 60, '') };
     like($code, qr/^(?:$codes)$/, $name);
 }
 
@@ -49,7 +49,7 @@ $db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
             WHERE k.id = '$keys[0]{id}'");
 ok(eval { $nginx->wait_log(
     qr/\[crit\].*is full, the replica is incomplete, it needs at least \d+/,
-    30) }, 'the zone is full, and what it would need');
+    90) }, 'the zone is full, and what it would need');
 
 becomes($unknown, 503, 'with an incomplete replica a miss is no answer');
 is(code($keys[0]), 200, 'what is there is served');
