@@ -250,7 +250,10 @@ sub text {
 
 my $file = $up->dir . '/nginx.pid';
 $up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
+# and the new binary has only the environment that the configuration names
 $up->write_file('nginx.conf',
+    join '', map({ "env $_;\n" } grep { /^(?:A|L|UB)SAN_OPTIONS$/ } sort
+        keys %ENV),
     text($up->dir . '/nginx.conf') =~ s/daemon off/daemon on/r);
 system($up->_command) == 0 or die "nginx does not start\n";
 $up->wait_for(sub { ($up->{pid}) = text($file) =~ /^(\d+)$/ }, 10 * $slow,

@@ -224,7 +224,10 @@ sub flat {
         $zone - status()->{zone}{free_bytes});
 
     is($wrong, 0, "$name: and $n more");
-    cmp_ok($grown, '<', 1024 * $slow, "$name: workers do not grow");
+
+    # a sanitizer keeps up to 256 MB of what was freed, to see late uses of it
+    my $kept = $ENV{APIKEYS_TEST_ASAN} ? 256 * 1024 : 0;
+    cmp_ok($grown, '<', 1024 * $slow + $kept, "$name: workers do not grow");
     is($taken, 0, "$name: nor does what the zone holds");
     diag(sprintf '%s: %d requests in %.1f s, workers + %d kB, zone + %d bytes',
         $name, $n, $took, $grown, $taken);
