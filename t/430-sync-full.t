@@ -11,7 +11,7 @@ use ApiKeys::Fixture ();
 use Test::More;
 
 my $f = ApiKeys::Fixture->new(http => 'apikeys_sync poll=200ms;',
-    database => 'timeout=2s', zone => '2m', workers => 2, allow => qr/\[crit\].* is full/);
+    database => 'timeout=2s', zone => '1m', workers => 2, allow => qr/\[crit\].* is full/);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $org = $f->org;
