@@ -167,7 +167,7 @@ sub _run {
     my ($self, @args) = @_;
 
     # nginx -t ends without freeing the configuration
-    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (),
+    local $ENV{ASAN_OPTIONS} = join ',', $ENV{ASAN_OPTIONS} // (),
         'detect_leaks=0';
 
     my $pid = open my $out, '-|';

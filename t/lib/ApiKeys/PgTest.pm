@@ -19,7 +19,7 @@ our @EXPORT_OK = qw( pgtest get start answer stat_of eventually );
 my $module;
 
 # every module that is loaded has an ngx_modules of its own, by design
-$ENV{ASAN_OPTIONS} .= ':detect_odr_violation=0' if $ENV{APIKEYS_TEST_ASAN};
+$ENV{ASAN_OPTIONS} .= ',detect_odr_violation=0' if $ENV{APIKEYS_TEST_ASAN};
 
 
 sub _module {

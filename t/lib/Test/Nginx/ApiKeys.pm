@@ -31,7 +31,7 @@ BEGIN {
     require File::Temp;
 
     # nginx that dies of its configuration does not free it
-    $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (), 'detect_leaks=0';
+    $ENV{ASAN_OPTIONS} = join ',', $ENV{ASAN_OPTIONS} // (), 'detect_leaks=0';
 
     # a port and a directory of one's own; the directory must be new
     $dir = File::Temp::tempdir('ak-tn-XXXXXX', DIR => '/tmp', CLEANUP => 1);
