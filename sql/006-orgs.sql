@@ -68,14 +68,21 @@ CREATE FUNCTION update_org_settings(p_caller text, p_address text,
 RETURNS SETOF state
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_changed  boolean;
 BEGIN
     PERFORM begin_change(p_caller, p_org_roles, p_project_roles,
                          p_org, NULL, NULL);
 
-    UPDATE orgs SET access_list_required = p_required
-     WHERE id = p_org AND access_list_required <> p_required;
+    SELECT access_list_required <> p_required INTO v_changed
+      FROM orgs WHERE id = p_org;
 
-    IF FOUND THEN
+    -- the same again, too: see set_key()
+    UPDATE orgs SET access_list_required
+                        = coalesce(p_required, access_list_required)
+     WHERE id = p_org;
+
+    IF v_changed THEN
         PERFORM audit_event(CASE WHEN p_required
                             THEN 'ORG_PUBLIC_API_ACCESS_LIST_REQUIRED'
                             ELSE 'ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'

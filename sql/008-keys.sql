@@ -58,7 +58,9 @@ END
 $$;
 
 
--- Sets what is not null, and notes in the audit what became different.
+-- Sets what is not null, and notes in the audit what became different.  The
+-- same again is written, too: who asks for a receipt waits for a change that
+-- the feed brings to every instance.
 CREATE FUNCTION set_key(p_caller text, p_address text, p_org text,
                         p_key text, p_descr text, p_roles text[])
 RETURNS void
@@ -69,8 +71,7 @@ DECLARE
 BEGIN
     UPDATE keys SET descr = coalesce(p_descr, descr),
                     roles = coalesce(sorted_roles(p_roles), roles)
-     WHERE id = p_key
-       AND (descr <> p_descr OR roles <> sorted_roles(p_roles));
+     WHERE id = p_key;
 
     v_after := key_json(p_key);
 

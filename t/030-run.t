@@ -95,6 +95,8 @@ subtest 'in the foreground, until it is interrupted' => sub {
     my $pid = fork;
     if ($pid == 0) {
         setpgrp;
+        # a shell cannot trap what it was told to ignore, as by nohup
+        @SIG{qw( HUP INT QUIT )} = ('DEFAULT') x 3;
         open STDOUT, '>', "$clone/out";
         open STDERR, '>&', \*STDOUT;
         { exec "PORT=$port exec $clone/util/run foreground" };

@@ -133,6 +133,18 @@ is($wrong, 0, 'a key works on the next node as soon as it is made, and not '
 cmp_ok(seconds(sub { patch('wait=30') for 1 .. 10 }), '<', 5 * $slow,
     'receipts come as soon as they can');
 
+# a retry says the same again, which must not wait for another's change
+
+for ([ "$org->{path}/apiKeys/$org->{key}{id}", { desc => 'same' } ],
+    [ "$org->{path}/settings", { apiAccessListRequired => \0 } ])
+{
+    my @request = ($here, 'PATCH', @$_);
+
+    ask('wait=30', @request);
+    is(receipt(ask('wait=2', @request)), '200 wait=2 -',
+        "a receipt for the same again: $_->[0]" =~ s/[0-9a-f]{24}/ID/gr);
+}
+
 
 # what RFC 7240 lets a client write
 
