@@ -237,11 +237,13 @@ void ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st);
 
 
 /*
- * The syncer's lease: one process per zone follows the database.  A pid that
- * is dead, or a deadline that passed, loses it.  take: NGX_OK for holder and
- * taker (renews the deadline), NGX_BUSY otherwise.  The fencing number grows
- * with each change of holder; a holder checks it, locked, before it writes.
+ * The syncer's lease: one process per zone follows the database.  Others may
+ * take it when its holder is dead or its deadline has passed, which free
+ * tells without the mutex.  take: NGX_OK for holder and taker (renews the
+ * deadline), NGX_BUSY otherwise.  The fencing number grows with each change
+ * of holder; a holder checks it, locked, before it writes.
  */
+ngx_uint_t ngx_apikeys_store_lease_free(ngx_apikeys_store_t *st);
 ngx_int_t ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st,
     ngx_msec_t ttl);
 void ngx_apikeys_store_lease_drop(ngx_apikeys_store_t *st);

@@ -29,7 +29,7 @@
 
 
 #define NGX_APIKEYS_STORE_MAGIC        0x41504b53
-#define NGX_APIKEYS_STORE_LAYOUT       1
+#define NGX_APIKEYS_STORE_LAYOUT       2
 
 #define NGX_APIKEYS_STORE_UUID_LEN     36
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
@@ -200,9 +200,10 @@ typedef struct {
     uint64_t                  full_logged;  /* boot time, ms */
 
     ngx_pid_t                 syncer;
-    uint64_t                  syncer_start;
     uint64_t                  syncer_deadline;
     uint64_t                  syncer_fence;
+    uint64_t                  syncer_late;  /* boot time, ms: when all that
+                                               came late are forgotten */
 
     uint64_t                  cursor;     /* bit 0: there is one; bit 1:
                                              which of the two */

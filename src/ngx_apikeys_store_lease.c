@@ -5,9 +5,11 @@
  * What the syncer keeps in the zone: its lease, the cursor that it hands to
  * its successor, the proof of freshness.
  *
- * The holder renews without the mutex, so that a busy zone does not cost it
- * the lease; all else about the lease is written under the mutex, and a
- * holder that writes looks again when it has it.
+ * The deadline says when others may take the lease, the fencing number who
+ * has it: a holder that comes late and was not replaced goes on.  It renews
+ * without the mutex, so that a busy zone does not cost it the lease; all else
+ * about the lease is written under the mutex, and a holder that writes looks
+ * again when it has it.
  */
 
 
@@ -17,19 +19,56 @@
 #include <ngx_apikeys_store_int.h>
 
 
+/*
+ * A holder that is stopped is replaced soon.  Where processes come late by
+ * themselves, for the machine has too much to do, that would be a login each
+ * time, and more to do: so after some in a minute the lease is a longer one,
+ * until one of them is forgotten.
+ */
+#define NGX_APIKEYS_STORE_LEASE_LATE    5
+#define NGX_APIKEYS_STORE_LEASE_FORGET  12000
+#define NGX_APIKEYS_STORE_LEASE_LONGER  8
+
+
 static ngx_int_t ngx_apikeys_store_lease_take_locked(ngx_apikeys_store_t *st,
     ngx_msec_t ttl);
+static ngx_uint_t ngx_apikeys_store_lease_gone(ngx_pid_t pid);
+static uint64_t ngx_apikeys_store_lease_deadline(ngx_apikeys_store_t *st,
+    uint64_t now, ngx_msec_t ttl);
+
+
+ngx_uint_t
+ngx_apikeys_store_lease_free(ngx_apikeys_store_t *st)
+{
+    ngx_pid_t                  pid;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+    pid = ngx_apikeys_store_load(&sh->syncer);
+
+    return pid == 0
+           || ngx_apikeys_store_boottime()
+              >= ngx_apikeys_store_load(&sh->syncer_deadline)
+           || ngx_apikeys_store_lease_gone(pid);
+}
 
 
 ngx_int_t
 ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st, ngx_msec_t ttl)
 {
+    uint64_t   now;
     ngx_int_t  rc;
 
     if (ngx_apikeys_store_lease_held(st)) {
+        now = ngx_apikeys_store_boottime();
+
         ngx_apikeys_store_set(&st->head->syncer_deadline,
-                              ngx_apikeys_store_boottime() + ttl);
+                              ngx_apikeys_store_lease_deadline(st, now, ttl));
         return NGX_OK;
+    }
+
+    if (!ngx_apikeys_store_lease_free(st)) {
+        return NGX_BUSY;
     }
 
     if (st->locked) {
@@ -51,25 +90,37 @@ ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st, ngx_msec_t ttl)
 static ngx_int_t
 ngx_apikeys_store_lease_take_locked(ngx_apikeys_store_t *st, ngx_msec_t ttl)
 {
-    uint64_t                   now;
+    uint64_t                   now, latest;
     ngx_apikeys_store_head_t  *sh;
+
+    /* another one may have taken it since */
+
+    if (!ngx_apikeys_store_lease_free(st)) {
+        return NGX_BUSY;
+    }
 
     sh = st->head;
     now = ngx_apikeys_store_boottime();
 
-    if (sh->syncer
-        && now < sh->syncer_deadline
-        && ngx_apikeys_store_lock_process_alive(sh->syncer, sh->syncer_start))
+    /* who gave it back has no deadline */
+
+    if (sh->syncer && sh->syncer_deadline
+        && !ngx_apikeys_store_lease_gone(sh->syncer))
     {
-        return NGX_BUSY;
+        latest = now + (NGX_APIKEYS_STORE_LEASE_LATE + 1)
+                       * NGX_APIKEYS_STORE_LEASE_FORGET;
+
+        sh->syncer_late = ngx_max(sh->syncer_late, now)
+                          + NGX_APIKEYS_STORE_LEASE_FORGET;
+        sh->syncer_late = ngx_min(sh->syncer_late, latest);
     }
 
     /* nobody's, from the first store to the last: a killed taker has none */
 
     ngx_apikeys_store_set(&sh->syncer, 0);
     ngx_apikeys_store_set(&sh->syncer_fence, sh->syncer_fence + 1);
-    ngx_apikeys_store_set(&sh->syncer_start, st->start);
-    ngx_apikeys_store_set(&sh->syncer_deadline, now + ttl);
+    ngx_apikeys_store_set(&sh->syncer_deadline,
+                          ngx_apikeys_store_lease_deadline(st, now, ttl));
 
     st->fence = sh->syncer_fence;
 
@@ -79,12 +130,41 @@ ngx_apikeys_store_lease_take_locked(ngx_apikeys_store_t *st, ngx_msec_t ttl)
 }
 
 
+/* a zombie, or another one with its pid: the deadline tells */
+
+static ngx_uint_t
+ngx_apikeys_store_lease_gone(ngx_pid_t pid)
+{
+    return kill(pid, 0) == -1 && ngx_errno == ESRCH;
+}
+
+
+static uint64_t
+ngx_apikeys_store_lease_deadline(ngx_apikeys_store_t *st, uint64_t now,
+    ngx_msec_t ttl)
+{
+    uint64_t  late;
+
+    late = ngx_apikeys_store_load(&st->head->syncer_late);
+
+    if (late > now + NGX_APIKEYS_STORE_LEASE_LATE
+                     * NGX_APIKEYS_STORE_LEASE_FORGET)
+    {
+        ttl *= NGX_APIKEYS_STORE_LEASE_LONGER;
+    }
+
+    return now + ttl;
+}
+
+
 void
 ngx_apikeys_store_lease_drop(ngx_apikeys_store_t *st)
 {
     if (!ngx_apikeys_store_lease_held(st)) {
         return;
     }
+
+    st->fence = 0;
 
     /* one store is enough, and the mutex may be busy in a process' last act */
 
@@ -101,9 +181,7 @@ ngx_apikeys_store_lease_held(ngx_apikeys_store_t *st)
 
     return st->fence != 0
            && ngx_apikeys_store_load(&sh->syncer) == ngx_pid
-           && ngx_apikeys_store_load(&sh->syncer_fence) == st->fence
-           && ngx_apikeys_store_boottime()
-              < ngx_apikeys_store_load(&sh->syncer_deadline);
+           && ngx_apikeys_store_load(&sh->syncer_fence) == st->fence;
 }
 
 

@@ -24,11 +24,12 @@
 
 /*
  * A dead holder is replaced at the next look, whatever its deadline; the
- * deadline is for one that is stopped.  It outlives a slow event by far, and
- * leaves time to take over many times within apikeys_stale.
+ * deadline is for one that is stopped.  Both, a look and a login are well
+ * within the second in which a change is followed, and a holder has looked
+ * at least three times before it is late.
  */
-#define NGX_APIKEYS_SYNC_LEASE        4000
-#define NGX_APIKEYS_SYNC_LEASE_CHECK  1000
+#define NGX_APIKEYS_SYNC_LEASE        500
+#define NGX_APIKEYS_SYNC_LEASE_CHECK  125
 
 /* notifications of one script come together; a reader does not notice it */
 #define NGX_APIKEYS_SYNC_DEBOUNCE     2
@@ -132,6 +133,10 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
         ngx_log_error(NGX_LOG_NOTICE, sync->log, 0,
                       "replica is synchronized by another process");
         ngx_apikeys_sync_resign(sync);
+    }
+
+    if (!sync->leader && !ngx_apikeys_store_lease_free(store)) {
+        return;
     }
 
     /* who stays goes before who leaves */

@@ -109,6 +109,7 @@ my (@latency, $asked, $late, $back);
 # one batch: all keys are let in everywhere, then each is revoked
 sub revoke {
     my ($bound, $keys, @probers) = @_;
+    my $before = ref $probers[0] eq 'CODE' ? shift @probers : sub { };
 
     my @what = map { [ $uri, $_->{secret} ] } @$keys;
     $_->watch(@what) for @probers;
@@ -116,6 +117,7 @@ sub revoke {
         or die "a new key is not known everywhere\n";
 
     my @committed;
+    $before->();
     for my $key (@$keys) {
         $ways[ rand @ways ]->($key);
         push @committed, time;
@@ -142,15 +144,23 @@ sub revoke {
     return $done;
 }
 
+sub begin_series {
+    @latency = ();
+    $asked = $late = $back = 0;
+}
+
 sub series {
     my ($name, $n, $bound, $median, @probers) = @_;
 
-    (@latency, $asked, $late, $back) = ();
-    $asked = $late = $back = 0;
-
+    begin_series();
     for (1 .. int(($n + $batch - 1) / $batch)) {
         revoke($bound, [ map { key() } 1 .. $batch ], @probers);
     }
+    end_series($name, $bound, $median, @probers);
+}
+
+sub end_series {
+    my ($name, $bound, $median, @probers) = @_;
 
     @latency = sort { $a <=> $b } @latency;
     my $half = $latency[ @latency / 2 ];
@@ -168,6 +178,38 @@ sub series {
 my @probers = probers(@nodes);
 
 series('with NOTIFY', $total, 1 * $slow, 0.1 * $slow, @probers);
+
+
+# who follows the database is stopped, on each node, at any moment of a round
+
+sub syncers {
+    return map { /:(\d+)$/ } @{ $dbh->selectcol_arrayref(
+        'SELECT name FROM apikeys.instances') };
+}
+
+{
+    my @fresh = map { ApiKeys::Prober->new(port => $_->port, fresh => 1,
+        timeout => 0.25) } @nodes;
+    my @api = splice @ways, 0, 3;
+    my $bound = $slow == 1 ? 1 : 3;
+
+    begin_series();
+    for (1 .. 4) {
+        my %stopped = map { $_ => 1 } syncers();
+        revoke($bound, [ map { key() } 1 .. $batch ], sub {
+            sleep rand 0.02;
+            kill 'STOP', keys %stopped;
+        }, @fresh);
+
+        # what goes on must find that it was replaced, and harm nobody
+        $nodes[0]->wait_for(sub { !grep { $stopped{$_} } syncers() }, 30,
+            'a stopped syncer is not replaced');
+        kill 'CONT', keys %stopped;
+        is(keys %stopped, @nodes, 'who follows is stopped on each node');
+    }
+    end_series('with stopped syncers', $bound, $bound, @fresh);
+    unshift @ways, @api;
+}
 
 
 # a transaction that writes here, and one elsewhere in the cluster
@@ -240,8 +282,7 @@ for my $end (qw( commit rollback commit )) {
                 FROM generate_series(1, 4000) AS n, apikeys.keys k
                WHERE k.id = ?", undef, $f->org->{id}, $org->{key}{id});
 
-    (@latency, $asked, $late, $back) = ();
-    $asked = $late = $back = 0;
+    begin_series();
     my $loads = () = $nodes[0]->error_log =~ /replica loaded/g;
 
     for (1 .. ($total >= 1000 ? 50 : 5)) {

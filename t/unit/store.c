@@ -812,6 +812,59 @@ test_lock(void)
 }
 
 
+/* the next term; for how long, ms */
+
+static int64_t
+next_term(ngx_apikeys_store_t *st, uint64_t deadline)
+{
+    st->fence = 0;
+    st->head->syncer_deadline = deadline;
+
+    if (ngx_apikeys_store_lease_take(st, 1000) != NGX_OK) {
+        return -1;
+    }
+
+    return st->head->syncer_deadline - ngx_apikeys_store_boottime();
+}
+
+
+static void
+test_lease_late(ngx_apikeys_store_t *st)
+{
+    int64_t     ms, longest;
+    ngx_uint_t  n;
+
+    st->head->syncer_late = 0;
+    longest = 0;
+
+    for (n = 0; n < 20; n++) {
+        longest = ngx_max(longest, next_term(st, 0));
+    }
+
+    ok(longest <= 1000, "who gives it back is not late");
+
+    for (n = 0; n < 5; n++) {
+        longest = ngx_max(longest, next_term(st, 1));
+    }
+
+    ok(longest <= 1000, "five come late: the lease is as short");
+
+    ms = next_term(st, 1);
+    ok(ms > 6000 && ms <= 8000, "the sixth: it is longer, %d ms", (int) ms);
+
+    for (n = 0; n < 50; n++) {
+        ms = next_term(st, 1);
+    }
+
+    ok(ms > 6000, "and stays so");
+
+    st->head->syncer_late -= 12000;
+    (void) ngx_apikeys_store_lease_take(st, 1000);
+    ms = st->head->syncer_deadline - ngx_apikeys_store_boottime();
+    ok(ms <= 1000, "one is forgotten: it is short again, %d ms", (int) ms);
+}
+
+
 static void
 test_lease(void)
 {
@@ -852,9 +905,15 @@ test_lease(void)
 
     /* the deadline */
 
+    ok(!ngx_apikeys_store_lease_free(st), "not free before it");
     st->head->syncer_deadline = 1;
-    ok(!ngx_apikeys_store_lease_held(st), "lost by time");
+    ok(ngx_apikeys_store_lease_free(st), "free after it");
+    ok(ngx_apikeys_store_lease_held(st), "but kept until another takes it");
+    ok(ngx_apikeys_store_lease_take(st, 1000) == NGX_OK
+       && st->head->syncer_fence == st->fence
+       && !ngx_apikeys_store_lease_free(st), "and renewed, in the same term");
 
+    st->head->syncer_deadline = 1;
     pid = unit_fork(st, 3);
 
     if (pid == 0) {
@@ -862,14 +921,17 @@ test_lease(void)
     }
 
     (void) unit_wait(pid);
+    ok(!ngx_apikeys_store_lease_held(st), "lost by time");
     st->head->syncer = ngx_pid;
-    st->head->syncer_start = st->start;
     ok(!ngx_apikeys_store_lease_held(st), "the fence tells two terms apart");
 
     st->head->syncer = 0;
     (void) ngx_apikeys_store_lease_take(st, 100000);
     ngx_apikeys_store_lease_drop(st);
     ok(!ngx_apikeys_store_lease_held(st), "dropped");
+    ok(ngx_apikeys_store_lease_free(st), "and free");
+
+    test_lease_late(st);
 
     /* the cursor */
 

@@ -24,7 +24,8 @@ use POSIX ();
 use Time::HiRes qw( sleep time );
 
 
-# port, timeout => seconds, pause => seconds between two rounds
+# port, timeout => seconds, pause => seconds between two rounds,
+# fresh => 1: a connection for each request, where a worker may be stopped
 sub new {
     my ($class, %opt) = @_;
 
@@ -160,8 +161,8 @@ sub _answer {
             my ($code, $head) = ($1, $+[0]);
             my ($length) = $text =~ /^Content-Length:\s*(\d+)/mi;
             if (length $text >= $head + ($length // 0)) {
-                close delete $self->{socket}
-                    if substr($text, 0, $head) =~ /^Connection:\s*close/mi;
+                close delete $self->{socket} if $self->{fresh}
+                    || substr($text, 0, $head) =~ /^Connection:\s*close/mi;
                 return $code;
             }
         }
