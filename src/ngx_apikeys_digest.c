@@ -62,13 +62,10 @@ typedef struct {
 typedef struct {
     ngx_apikeys_digest_alg_e   alg;
     ngx_uint_t                 failed;
+    size_t                     done;         /* of those collected: hashed */
     size_t                     len;          /* collected */
     u_char                     buf[256];
-
-    union {
-        ngx_md5_t              md5;
-        SHA256_CTX             sha256;
-    } u;
+    ngx_apikeys_digest_state_t  state;
 } ngx_apikeys_digest_hash_t;
 
 
@@ -83,6 +80,8 @@ static ngx_int_t ngx_apikeys_digest_ha1(u_char *ha1,
     const ngx_str_t *realm, const ngx_str_t *password);
 static void ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
     ngx_apikeys_digest_alg_e alg);
+static void ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
+    ngx_apikeys_digest_prefix_t *prefix, const ngx_str_t *username);
 static void ngx_apikeys_digest_hash_spill(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len);
 static void ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
@@ -424,7 +423,7 @@ ngx_apikeys_digest_ha1(u_char *ha1, ngx_apikeys_digest_alg_e alg,
 
 ngx_int_t
 ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
-    const ngx_str_t *method)
+    const ngx_str_t *method, ngx_apikeys_digest_prefix_t *prefix)
 {
     size_t                     len;
     u_char                     hash[NGX_APIKEYS_DIGEST_MAX_LEN];
@@ -449,6 +448,11 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
 
     ngx_apikeys_digest_hash_add(&h, text, 2 * len);
     ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
+
+    if (prefix) {
+        ngx_apikeys_digest_hash_resume(&h, prefix, &d->username);
+    }
+
     ngx_apikeys_digest_hash_add(&h, d->nc.data, d->nc.len);
     ngx_apikeys_digest_hash_add(&h, d->cnonce.data, d->cnonce.len);
     ngx_apikeys_digest_hash_add(&h, (u_char *) "auth", 4);
@@ -472,14 +476,50 @@ ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
 {
     h->alg = alg;
     h->failed = 0;
+    h->done = 0;
     h->len = 0;
 
     if (alg == NGX_APIKEYS_DIGEST_SHA256) {
-        h->failed = (SHA256_Init(&h->u.sha256) != 1);
+        h->failed = (SHA256_Init(&h->state.sha256) != 1);
 
     } else {
-        ngx_md5_init(&h->u.md5);
+        ngx_md5_init(&h->state.md5);
     }
+}
+
+
+/* hashes the first block, or takes the state that it led to before */
+
+static void
+ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
+    ngx_apikeys_digest_prefix_t *prefix, const ngx_str_t *username)
+{
+    uint64_t  name;
+
+    if (h->len < NGX_APIKEYS_DIGEST_BLOCK
+        || username->len != sizeof(prefix->name))
+    {
+        return;
+    }
+
+    ngx_memcpy(&name, username->data, sizeof(prefix->name));
+
+    h->done = NGX_APIKEYS_DIGEST_BLOCK;
+
+    if (name == prefix->name && h->alg == prefix->alg
+        && ngx_apikeys_digest_equal(h->buf, prefix->block,
+                                    NGX_APIKEYS_DIGEST_BLOCK))
+    {
+        h->state = prefix->state;
+        return;
+    }
+
+    ngx_apikeys_digest_hash_update(h, h->buf, NGX_APIKEYS_DIGEST_BLOCK);
+
+    ngx_memcpy(prefix->block, h->buf, NGX_APIKEYS_DIGEST_BLOCK);
+    prefix->name = h->failed ? 0 : name;
+    prefix->alg = h->alg;
+    prefix->state = h->state;
 }
 
 
@@ -489,10 +529,11 @@ static void
 ngx_apikeys_digest_hash_spill(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len)
 {
-    ngx_apikeys_digest_hash_update(h, h->buf, h->len);
+    ngx_apikeys_digest_hash_update(h, h->buf + h->done, h->len - h->done);
     ngx_apikeys_digest_hash_update(h, data, len);
 
     h->buf[0] = ':';
+    h->done = 0;
     h->len = 1;
 }
 
@@ -502,10 +543,10 @@ ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len)
 {
     if (h->alg == NGX_APIKEYS_DIGEST_SHA256) {
-        h->failed |= (SHA256_Update(&h->u.sha256, data, len) != 1);
+        h->failed |= (SHA256_Update(&h->state.sha256, data, len) != 1);
 
     } else {
-        ngx_md5_update(&h->u.md5, data, len);
+        ngx_md5_update(&h->state.md5, data, len);
     }
 }
 
@@ -517,13 +558,13 @@ ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len, u_char *out)
 {
     ngx_apikeys_digest_hash_add(h, data, len);
-    ngx_apikeys_digest_hash_update(h, h->buf, h->len - 1);
+    ngx_apikeys_digest_hash_update(h, h->buf + h->done, h->len - 1 - h->done);
 
     if (h->alg == NGX_APIKEYS_DIGEST_SHA256) {
-        h->failed |= (SHA256_Final(out, &h->u.sha256) != 1);
+        h->failed |= (SHA256_Final(out, &h->state.sha256) != 1);
 
     } else {
-        ngx_md5_final(out, &h->u.md5);
+        ngx_md5_final(out, &h->state.md5);
     }
 
     return h->failed ? NGX_ERROR : NGX_OK;
@@ -531,38 +572,27 @@ ngx_apikeys_digest_hash_final(ngx_apikeys_digest_hash_t *h,
 
 
 /*
- * As ngx_hex_dump(), but for lengths that are multiples of four, and without
- * a table: where it is looked at would tell a stored secret to whoever can
- * watch the cache.
+ * As ngx_hex_dump(), but for lengths that are multiples of sixteen, and
+ * without a table: where it is looked at would tell a stored secret to
+ * whoever can watch the cache.  Compilers make vectors of the inner loops.
  */
 
 static void
 ngx_apikeys_digest_hex(u_char *dst, const u_char *src, size_t len)
 {
-    size_t    i;
-    uint32_t  n;
-    uint64_t  x;
+    size_t  i, n;
+    u_char  digits[32];
 
-    for (i = 0; i < len; i += sizeof(n)) {
-        ngx_memcpy(&n, &src[i], sizeof(n));
+    for (n = 0; n < len; n += 16) {
 
-        /* four bits to a byte */
+        for (i = 0; i < 16; i++) {
+            digits[2 * i] = src[n + i] >> 4;
+            digits[2 * i + 1] = src[n + i] & 0x0f;
+        }
 
-        x = ntohl(n);
-        x = (x | x << 16) & 0x0000ffff0000ffff;
-        x = (x | x << 8) & 0x00ff00ff00ff00ff;
-        x = (x | x << 4) & 0x0f0f0f0f0f0f0f0f;
-
-        /* 10 and more are letters */
-
-        x += 0x3030303030303030
-             + ((x + 0x0606060606060606) >> 4 & 0x0101010101010101)
-               * ('a' - '0' - 10);
-
-#if (NGX_HAVE_LITTLE_ENDIAN)
-        x = __builtin_bswap64(x);
-#endif
-
-        ngx_memcpy(&dst[2 * i], &x, sizeof(x));
+        for (i = 0; i < 32; i++) {
+            dst[2 * n + i] = digits[i] + '0'
+                             + (digits[i] > 9) * ('a' - '0' - 10);
+        }
     }
 }

@@ -13,10 +13,15 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_md5.h>
+
+#include <openssl/sha.h>
 
 
 #define NGX_APIKEYS_DIGEST_MD5_LEN     16
 #define NGX_APIKEYS_DIGEST_SHA256_LEN  32
+
+#define NGX_APIKEYS_DIGEST_BLOCK       64
 
 
 typedef enum {
@@ -37,6 +42,26 @@ typedef struct {
     uint32_t                  count;      /* nc's value, never 0 */
     ngx_apikeys_digest_alg_e  alg;        /* MD5 where the header is silent */
 } ngx_apikeys_digest_t;
+
+
+typedef union {
+    ngx_md5_t                 md5;
+    SHA256_CTX                sha256;
+} ngx_apikeys_digest_state_t;
+
+
+/*
+ * The first block that a response was hashed from, which is the same for all
+ * counts of a nonce, and the state behind it.  It is used again by the same
+ * name only: by any other, how long it takes would tell whether two names
+ * have the same secret, as all have that are unknown.
+ */
+typedef struct {
+    u_char                    block[NGX_APIKEYS_DIGEST_BLOCK];
+    uint64_t                  name;       /* 0: there is none yet */
+    ngx_apikeys_digest_alg_e  alg;
+    ngx_apikeys_digest_state_t  state;
+} ngx_apikeys_digest_prefix_t;
 
 
 /*
@@ -60,10 +85,12 @@ ngx_int_t ngx_apikeys_digest_ha1_sha256(u_char *ha1,
 
 /*
  * Whether d->response is the right one for the binary HA1 of d->alg, in
- * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.
+ * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.  The
+ * prefix may be any that is kept with the nonce, zeroed at first, or NULL.
  */
 ngx_int_t ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d,
-    const u_char *ha1, const ngx_str_t *method);
+    const u_char *ha1, const ngx_str_t *method,
+    ngx_apikeys_digest_prefix_t *prefix);
 
 
 /*

@@ -40,6 +40,7 @@ typedef struct {
 typedef struct {
     uint64_t                     id;        /* 0: none */
     u_char                       text[NGX_APIKEYS_NONCE_LEN];
+    ngx_apikeys_digest_prefix_t  prefix;
 } ngx_apikeys_nonce_known_t;
 
 
@@ -141,7 +142,7 @@ ngx_apikeys_nonce_id(const u_char *p)
 
 ngx_int_t
 ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
-    uint64_t *id)
+    uint64_t *id, ngx_apikeys_digest_prefix_t **prefix)
 {
     uint64_t                    hash;
     ngx_apikeys_nonce_known_t  *known;
@@ -171,6 +172,7 @@ ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
     }
 
     *id = known->id;
+    *prefix = &known->prefix;
 
     return ngx_apikeys_nonce_alive(&n->table, *id);
 }

@@ -18,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <ngx_apikeys_digest.h>
 #include <ngx_apikeys_nonce_table.h>
 #include <ngx_apikeys_seal.h>
 
@@ -48,11 +49,12 @@ ngx_int_t ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text);
 /*
  * NGX_OK: one of ours and alive; NGX_DECLINED: one of ours (any key of the
  * ring) but too old or from the future; NGX_ERROR: not ours.
- * Changes nothing: called before the response is verified.  The id is set
- * but with NGX_ERROR.
+ * Uses nothing up: called before the response is verified.  The id is set
+ * but with NGX_ERROR, and the prefix, which is good until the next call.
  */
 ngx_int_t ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n,
-    const ngx_str_t *text, uint64_t *id);
+    const ngx_str_t *text, uint64_t *id,
+    ngx_apikeys_digest_prefix_t **prefix);
 
 /*
  * Takes the count of a nonce, by its id, that has authenticated.  "key" is

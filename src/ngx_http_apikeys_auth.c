@@ -28,6 +28,7 @@ typedef struct {
     ngx_apikeys_digest_t  digest;
     uint64_t              nonce;       /* its id */
     ngx_uint_t            stale;       /* the nonce is not to be used */
+    ngx_apikeys_digest_prefix_t  *prefix;  /* of the nonce, or NULL */
 } ngx_http_apikeys_credential_t;
 
 
@@ -355,7 +356,8 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
      * password.
      */
 
-    if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce, &cred->nonce)
+    if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce, &cred->nonce,
+                                &cred->prefix)
         != NGX_OK)
     {
         cred->stale = 1;
@@ -502,7 +504,7 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
         return ngx_apikeys_digest_verify(&cred->digest,
                               cred->digest.alg == NGX_APIKEYS_DIGEST_SHA256
                               ? secret->sha256 : secret->md5,
-                              &method);
+                              &method, cred->prefix);
     }
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);

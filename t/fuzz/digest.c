@@ -39,7 +39,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(d.count != 0 && d.nc.len == 8);
     must(d.uri.data >= data && d.uri.data + d.uri.len <= data + size);
     must(memchr(data, '\0', size) == NULL);
-    must(ngx_apikeys_digest_verify(&d, ha1, &method) == NGX_DECLINED);
+    must(ngx_apikeys_digest_verify(&d, ha1, &method, NULL) == NGX_DECLINED);
 
     answer(&d, ha1, &method);
 
@@ -52,8 +52,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static void
 answer(ngx_apikeys_digest_t *d, const u_char *ha1, ngx_str_t *method)
 {
-    u_char  a1[65], a2[65], response[65], *text, *p;
-    size_t  len;
+    u_char                              a1[65], a2[65], response[65];
+    u_char                             *text, *p;
+    size_t                              len;
+    static ngx_apikeys_digest_prefix_t  prefix;
 
     text = ngx_alloc(d->uri.len + d->nonce.len + d->cnonce.len + 512,
                      &fuzz_log);
@@ -70,10 +72,10 @@ answer(ngx_apikeys_digest_t *d, const u_char *ha1, ngx_str_t *method)
     hash(d, response, text, p - text);
 
     d->response.data = response;
-    must(ngx_apikeys_digest_verify(d, ha1, method) == NGX_OK);
+    must(ngx_apikeys_digest_verify(d, ha1, method, &prefix) == NGX_OK);
 
     response[len] ^= 1;
-    must(ngx_apikeys_digest_verify(d, ha1, method) == NGX_DECLINED);
+    must(ngx_apikeys_digest_verify(d, ha1, method, &prefix) == NGX_DECLINED);
 
     ngx_free(text);
 }

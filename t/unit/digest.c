@@ -131,6 +131,9 @@ static header_t  refused[] = {
 
 static ngx_str_t  get = ngx_string("GET");
 
+/* one for all that is verified, as it comes in a process */
+static ngx_apikeys_digest_prefix_t  prefix;
+
 
 static void
 check_headers(void)
@@ -192,7 +195,7 @@ verify(const char *header, const u_char *ha1, ngx_str_t *method)
     rc = ngx_apikeys_digest_parse(&d, &s);
 
     if (rc == NGX_OK) {
-        rc = ngx_apikeys_digest_verify(&d, ha1, method);
+        rc = ngx_apikeys_digest_verify(&d, ha1, method, &prefix);
 
     } else {
         rc = NGX_ABORT;
@@ -279,7 +282,7 @@ reference(u_char *hex, const char *text, size_t len, ngx_uint_t sha256)
 static void
 check_random(void)
 {
-    char        text[512], header[1024], uri[301], cnonce[65];
+    char        text[512], header[1024], uri[301], cnonce[65], nonce[33];
     u_char      ha1[65], ha2[65], response[65];
     u_char      binary[NGX_APIKEYS_DIGEST_SHA256_LEN];
     size_t      len, n;
@@ -307,13 +310,17 @@ check_random(void)
         len = sprintf(text, "GET:%s", uri);
         reference(ha2, text, len, sha);
 
-        len = sprintf(text, "%s:nonce%d:%08x:%s:auth:%s", ha1, (int) i,
+        /* some counts of each, as long as ours are */
+
+        sprintf(nonce, "nonce%027d", (int) i / 8);
+
+        len = sprintf(text, "%s:%s:%08x:%s:auth:%s", ha1, nonce,
                       (unsigned) i + 1, cnonce, ha2);
         reference(response, text, len, sha);
 
         sprintf(header, "username=\"abcdefgh\", realm=\"MMS Public API\", "
-                "nonce=\"nonce%d\", uri=\"%s\", qop=auth, nc=%08x, "
-                "cnonce=\"%s\", response=\"%s\", algorithm=%s", (int) i, uri,
+                "nonce=\"%s\", uri=\"%s\", qop=auth, nc=%08x, "
+                "cnonce=\"%s\", response=\"%s\", algorithm=%s", nonce, uri,
                 (unsigned) i + 1, cnonce, response, sha ? "SHA-256" : "MD5");
 
         if (sha) {
@@ -330,6 +337,76 @@ check_random(void)
     }
 
     ok(wrong == 0, "5,000 responses made by libcrypto");
+}
+
+
+/* another name with the same secret must not take less time */
+
+static void
+check_prefix(ngx_uint_t sha)
+{
+    char                          header[512];
+    u_char                        ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_int_t                     same, other;
+    ngx_str_t                     s, again;
+    ngx_uint_t                    i;
+    ngx_apikeys_digest_t          d;
+    ngx_apikeys_digest_prefix_t   before;
+
+    memset(ha1, 0, sizeof(ha1));
+
+    sprintf(header, "username=\"aaaaaaaa\", realm=\"r\", uri=\"/\", "
+            "nonce=\"0123456789abcdef0123456789abcdef\", qop=auth, "
+            "nc=00000001, cnonce=\"c\", algorithm=%s, response=\"%0*d\"",
+            sha ? "SHA-256" : "MD5", sha ? 64 : 32, 0);
+
+    memset(&prefix, 0, sizeof(prefix));
+
+    s = tap_str(header);
+    (void) ngx_apikeys_digest_parse(&d, &s);
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    before = prefix;
+
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    ok(memcmp(&before, &prefix, sizeof(prefix)) == 0, "a prefix is kept");
+
+    /* a state that is wrong tells whether it is used */
+
+    prefix.state.sha256.Nl += 1 << 20;
+    prefix.state.md5.bytes += 1 << 20;
+    before = prefix;
+
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    same = memcmp(&before, &prefix, sizeof(prefix));
+
+    again = tap_str(header);
+    again.data[sizeof("username=\"") - 1] = 'b';
+    (void) ngx_apikeys_digest_parse(&d, &again);
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    other = memcmp(&before.state, &prefix.state, sizeof(prefix.state));
+
+    ok(same == 0 && other != 0, "and used for one name only");
+
+    before = prefix;
+    ha1[0] = 1;
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    ok(memcmp(before.block, prefix.block, sizeof(prefix.block)) != 0,
+       "and one secret");
+
+    /* a name that no key can have */
+
+    before = prefix;
+
+    for (i = 7; i <= 9; i += 2) {
+        d.username.len = i;
+        (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+    }
+
+    ok(memcmp(&before, &prefix, sizeof(prefix)) == 0,
+       "and not for a name of another length");
+
+    ngx_free(s.data);
+    ngx_free(again.data);
 }
 
 
@@ -372,7 +449,7 @@ check_hostile(void)
         }
 
         if (ngx_apikeys_digest_parse(&d, &s) == NGX_OK) {
-            (void) ngx_apikeys_digest_verify(&d, ha1, &get);
+            (void) ngx_apikeys_digest_verify(&d, ha1, &get, NULL);
         }
 
         ngx_free(s.data);
@@ -396,7 +473,7 @@ check_hostile(void)
     big[len] = 'a';
     big[size - 1] = '"';
     ok(ngx_apikeys_digest_parse(&d, &s) == NGX_OK
-       && ngx_apikeys_digest_verify(&d, ha1, &get) == NGX_DECLINED,
+       && ngx_apikeys_digest_verify(&d, ha1, &get, NULL) == NGX_DECLINED,
        "a uri of 64 KB is hashed");
 
     ngx_free(big);
@@ -413,6 +490,8 @@ main(void)
     check_values();
     check_vectors();
     check_random();
+    check_prefix(0);
+    check_prefix(1);
     check_hostile();
 
     return tap_end();

@@ -249,9 +249,10 @@ clock_move(int seconds)
 static ngx_int_t
 check(ngx_apikeys_nonce_t *n, ngx_str_t *text)
 {
-    uint64_t  id;
+    uint64_t                      id;
+    ngx_apikeys_digest_prefix_t  *prefix;
 
-    return ngx_apikeys_nonce_check(n, text, &id);
+    return ngx_apikeys_nonce_check(n, text, &id, &prefix);
 }
 
 
@@ -259,9 +260,10 @@ static ngx_int_t
 use_text(ngx_apikeys_nonce_t *n, ngx_str_t *text, uint32_t count,
     const u_char *key)
 {
-    uint64_t  id;
+    uint64_t                      id;
+    ngx_apikeys_digest_prefix_t  *prefix;
 
-    if (ngx_apikeys_nonce_check(n, text, &id) != NGX_OK) {
+    if (ngx_apikeys_nonce_check(n, text, &id, &prefix) != NGX_OK) {
         return NGX_ERROR;
     }
 
