@@ -220,6 +220,8 @@ ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
     ngx_uint_t                   state;
     ngx_apikeys_store_record_t  *rec;
 
+    *record = NULL;
+
     rc = ngx_apikeys_store_read_miss(st);
 
     if (rc == NGX_ERROR) {

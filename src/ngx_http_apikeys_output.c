@@ -41,15 +41,14 @@ static const ngx_str_t  ngx_http_apikeys_output_retry_value =
  * Strict-Transport-Security: that one binds a whole host, which is for its
  * owner to say.
  */
-static const ngx_table_elt_t  ngx_http_apikeys_output_headers[] = {
+static const ngx_keyval_t  ngx_http_apikeys_output_headers[] = {
 
-    { 0, ngx_string("X-Content-Type-Options"), ngx_string("nosniff"), NULL },
-    { 0, ngx_string("X-Frame-Options"), ngx_string("DENY"), NULL },
-    { 0, ngx_string("Referrer-Policy"),
-      ngx_string("strict-origin-when-cross-origin"), NULL },
-    { 0, ngx_string("X-Permitted-Cross-Domain-Policies"),
-      ngx_string("none"), NULL },
-    { 0, ngx_null_string, ngx_null_string, NULL }
+    { ngx_string("X-Content-Type-Options"), ngx_string("nosniff") },
+    { ngx_string("X-Frame-Options"), ngx_string("DENY") },
+    { ngx_string("Referrer-Policy"),
+      ngx_string("strict-origin-when-cross-origin") },
+    { ngx_string("X-Permitted-Cross-Domain-Policies"), ngx_string("none") },
+    { ngx_null_string, ngx_null_string }
 };
 
 
@@ -355,7 +354,7 @@ ngx_http_apikeys_output_type(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_output_fixed_headers(ngx_http_request_t *r)
 {
-    const ngx_table_elt_t  *h;
+    const ngx_keyval_t  *h;
 
     for (h = ngx_http_apikeys_output_headers; h->key.len; h++) {
         if (ngx_http_apikeys_output_header(r, &h->key, &h->value)
