@@ -230,7 +230,7 @@ CREATE TABLE audit (
     id          bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz  NOT NULL DEFAULT clock_timestamp(),
     event       text         NOT NULL,
-    caller      text         NOT NULL,     -- a key's id, or "operator"
+    caller      text         NOT NULL,     -- a key's id, "operator", a role
     address     text,
     org_id      text COLLATE "C",
     project_id  text COLLATE "C",

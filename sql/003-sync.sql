@@ -40,8 +40,8 @@ $$;
 
 -- Everything, in one statement and so one snapshot.  The first row has the
 -- identity and the snapshot, and kind null; the others have the columns of
--- "state".  A key's lists come from merge joins over the primary keys: their
--- subqueries are sorted as the aggregates need them.
+-- "state".  The lists of all keys are put together in one pass over each
+-- table, in the order of its primary key, which the aggregates need.
 CREATE VIEW load AS
     SELECT identity() AS identity, pg_current_snapshot()::text AS snapshot,
            NULL::text AS kind, NULL::text AS id, NULL::bigint AS version,

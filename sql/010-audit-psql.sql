@@ -1,0 +1,185 @@
+--
+-- Copyright (C) ngx_http_apikeys_module contributors
+--
+-- The audit of what is changed without our functions, typed into psql or by
+-- another program: one row for each statement, in its transaction, with the
+-- role that logged in as the caller.
+--
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+SELECT pg_advisory_xact_lock(hashtext('apikeys.schema_version'));
+
+SELECT EXISTS (SELECT FROM apikeys.schema_version WHERE version = 10)
+       AS applied \gset
+\if :applied
+    ROLLBACK;
+    \quit
+\endif
+
+SET LOCAL search_path = apikeys, pg_catalog;
+
+
+-- Changes inside these functions have their row already, or are part of one
+-- that has: feed_parts() only touches the keys of changed lists, as whoever
+-- may change those.  The mark is a schema that does not exist, at the end of
+-- their search_path: it holds exactly from a function's beginning to its end,
+-- and, unlike a parameter of our own, takes no superuser.
+DO $$
+DECLARE
+    v_name  text;
+BEGIN
+    FOREACH v_name IN ARRAY ARRAY['create_org', 'update_org_settings',
+                                  'create_project', 'create_key', 'set_key',
+                                  'update_key', 'delete_key',
+                                  'set_key_grants', 'assign_key',
+                                  'unassign_key', 'add_access_entries',
+                                  'delete_access_entry', 'feed_parts']
+    LOOP
+        EXECUTE format('ALTER FUNCTION %I SET search_path = '
+                       'apikeys, pg_catalog, pg_temp, "apikeys audited"',
+                       v_name);
+    END LOOP;
+END
+$$;
+
+ALTER FUNCTION feed_parts() SECURITY DEFINER;
+
+
+-- What a statement did: the number of rows, the first 20 of them, and whose
+-- all of them are, where that is one organization, project or key.
+CREATE TYPE audit_rows AS (
+    count       bigint,
+    org_id      text,
+    project_id  text,
+    key_id      text,
+    sample      jsonb
+);
+
+-- The query for it, of the transition table p_rows, with the arguments of the
+-- trigger.  Secrets are left out, sealed as they are.
+CREATE FUNCTION audit_query(p_rows text, p_args text[], p_where text)
+RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('SELECT count(*),
+                          CASE WHEN min(%2$s) = max(%2$s) THEN min(%2$s) END,
+                          CASE WHEN min(%3$s) = max(%3$s) THEN min(%3$s) END,
+                          CASE WHEN min(%4$s) = max(%4$s) THEN min(%4$s) END,
+                          (SELECT jsonb_agg(to_jsonb(s) - ''secret''
+                                            - ''version'')
+                             FROM (SELECT * FROM %1$s r WHERE %6$s
+                                    ORDER BY %5$s LIMIT 20) s)
+                     FROM %1$s r WHERE %6$s',
+                  p_rows, p_args[0], p_args[1], p_args[2], p_args[3], p_where)
+$$;
+
+
+-- The arguments are the columns of the organization, the project and the key,
+-- what to order by, and a condition that holds while a row has its parents.
+--
+-- Rows deleted without a parent went with it, by a cascade: it is the parent
+-- that was deleted, and that has a row of its own.
+CREATE FUNCTION audit_statement() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_args    text[] := TG_ARGV;
+    v_before  audit_rows;
+    v_after   audit_rows;
+    v_rows    audit_rows;
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        EXECUTE audit_query('old_rows', v_args,
+                            CASE TG_OP WHEN 'DELETE' THEN v_args[4]
+                                       ELSE 'true' END)
+           INTO v_before;
+        v_rows := v_before;
+    END IF;
+
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        EXECUTE audit_query('new_rows', v_args, 'true') INTO v_after;
+        v_rows := v_after;
+    END IF;
+
+    IF TG_OP <> 'TRUNCATE' AND v_rows.count = 0 THEN
+        RETURN NULL;
+    END IF;
+
+    IF v_rows.org_id IS NULL AND v_rows.key_id IS NOT NULL THEN
+        SELECT org_id INTO v_rows.org_id FROM keys WHERE id = v_rows.key_id;
+    END IF;
+
+    INSERT INTO audit (event, caller, address, org_id, project_id, key_id,
+                       before, after)
+        SELECT concat_ws(' ', 'SQL', TG_OP, TG_TABLE_NAME), session_user,
+               host(inet_client_addr()), v_rows.org_id, v_rows.project_id,
+               v_rows.key_id,
+               CASE WHEN v_before.count > 0 THEN
+                   jsonb_build_object('count', v_before.count,
+                                      'rows', v_before.sample) END,
+               CASE WHEN v_after.count > 0 THEN
+                   jsonb_build_object('count', v_after.count,
+                                      'rows', v_after.sample) END;
+
+    RETURN NULL;
+END
+$$;
+
+
+-- A condition, so that our functions do not even pay for a call.  The mark
+-- counts for those alone who could write the audit itself: our functions,
+-- which run as their owner; nobody else can hide behind it.
+DO $$
+DECLARE
+    t  record;
+BEGIN
+    FOR t IN
+        SELECT v.name, o.op, o.tables,
+               concat_ws(', ', quote_literal(v.org), quote_literal(v.project),
+                         quote_literal(v.key), quote_literal(v.pk),
+                         quote_literal(v.parents)) AS args
+          FROM (VALUES
+                   ('orgs', 'id', 'NULL::text', 'NULL::text', 'id', 'true'),
+                   ('projects', 'org_id', 'id', 'NULL::text', 'id',
+                    'EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
+                   ('keys', 'org_id', 'NULL::text', 'id', 'id',
+                    'EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
+                   ('key_projects', 'org_id', 'project_id', 'key_id',
+                    'key_id, project_id',
+                    'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id) AND '
+                    'EXISTS (SELECT FROM projects p WHERE p.id = r.project_id)'
+                   ),
+                   ('access_list', 'NULL::text', 'NULL::text', 'key_id',
+                    'key_id, cidr',
+                    'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id)')
+               ) AS v (name, org, project, key, pk, parents),
+               (VALUES
+                   ('insert', 'REFERENCING NEW TABLE AS new_rows'),
+                   ('update', 'REFERENCING OLD TABLE AS old_rows '
+                              'NEW TABLE AS new_rows'),
+                   ('delete', 'REFERENCING OLD TABLE AS old_rows'),
+                   ('truncate', '')
+               ) AS o (op, tables)
+    LOOP
+        EXECUTE format('CREATE TRIGGER audit_%1$s AFTER %1$s ON %2$I %3$s '
+                       'FOR EACH STATEMENT '
+                       'WHEN (current_setting(''search_path'') '
+                             'NOT LIKE ''%%"apikeys audited"'' '
+                             'OR NOT has_table_privilege(''apikeys.audit'', '
+                                                        '''INSERT'')) '
+                       'EXECUTE FUNCTION audit_statement(%4$s)',
+                       t.op, t.name, t.tables, t.args);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER audit_%s',
+                       t.name, t.op);
+    END LOOP;
+END
+$$;
+
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA apikeys FROM PUBLIC;
+
+INSERT INTO schema_version (version) VALUES (10);
+
+COMMIT;
