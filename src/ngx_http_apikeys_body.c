@@ -57,7 +57,7 @@ ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    ngx_str_null(text);
+    ngx_str_set(text, "");
 
     if (r->request_body == NULL || r->request_body->bufs == NULL) {
         return NGX_OK;

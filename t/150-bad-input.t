@@ -208,7 +208,11 @@ bad("path: $_->[0]", @$_[1 .. 5]) for
     [ 'a long one', GET => '/' . 'x' x 4000, undef, 'RESOURCE_NOT_FOUND',
         [ "$base/" . 'x' x 4000 ] ],
     [ 'a line feed', GET => '/a%0Ab', undef, 'RESOURCE_NOT_FOUND',
-        [ "$base/a\nb" ] ];
+        [ "$base/a\nb" ] ],
+    [ 'a line feed at the end', GET => "$keys%0A", undef,
+        'RESOURCE_NOT_FOUND', [ "$base$keys\n" ] ],
+    [ 'nothing but a line feed', GET => '/%0A', undef,
+        'RESOURCE_NOT_FOUND', [ "$base/\n" ] ];
 
 {
     # an error document is UTF-8, whatever the path held
