@@ -449,13 +449,26 @@ ngx_apikeys_pg_conn_poll(ngx_apikeys_pg_conn_t *pc)
 /*
  * The server may be a standby, or read-only by its configuration: then the
  * next host is tried.  In recovery transaction_read_only is on, too.
+ *
+ * A server that can is to look after its client: libpq's cancel request
+ * blocks, so a statement that nobody waits for ends by the close of its
+ * connection.  Beyond Linux a server may refuse the parameter, and the login
+ * with it; one that was chosen by its administrator or user stays.
  */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
 {
-    int     ok;
-    u_char  sql[256];
+    int          ok;
+    u_char       sql[512];
+    const char  *check;
+
+    static const char  interval[] =
+        ", pg_catalog.set_config(name, CASE WHEN setting <> '0'"
+        " OR pg_catalog.version() NOT LIKE '%linux%' THEN setting"
+        " ELSE '500' END, false) FROM (SELECT name,"
+        " pg_catalog.current_setting(name) AS setting"
+        " FROM (VALUES ('client_connection_check_interval')) AS v (name)) s";
 
     pc->write = 0;
 
@@ -471,9 +484,11 @@ ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
         }
     }
 
+    check = (PQserverVersion(pc->pg) >= 140000) ? interval : "";
+
     ngx_snprintf(sql, sizeof(sql),
                  "SELECT pg_catalog.current_setting('transaction_read_only')"
-                 "%s%s%s%Z",
+                 "%s%s%s%s%Z", check,
                  pc->channel ? "; LISTEN \"" : "",
                  pc->channel ? pc->channel : "", pc->channel ? "\"" : "");
 

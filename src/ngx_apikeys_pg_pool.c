@@ -643,7 +643,8 @@ ngx_apikeys_pg_pool_close(ngx_apikeys_pg_conn_t *pc, ngx_uint_t level,
 /*
  * Nobody wants the answer, but the connection may be good: a login costs more
  * than a short wait.  There is no cancel request: that of libpq blocks.  What
- * does not end soon is closed, and ended by the server's statement_timeout.
+ * does not end soon is closed, which ends the statement where the server looks
+ * after its clients (see ngx_apikeys_pg_conn_setup()), else statement_timeout.
  */
 
 void

@@ -191,7 +191,7 @@ for my $kind (qw( read write )) {
 
 # a client that leaves: what it asked for is of no use to anyone; a call that
 # does not end soon loses its connection to the database, and the server
-# ends its statement after the time that such have
+# ends its statement when it notices
 
 my $few = $f->node(http => 'apikeys_wait 0;',
     database => 'timeout=1500ms connections=2 queue=2')->start;
@@ -263,6 +263,7 @@ $few->quit;
 # reload and exit with a call in flight
 
 my $patient = $f->node(http => 'apikeys_wait 0;',
+    allow => qr/worker process \d+ exited on signal 9/,
     database => 'timeout=30s connections=2')->start;
 $f->wait_loaded($patient);
 
@@ -302,6 +303,38 @@ for my $kind (qw( read write )) {
     $patient->start;
     $f->wait_loaded($patient);
 }
+
+
+# nobody waits: a statement does not live for its timeout, nor keep its locks
+
+sub gone {
+    my ($title, $leave) = @_;
+
+    my $before = description() . audits();
+    hold('write');
+    my $call = send_call('write', $patient);
+    ok(wait_waiting('write', 1), "$title: a change waits");
+    my $begin = time;
+    $leave->($call);
+    wait_waiting('write', 0);
+    cmp_ok(time - $begin, '<', $ENV{APIKEYS_TEST_ASAN} ? 10 : 4,
+        "$title: it is ended in two seconds or so, not in 30");
+    release();
+    is(description() . audits(), $before, "$title: and was not made");
+}
+
+SKIP: {
+    skip 'PostgreSQL 13 does not look after its clients', 8
+        if $holder->{pg_server_version} < 140000;
+
+    gone('a client that leaves', sub { $_[0]->close });
+    gone('a worker that is killed', sub {
+        kill 'KILL', $patient->workers;
+        eval { $_[0]->read };
+    });
+}
+$patient->wait_for(sub { eval { call('read', $patient)->code == 200 } }, 20,
+    'no new worker');
 $patient->stop;
 
 
