@@ -2,7 +2,8 @@
 # that stays locked, no feed that stays lost; reload and binary upgrade
 # without a request refused.
 #
-# APIKEYS_TEST_KILLS: how many workers are killed, 100 when not set.
+# APIKEYS_TEST_KILLS: how many workers are killed, 100 when not set; half of
+# them inside a publication, an allocation or a reclamation.
 
 use strict;
 use warnings;
@@ -57,6 +58,17 @@ sub soon {
 
     return eval { $nginx->wait_for(sub { code($key, $node) == $code },
         10 * $slow, '') };
+}
+
+sub status { return ApiKeys::Client->new(port => $_[0]->port)
+    ->plain('GET', '/status')->json }
+
+sub text {
+    my ($file) = @_;
+
+    open my $in, '<', $file or return '';
+    local $/;
+    return scalar(<$in>) // '';
 }
 
 my ($good, $bad, $poor) = map { $f->key($org, $_) }
@@ -119,15 +131,90 @@ sub churn {
     }
 }
 
+# where a writer is at work, and how many instructions it is let go on there
+
+my %places = (
+    'a publication' => { ngx_apikeys_store_publish_key_locked => 1500,
+        ngx_apikeys_store_delete_locked => 800,
+        ngx_apikeys_store_write_insert => 200 },
+    'an allocation' => { ngx_apikeys_arena_alloc => 80,
+        ngx_apikeys_arena_list_create => 600 },
+    'a reclamation' => { ngx_apikeys_store_reclaim_locked => 1500,
+        ngx_apikeys_arena_free => 30 },
+    'a repair' => { ngx_apikeys_store_repair => 3000 },
+);
+
+my $code_file = $nginx->{load}[0] || $nginx->{binary};
+my $kill_at = $nginx->dir . '/kill_at';
+my %address = map { /^([0-9a-f]+) \w (\w+)$/ ? ($2 => hex $1) : () }
+    qx{nm '$code_file'};
+my (%killed, $untraced);
+
+system('cc', '-O1', '-o', $kill_at, "$FindBin::Bin/tools/kill_at.c") == 0
+    or $untraced = 'it cannot be built here';
+$ENV{APIKEYS_TEST_VALGRIND} and $untraced = 'valgrind runs the code';
+
+# sends for the process; what is sent is waited for by inside()
+sub send_for {
+    my ($pid, $what) = @_;
+
+    no warnings 'portable';
+    my @names = sort keys %{ $places{$what} };
+    my $name = $names[ rand @names ];
+    my ($base) = text("/proc/$pid/maps")
+        =~ /^([0-9a-f]+)-\S+ \S+ 0+ .* \Q$code_file\E$/m or return 0;
+    my @args = (sprintf('%x', hex($base) + $address{$name}),
+        int rand $places{$what}{$name}, 300);
+
+    my $sent = fork;
+    defined $sent or die "fork: $!\n";
+    return $sent if $sent;
+    exec $kill_at, $pid, @args;
+}
+
+# whether it was killed inside of it
+sub inside {
+    my ($sent, $what) = @_;
+
+    $sent or return;
+    waitpid $sent, 0;
+    $untraced = 'a process cannot be traced' if $? >> 8 == 3;
+    return $? == 0 && ++$killed{$what};
+}
+
+# one process; or two, when the next writer repairs what the first one left
+sub kill_inside {
+    my ($pid, $next, $what) = @_;
+
+    my $sent = $what eq 'a repair' ? send_for($next, $what) : undef;
+    $what = 'a publication' if $sent;
+    my $done = inside(send_for($pid, $what), $what);
+    inside($sent, 'a repair');
+    return $done;
+}
+
+# the one that follows the database writes most
+sub writer {
+    my ($pid) = $dbh->selectrow_array('SELECT name FROM apikeys.instances')
+        =~ /:(\d+)$/;
+    return $pid;
+}
+
 my $churn = churn();
 my @probers = probers($nginx, 2);
+my @places = sort keys %places;
 my $missed = 0;
 
 for my $n (1 .. $kills) {
-    my @workers = $nginx->workers or next;
+    my @workers = $nginx->workers or redo;
     my $pid = $workers[ rand @workers ];
 
-    if ($n % 4 == 0) {
+    if ($n % 2 && !$untraced) {
+        my $writer = writer();
+        my ($next) = grep { $_ != $writer } $pid, @workers;
+        kill_inside($writer, $next, $places[ rand @places ]) or redo;
+    }
+    elsif ($n % 4 == 0) {
         $nginx->signal('STOP', $pid);
         sleep rand 0.05;
         $nginx->signal($n % 8 ? 'CONT' : 'KILL', $pid);
@@ -157,15 +244,21 @@ is($missed, 0, "$kills workers killed or stopped at random: every change is "
 sleep 0.2;
 my @kinds = decisions(@probers);
 right('after the last of them', @kinds);
+
+SKIP: {
+    skip $untraced, 1 if $untraced;
+    my $repairs = status($nginx)->{zone}{repairs_total};
+    cmp_ok($repairs, '>=', $kills / 8, 'many died with the zone in their '
+        . 'hands, and the next repaired it');
+    diag(join ', ', map({ "$killed{$_} killed inside $_" } sort keys %killed),
+        "$repairs repairs");
+}
 diag("$kinds[4]{all} requests since the last pause, $kinds[4]{lost} died "
     . 'with their worker');
 undef @probers;
 
 
 # the syncer stopped: another takes over
-
-sub status { return ApiKeys::Client->new(port => $_[0]->port)
-    ->plain('GET', '/status')->json }
 
 my $syncer;
 $nginx->wait_for(sub {
@@ -229,6 +322,12 @@ ok(soon(200, $good), 'who has the old key too goes on');
 kill 'KILL', $churn;
 waitpid $churn, 0;
 undef @probers;
+ok(eval { $nginx->wait_for(sub {
+    my $replica = status($nginx)->{replica};
+    $replica->{complete} && !$replica->{invalid} && $replica->{keys}
+        == $dbh->selectrow_array('SELECT count(*) FROM apikeys.keys');
+}, 10 * $slow, '') }, 'after all of it the replica holds each key, and none '
+    . 'that is not');
 $nginx->quit;
 
 
@@ -240,14 +339,6 @@ my $g = ApiKeys::Fixture->new(db => $db, workers => 2, server => $server,
 my $up = $g->nginx;
 
 # only a daemon upgrades itself
-sub text {
-    my ($file) = @_;
-
-    open my $in, '<', $file or return '';
-    local $/;
-    return scalar(<$in>) // '';
-}
-
 my $file = $up->dir . '/nginx.pid';
 $up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
 # and the new binary has only the environment that the configuration names
@@ -276,7 +367,7 @@ $up->wait_for(sub {
     for (1 .. 20) {
         my $status = status($up);
         $complete{ $status->{pid} } = $status->{replica}{complete}
-            && $status->{replica}{age_milliseconds} < 60_000;
+            && ($status->{replica}{age_milliseconds} // 60_000) < 60_000;
     }
     keys %complete >= 3 && !grep { !$_ } values %complete;
 }, 20 * $slow, 'the new zone is not complete');
