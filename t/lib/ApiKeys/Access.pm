@@ -96,8 +96,8 @@ sub settle {
     $self->nginx->wait_for(sub {
         return $self->db->dbh->selectrow_array(
             'SELECT bool_and(pg_visible_in_snapshot(x.xid, i.snapshot))
-               FROM apikeys.instances i, (SELECT max(xid) AS xid
-                    FROM apikeys.changes) x');
+               FROM apikeys.instances i, (SELECT xid
+                    FROM apikeys.changes ORDER BY xid DESC LIMIT 1) x');
     }, 20, 'the replica does not follow');
 }
 
