@@ -103,27 +103,28 @@ ngx_apikeys_store_read_search(const ngx_apikeys_store_t *st,
     uint32_t per, size_t size, uint32_t key, const u_char *wanted)
 {
     u_char    *leaf, *found;
-    uint32_t   low, high, middle;
+    uint32_t   low, left, half;
 
     if (n == 0) {
         return NULL;
     }
 
     low = 0;
-    high = (n - 1) / per;
     found = NULL;
 
-    while (low < high) {
-        middle = (low + high + 1) / 2;
+    /*
+     * the wanted leaf is one of those left, from low on; what is halved is
+     * their number, for less to be done with each
+     */
+
+    for (left = (n - 1) / per + 1; left > 1; left -= half) {
+        half = left / 2;
 
         leaf = ngx_apikeys_arena_list_leaf(&st->arena, b->list, b->bits,
-                                           first + middle);
+                                           first + low + half);
 
-        if (ngx_apikeys_store_read_after(leaf, wanted, key)) {
-            high = middle - 1;
-
-        } else {
-            low = middle;
+        if (!ngx_apikeys_store_read_after(leaf, wanted, key)) {
+            low += half;
             found = leaf;
         }
     }
@@ -186,27 +187,13 @@ ngx_apikeys_store_leave(ngx_apikeys_store_t *st)
 }
 
 
-/* what a miss will mean; asked before the walk, or a load could end in it */
-
-static NGX_APIKEYS_STORE_READ_INLINE ngx_int_t
-ngx_apikeys_store_read_miss(ngx_apikeys_store_t *st)
-{
-    if (st->nested == 0) {
-        return ngx_apikeys_store_read_outside(st);
-    }
-
-    return ngx_apikeys_store_load(&st->head->complete) ? NGX_DECLINED
-                                                       : NGX_BUSY;
-}
-
-
 static ngx_int_t
 ngx_apikeys_store_read_outside(ngx_apikeys_store_t *st)
 {
     ngx_log_error(NGX_LOG_ALERT, st->log, 0,
                   "apikeys zone is read outside of a section");
 
-    return NGX_ERROR;
+    return NGX_BUSY;
 }
 
 
@@ -215,18 +202,19 @@ ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
     ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
     ngx_apikeys_store_record_t **record)
 {
-    uint32_t                     i;
-    ngx_int_t                    rc;
+    uint32_t                     i, complete;
     ngx_uint_t                   state;
     ngx_apikeys_store_record_t  *rec;
 
     *record = NULL;
 
-    rc = ngx_apikeys_store_read_miss(st);
-
-    if (rc == NGX_ERROR) {
-        return NGX_BUSY;
+    if (st->nested == 0) {
+        return ngx_apikeys_store_read_outside(st);
     }
+
+    /* what a miss means: asked first, or a load could end in the walk */
+
+    complete = ngx_apikeys_store_load(&st->head->complete);
 
     i = ngx_apikeys_store_load(ngx_apikeys_store_id_bucket(st, id));
 
@@ -248,10 +236,12 @@ ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
             return NGX_OK;
         }
 
-        return (state == NGX_APIKEYS_STORE_INVALID) ? NGX_BUSY : rc;
+        complete = complete && state != NGX_APIKEYS_STORE_INVALID;
+
+        break;
     }
 
-    return rc;
+    return complete ? NGX_DECLINED : NGX_BUSY;
 }
 
 
@@ -259,16 +249,15 @@ ngx_int_t
 ngx_apikeys_store_key(ngx_apikeys_store_t *st, const ngx_str_t *public_key,
     ngx_apikeys_store_ref_t *ref)
 {
-    uint32_t                     i;
-    ngx_int_t                    rc;
+    uint32_t                     i, complete;
     ngx_uint_t                   state;
     ngx_apikeys_store_record_t  *rec;
 
-    rc = ngx_apikeys_store_read_miss(st);
-
-    if (rc == NGX_ERROR) {
-        return NGX_BUSY;
+    if (st->nested == 0) {
+        return ngx_apikeys_store_read_outside(st);
     }
+
+    complete = ngx_apikeys_store_load(&st->head->complete);
 
     if (public_key->len != NGX_APIKEYS_PUBLIC_KEY_LEN) {
         return NGX_DECLINED;
@@ -299,11 +288,11 @@ ngx_apikeys_store_key(ngx_apikeys_store_t *st, const ngx_str_t *public_key,
 
             /* unless another key has taken the name and follows */
 
-            rc = NGX_BUSY;
+            complete = 0;
         }
     }
 
-    return rc;
+    return complete ? NGX_DECLINED : NGX_BUSY;
 }
 
 

@@ -27,6 +27,16 @@
 #include <ngx_http_apikeys_codes.h>
 
 
+/*
+ * For what begins where a request turns out to be ours: inlined, it would
+ * have all others save registers for it.
+ */
+#if (__GNUC__)
+#define NGX_HTTP_APIKEYS_NOINLINE           __attribute__((noinline))
+#else
+#define NGX_HTTP_APIKEYS_NOINLINE
+#endif
+
 /* which administration API a location is; 0 in all others */
 #define NGX_HTTP_APIKEYS_ATLAS_V1           0x1
 #define NGX_HTTP_APIKEYS_ATLAS_V2           0x2
@@ -38,6 +48,7 @@
 #define NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256 0x02
 #define NGX_HTTP_APIKEYS_AUTH_BASIC         0x04
 #define NGX_HTTP_APIKEYS_AUTH_HEADER        0x08
+#define NGX_HTTP_APIKEYS_AUTH_ANY           0x0f
 #define NGX_HTTP_APIKEYS_AUTH_OFF           0x10
 
 
@@ -106,6 +117,7 @@ typedef struct {
     ngx_apikeys_counters_t   *counters;    /* by decision, in the zone */
     ngx_array_t              *routes;      /* ngx_http_apikeys_routes */
     ngx_uint_t                used;        /* some location needs all this */
+    ngx_uint_t                demanded;    /* and some one demands a key */
     ngx_http_apikeys_worker_t worker;      /* set in init_process */
 } ngx_http_apikeys_main_conf_t;
 

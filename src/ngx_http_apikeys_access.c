@@ -18,10 +18,10 @@
 static ngx_int_t ngx_http_apikeys_access_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_access_subrequest_handler(
     ngx_http_request_t *r);
-static ngx_int_t ngx_http_apikeys_access_check(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf);
-static ngx_int_t ngx_http_apikeys_access_check_api(ngx_http_request_t *r,
-    ngx_http_apikeys_loc_conf_t *alcf);
+static NGX_HTTP_APIKEYS_NOINLINE ngx_int_t ngx_http_apikeys_access_check(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
+static NGX_HTTP_APIKEYS_NOINLINE ngx_int_t ngx_http_apikeys_access_check_api(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
 static ngx_int_t ngx_http_apikeys_access_refuse(
     ngx_http_apikeys_record_t *record, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_decision_e decision);
@@ -65,13 +65,6 @@ ngx_http_apikeys_access_subrequest_handler(ngx_http_request_t *r)
     rc = ngx_http_apikeys_access_check(r, alcf);
 
     return (rc == NGX_OK) ? NGX_DECLINED : rc;
-}
-
-
-ngx_uint_t
-ngx_http_apikeys_access_protected(ngx_http_apikeys_loc_conf_t *alcf)
-{
-    return alcf->auth != 0 && alcf->auth != NGX_HTTP_APIKEYS_AUTH_OFF;
 }
 
 

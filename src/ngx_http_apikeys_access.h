@@ -21,10 +21,13 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_access_decide(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf);
 
 /* whether the location demands a key, itself or as an API */
-ngx_uint_t ngx_http_apikeys_access_protected(
-    ngx_http_apikeys_loc_conf_t *alcf);
+#define ngx_http_apikeys_access_protected(alcf)                              \
+    ((alcf)->auth & NGX_HTTP_APIKEYS_AUTH_ANY)
 
-/* puts the handlers into their phases, after allow and deny */
+/*
+ * Puts the handlers into their phases, after allow and deny: of all requests,
+ * so only where some location demands a key.
+ */
 ngx_int_t ngx_http_apikeys_access_init(ngx_conf_t *cf);
 
 

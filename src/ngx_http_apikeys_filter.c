@@ -17,6 +17,8 @@
 
 
 static ngx_int_t ngx_http_apikeys_filter_header(ngx_http_request_t *r);
+static NGX_HTTP_APIKEYS_NOINLINE ngx_int_t ngx_http_apikeys_filter_error(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_filter_replace(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_record_t *record);
 static ngx_chain_t *ngx_http_apikeys_filter_document(ngx_http_request_t *r,
@@ -42,12 +44,20 @@ static const ngx_str_t  ngx_http_apikeys_filter_second = ngx_string("1");
 static ngx_int_t
 ngx_http_apikeys_filter_header(ngx_http_request_t *r)
 {
+    ngx_int_t  rc;
+
+    rc = (r->headers_out.status < NGX_HTTP_BAD_REQUEST)
+         ? NGX_OK : ngx_http_apikeys_filter_error(r);
+
+    return (rc == NGX_OK) ? ngx_http_next_header_filter(r) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_filter_error(ngx_http_request_t *r)
+{
     ngx_http_apikeys_record_t    *record;
     ngx_http_apikeys_loc_conf_t  *alcf, *refused;
-
-    if (r->headers_out.status < NGX_HTTP_BAD_REQUEST) {
-        return ngx_http_next_header_filter(r);
-    }
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
 
@@ -55,13 +65,13 @@ ngx_http_apikeys_filter_header(ngx_http_request_t *r)
                        : ngx_http_apikeys_record_find(r);
 
     if (record == NULL) {
-        return alcf->api ? NGX_ERROR : ngx_http_next_header_filter(r);
+        return alcf->api ? NGX_ERROR : NGX_OK;
     }
 
     refused = alcf->api ? alcf : record->refused;
 
     if (refused == NULL) {
-        return ngx_http_next_header_filter(r);
+        return NGX_OK;
     }
 
     record->refused = NULL;
@@ -83,15 +93,12 @@ ngx_http_apikeys_filter_header(ngx_http_request_t *r)
         }
     }
 
-    if (r->headers_out.status == NGX_HTTP_UNAUTHORIZED
-        && ngx_http_apikeys_filter_challenge(r, refused,
-                         record->identified == NGX_HTTP_APIKEYS_STALE_NONCE)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (r->headers_out.status != NGX_HTTP_UNAUTHORIZED) {
+        return NGX_OK;
     }
 
-    return ngx_http_next_header_filter(r);
+    return ngx_http_apikeys_filter_challenge(r, refused,
+                         record->identified == NGX_HTTP_APIKEYS_STALE_NONCE);
 }
 
 

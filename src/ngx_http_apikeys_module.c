@@ -277,6 +277,7 @@ ngx_http_apikeys_create_main_conf(ngx_conf_t *cf)
      *     amcf->realm = { 0, NULL };
      *     amcf->token = NULL;
      *     amcf->used = 0;
+     *     amcf->demanded = 0;
      */
 
     amcf->sync.poll = NGX_CONF_UNSET_MSEC;
@@ -373,6 +374,7 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->api || ngx_http_apikeys_access_protected(conf)) {
         amcf->used = 1;
+        amcf->demanded = 1;
         amcf->sync.stale = ngx_max(amcf->sync.stale, conf->stale);
         amcf->sync.stale_forever |= conf->stale_allow;
 
@@ -526,6 +528,10 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
         amcf->sync.snapshot.stale_forever = amcf->sync.stale_forever;
 
         ngx_apikeys_snapshot_configure(&amcf->sync.snapshot);
+    }
+
+    if (!amcf->demanded) {
+        return NGX_OK;
     }
 
     if (ngx_http_apikeys_access_init(cf) != NGX_OK) {
