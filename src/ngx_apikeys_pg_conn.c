@@ -124,7 +124,7 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
     const char *address, const char *name)
 {
     char                    *password;
-    u_char                   options[NGX_APIKEYS_PG_HOST_OPTIONS_LEN + 128];
+    u_char                   options[NGX_APIKEYS_PG_HOST_OPTIONS_LEN + 256];
     u_char                   application[64];
     ngx_uint_t               i, n;
     const char              *keywords[NGX_APIKEYS_PG_HOST_OPTIONS
@@ -145,13 +145,15 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
 
     /*
      * The server's own limits: what a worker left behind, because it was
-     * killed or gave up, ends there too.  The user's options win: they are
-     * the last.
+     * killed or gave up, or the network did, ends there too.  The user's
+     * options win: they are the last.
      */
 
     ngx_snprintf(options, sizeof(options),
                  "-c statement_timeout=%M "
-                 "-c idle_in_transaction_session_timeout=%M %s%Z",
+                 "-c idle_in_transaction_session_timeout=%M "
+                 "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 "
+                 "-c tcp_keepalives_count=3 %s%Z",
                  conf->timeout, conf->timeout,
                  hosts->options ? hosts->options : "");
 

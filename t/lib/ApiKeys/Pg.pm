@@ -23,7 +23,8 @@ use Time::HiRes qw( sleep time );
 my $shared;
 
 
-# new(own => 1, conf => 'lines', tcp => 1, ssl => 1, auth => METHOD)
+# new(own => 1, conf => 'lines', tcp => 1, ssl => 1, auth => METHOD,
+#     netns => an ApiKeys::Netns that the server is to live in)
 sub new {
     my ($class, %opt) = @_;
 
@@ -129,6 +130,7 @@ sub start {
     $self->_private('start');
 
     my @command = $self->_as_user(_bin('postgres'), '-D', "$self->{dir}/data");
+    unshift @command, $self->{opt}{netns}->enter if $self->{opt}{netns};
     my $pid = fork;
     defined $pid or die "fork: $!\n";
 

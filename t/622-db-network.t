@@ -1,0 +1,144 @@
+# Between nginx and PostgreSQL packets get lost without a word to anybody: all
+# of them, those of the answers alone, or with the server and everything it
+# knew.  Decisions go on, changes are refused in time or said to be of unknown
+# outcome, retries do no harm, and all heals without a storm of logins.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Netns;
+use ApiKeys::Outage ();
+use ApiKeys::Pg ();
+use Test::More;
+use Time::HiRes qw( time );
+
+my $slow = $ApiKeys::Outage::slow;
+my $net = ApiKeys::Netns->new;
+my $pg = ApiKeys::Pg->new(own => 1, netns => $net,
+    conf => "log_connections = on\nlisten_addresses = '*'\n");
+my $db = $pg->database(schema => 1);
+my $name = $db->name;
+my $info = 'host=' . $net->THERE . " port=5432 user=apikeys_nginx"
+    . " dbname=$name sslmode=disable";
+my $o = ApiKeys::Outage->new(db => $db, conninfo => $info,
+    bound => 2, database => 'connections=1 connect_timeout=1s timeout=1s');
+my $nginx = $o->nginx;
+my $org = $o->org;
+
+
+# everything is lost
+
+{
+    my $mark = $nginx->log_mark;
+    my $before = $o->logins;
+    $o->change('as before');
+    $net->cut;
+    my $since = time;
+    my $res = $o->outage('cut off');
+    ok($o->unknown($res), 'cut off: a change that was sent is not denied');
+    $o->unavailable('still cut off');
+    ok($nginx->wait_for(sub { $o->code('/brief') == 503 }, 10 * $slow,
+        'fresh'), 'cut off: silence is no proof of freshness');
+    ok(eval { $nginx->wait_log(qr/replica cannot follow the database/,
+        10 * $slow, $mark) }, 'cut off: the poll notices, and the log says so');
+
+    # each attempt takes connect_timeout, for requests and for the feed
+    my $failures = $o->pester(3);
+    cmp_ok($failures, '<=', 8, 'cut off for 3 s and asked all the time: few'
+        . ' logins are tried');
+    $net->mend;
+    $o->heals('cut off');
+    cmp_ok($o->logins - $before, '<=', 4, 'cut off: few logins mend it');
+    diag("$failures failed and ", $o->logins - $before, ' good logins');
+}
+
+
+# only answers are lost: what was asked for is done.  A client that repeats
+# it finds it done, once
+
+sub audits { return $db->psql('SELECT count(*) FROM apikeys.audit') }
+
+# warm: the same for another key, so that the statement is prepared
+sub lost {
+    my ($title, $again, $warm, @request) = @_;
+
+    ok($o->changes($title), "$title: all is well");
+    my $res = $o->operator(@$warm);
+    cmp_ok($res->code, '<', 300, "$title: success") or diag $res->body;
+    my $before = audits();
+    $net->cut('answers');
+    $res = $o->operator(@request);
+    is($res->code, 503, "$title: no answer, 503");
+    ok($o->unknown($res), "$title: unknown, neither success nor failure");
+    is(audits() - $before, 1, "$title: it was done");
+    $net->mend;
+    ok(eval { $nginx->wait_for(sub {
+        ($res = $o->operator(@request))->code != 503 }, 30 * $slow, '') },
+        "$title: again");
+    is($res->code, $again, "$title: is answered as what it is")
+        or diag $res->body;
+    is(audits() - $before, 1, "$title: and does nothing twice");
+}
+
+my $project = $o->f->project($org)->{id};
+my $in = $o->f->base . "/groups/$project/apiKeys";
+my $keys = "$org->{path}/apiKeys";
+my ($one, $two) = map { $o->f->key($org, 'ORG_MEMBER')->{id} } 1, 2;
+my $entry = [ { ipAddress => '192.0.2.7' } ];
+my $role = [ { roles => ['GROUP_OWNER'] } ];
+
+my %again = (
+    PATCH => [ 200, map { [ 'PATCH', "$keys/$_", { desc => 'lost' } ] }
+        $one, $two ],
+    'an entry' => [ 409, map { [ 'POST', "$keys/$_/accessList", $entry ] }
+        $one, $two ],
+    'an assignment' => [ 400, map { [ 'POST', "$in/$_", $role ] }
+        $one, $two ],
+    'DELETE' => [ 400, map { [ 'DELETE', "$keys/$_" ] } $one, $two ],
+);
+
+for my $title ('PATCH', 'an entry', 'an assignment', 'DELETE') {
+    my ($code, $warm, $request) = @{ $again{$title} };
+    lost($title, $code, $warm, @$request);
+}
+
+
+# the other side, too, gives up what it does not hear of: it asks after a
+# minute, not after the system's two hours, and keeps no dead session
+
+{
+    my @cat = ($net->enter, qw( cat /proc/net/tcp ));
+    my @left = map { /:1538 \S+ 01 \S+ 02:([0-9A-F]+) / ? hex $1 : () }
+        qx{@cat};
+    cmp_ok(scalar @left, '>=', 2, 'PostgreSQL has timers for its connections');
+    is(scalar(grep { $_ > 60 * 100 } @left), 0, 'of a minute at most');
+}
+
+
+# the server vanishes, with all its connections, and another one is there: to
+# it they are nothing
+
+{
+    my $before = $o->made('vanished');
+    $net->cut;
+    $pg->crash;
+    $net->down;
+    $net->up;
+    $pg->start;
+    my $begin = time;
+    my $res = $o->change('vanished');
+    is($res->code, 503, 'a connection to nobody: 503');
+    ok($res->header('retry-after'), 'and when to try again');
+    cmp_ok(time - $begin, '<', 2.5 * $slow, 'in time');
+    ok($o->unknown($res), 'what became of the change is not known');
+    is($o->made('vanished'), 0, 'here it was not made');
+    is($o->code, 200, 'decisions go on');
+    $o->heals('vanished');
+}
+
+$nginx->quit;
+
+done_testing;
