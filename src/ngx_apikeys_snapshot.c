@@ -51,6 +51,7 @@ struct ngx_apikeys_snapshot_s {
     /* of the file in work */
     ngx_fd_t                        fd;
     u_char                         *name;
+    u_char                         *stray;     /* room for another such name */
     uint64_t                        begun;
     uint64_t                        begun_changes;
     ngx_pool_t                     *pool;      /* of one slice */
@@ -62,6 +63,8 @@ struct ngx_apikeys_snapshot_s {
 
 static ngx_int_t ngx_apikeys_snapshot_begin(ngx_apikeys_snapshot_t *s);
 static ngx_int_t ngx_apikeys_snapshot_open(ngx_apikeys_snapshot_t *s);
+static void ngx_apikeys_snapshot_clean(ngx_apikeys_snapshot_t *s);
+static ngx_pid_t ngx_apikeys_snapshot_writer(ngx_str_t *file, ngx_dir_t *dir);
 static ngx_int_t ngx_apikeys_snapshot_meta(ngx_apikeys_snapshot_t *s);
 static void ngx_apikeys_snapshot_handler(ngx_event_t *ev);
 static ngx_int_t ngx_apikeys_snapshot_slice(ngx_apikeys_snapshot_t *s);
@@ -82,6 +85,7 @@ ngx_apikeys_snapshot_t *
 ngx_apikeys_snapshot_create(ngx_cycle_t *cycle,
     ngx_apikeys_snapshot_conf_t *conf)
 {
+    size_t                   size;
     ngx_apikeys_snapshot_t  *s;
 
     s = ngx_pcalloc(cycle->pool, sizeof(ngx_apikeys_snapshot_t));
@@ -91,9 +95,12 @@ ngx_apikeys_snapshot_create(ngx_cycle_t *cycle,
 
     /* one name for each process: two that follow two zones may meet here */
 
-    s->name = ngx_pnalloc(cycle->pool,
-                          conf->path.len + 1 + NGX_INT64_LEN + 1);
-    if (s->name == NULL) {
+    size = conf->path.len + 1 + NGX_INT64_LEN + 1;
+
+    s->name = ngx_pnalloc(cycle->pool, size);
+    s->stray = ngx_pnalloc(cycle->pool, size);
+
+    if (s->name == NULL || s->stray == NULL) {
         return NULL;
     }
 
@@ -239,6 +246,8 @@ ngx_apikeys_snapshot_begin(ngx_apikeys_snapshot_t *s)
 static ngx_int_t
 ngx_apikeys_snapshot_open(ngx_apikeys_snapshot_t *s)
 {
+    ngx_apikeys_snapshot_clean(s);
+
     s->fd = ngx_open_file(s->name, NGX_FILE_WRONLY, NGX_FILE_TRUNCATE,
                           NGX_FILE_OWNER_ACCESS);
 
@@ -249,6 +258,74 @@ ngx_apikeys_snapshot_open(ngx_apikeys_snapshot_t *s)
 
     return ngx_apikeys_snapshot_write(s, s->cipher.header,
                                       sizeof(s->cipher.header));
+}
+
+
+/* what killed writers left: nobody else would use their names again */
+
+static void
+ngx_apikeys_snapshot_clean(ngx_apikeys_snapshot_t *s)
+{
+    u_char     *slash;
+    ngx_dir_t   dir;
+    ngx_pid_t   pid;
+    ngx_str_t   file, path;
+
+    path = s->conf->path;
+
+    for (slash = path.data + path.len; slash[-1] != '/'; slash--) {
+        /* void: the path is a full one */
+    }
+
+    file.data = slash;
+    file.len = path.data + path.len - slash;
+
+    path.len -= file.len;
+    path.data = s->stray;
+
+    *ngx_cpymem(path.data, s->conf->path.data, path.len) = '\0';
+
+    if (ngx_open_dir(&path, &dir) == NGX_ERROR) {
+        return;
+    }
+
+    while (ngx_read_dir(&dir) == NGX_OK) {
+        pid = ngx_apikeys_snapshot_writer(&file, &dir);
+
+        if (pid <= 0 || kill(pid, 0) != -1 || ngx_errno != ESRCH) {
+            continue;
+        }
+
+        (void) ngx_sprintf(s->stray, "%V.%P%Z", &s->conf->path, pid);
+
+        if (ngx_delete_file(s->stray) != NGX_FILE_ERROR) {
+            ngx_log_error(NGX_LOG_NOTICE, s->log, 0,
+                          "\"%s\" is removed, who wrote it is gone",
+                          s->stray);
+        }
+    }
+
+    (void) ngx_close_dir(&dir);
+}
+
+
+static ngx_pid_t
+ngx_apikeys_snapshot_writer(ngx_str_t *file, ngx_dir_t *dir)
+{
+    size_t   len;
+    u_char  *name;
+
+    name = ngx_de_name(dir);
+    len = ngx_de_namelen(dir);
+
+    if (len <= file->len + 1
+        || ngx_memcmp(name, file->data, file->len) != 0
+        || name[file->len] != '.')
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_atoi(&name[file->len + 1], len - file->len - 1);
 }
 
 

@@ -2,7 +2,7 @@
 # that stays locked, no feed that stays lost; reload and binary upgrade
 # without a request refused.
 #
-# APIKEYS_TEST_KILLS: how many workers are killed, 100 when not set; half of
+# APIKEYS_TEST_KILLS: how many workers are killed, 60 when not set; half of
 # them inside a publication, an allocation or a reclamation.
 
 use strict;
@@ -20,7 +20,7 @@ use POSIX qw( WNOHANG );
 use Test::More;
 use Time::HiRes qw( sleep time );
 
-my $kills = $ENV{APIKEYS_TEST_KILLS} || 100;
+my $kills = $ENV{APIKEYS_TEST_KILLS} || 60;
 my $slow = $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND} ? 10 : 1;
 
 my $server = <<'END';
@@ -131,7 +131,7 @@ sub churn {
     }
 }
 
-# where a writer is at work, and how many instructions it is let go on there
+# where a writer is at work, and how many instructions it may go on there
 
 my %places = (
     'a publication' => { ngx_apikeys_store_publish_key_locked => 1500,
@@ -144,43 +144,18 @@ my %places = (
     'a repair' => { ngx_apikeys_store_repair => 3000 },
 );
 
-my $code_file = $nginx->{load}[0] || $nginx->{binary};
-my $kill_at = $nginx->dir . '/kill_at';
-my %address = map { /^([0-9a-f]+) \w (\w+)$/ ? ($2 => hex $1) : () }
-    qx{nm '$code_file'};
-my (%killed, $untraced);
+my %killed;
 
-system('cc', '-O1', '-o', $kill_at, "$FindBin::Bin/tools/kill_at.c") == 0
-    or $untraced = 'it cannot be built here';
-$ENV{APIKEYS_TEST_VALGRIND} and $untraced = 'valgrind runs the code';
-
-# sends for the process; what is sent is waited for by inside()
 sub send_for {
     my ($pid, $what) = @_;
 
-    no warnings 'portable';
     my @names = sort keys %{ $places{$what} };
     my $name = $names[ rand @names ];
-    my ($base) = text("/proc/$pid/maps")
-        =~ /^([0-9a-f]+)-\S+ \S+ 0+ .* \Q$code_file\E$/m or return 0;
-    my @args = (sprintf('%x', hex($base) + $address{$name}),
-        int rand $places{$what}{$name}, 300);
-
-    my $sent = fork;
-    defined $sent or die "fork: $!\n";
-    return $sent if $sent;
-    exec $kill_at, $pid, @args;
+    return $nginx->kill_at($pid, $name, $places{$what}{$name}, 300);
 }
 
 # whether it was killed inside of it
-sub inside {
-    my ($sent, $what) = @_;
-
-    $sent or return;
-    waitpid $sent, 0;
-    $untraced = 'a process cannot be traced' if $? >> 8 == 3;
-    return $? == 0 && ++$killed{$what};
-}
+sub inside { return $nginx->killed($_[0]) && ++$killed{ $_[1] } }
 
 # one process; or two, when the next writer repairs what the first one left
 sub kill_inside {
@@ -188,7 +163,7 @@ sub kill_inside {
 
     my $sent = $what eq 'a repair' ? send_for($next, $what) : undef;
     $what = 'a publication' if $sent;
-    my $done = inside(send_for($pid, $what), $what);
+    my $done = inside(scalar send_for($pid, $what), $what);
     inside($sent, 'a repair');
     return $done;
 }
@@ -209,7 +184,7 @@ for my $n (1 .. $kills) {
     my @workers = $nginx->workers or redo;
     my $pid = $workers[ rand @workers ];
 
-    if ($n % 2 && !$untraced) {
+    if ($n % 2 && !$nginx->untraced) {
         my $writer = writer();
         my ($next) = grep { $_ != $writer } $pid, @workers;
         kill_inside($writer, $next, $places[ rand @places ]) or redo;
@@ -246,7 +221,7 @@ my @kinds = decisions(@probers);
 right('after the last of them', @kinds);
 
 SKIP: {
-    skip $untraced, 1 if $untraced;
+    skip $nginx->untraced, 1 if $nginx->untraced;
     my $repairs = status($nginx)->{zone}{repairs_total};
     cmp_ok($repairs, '>=', $kills / 8, 'many died with the zone in their '
         . 'hands, and the next repaired it');

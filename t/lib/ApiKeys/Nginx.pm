@@ -343,6 +343,62 @@ sub signal {
 }
 
 
+# kill -9 of a worker in the middle of a function of the module, at random up
+# to so many instructions behind its begin, when it comes there within so many
+# milliseconds; killed($it) waits for that and tells whether it did
+sub kill_at {
+    my ($self, $pid, $function, $instructions, $timeout) = @_;
+
+    my $program = $self->_kill_at or return;
+    my $file = $self->{load}[0] || $self->{binary};
+    my ($base) = _read("/proc/$pid/maps")
+        =~ /^([0-9a-f]+)-\S+ \S+ 0+ .* \Q$file\E$/m or return;
+
+    no warnings 'portable';
+    $self->{functions} ||= { map { /^([0-9a-f]+) \w (\w+)$/ ? ($2 => $1) : ()
+        } qx{nm '$file'} };
+    my $address = hex($base) + hex($self->{functions}{$function}
+        // die "no function $function in $file\n");
+
+    my $it = fork;
+    defined $it or die "fork: $!\n";
+    return $it if $it;
+    { exec $program, $pid, sprintf('%x', $address), int rand $instructions,
+        $timeout };
+    POSIX::_exit(127);
+}
+
+
+sub killed {
+    my ($self, $it) = @_;
+
+    $it or return 0;
+    waitpid $it, 0;
+    $self->{untraced} = 'a process cannot be traced here' if $? >> 8 == 3;
+    return $? == 0;
+}
+
+
+# why there is no kill_at; known for sure after the first
+sub untraced { $_[0]->_kill_at; return $_[0]{untraced} }
+
+sub _kill_at {
+    my ($self) = @_;
+
+    $self->{kill_at} ||= do {
+        my ($lib) = __FILE__ =~ m{^(.*)/ApiKeys/Nginx\.pm$};
+        my $program = "$self->{dir}/kill_at";
+
+        $self->{untraced} = 'valgrind runs the code'
+            if $ENV{APIKEYS_TEST_VALGRIND};
+        $self->{untraced} = 'kill_at cannot be built'
+            if system 'cc', '-O1', '-o', $program, "$lib/../tools/kill_at.c";
+        $program;
+    };
+    return $self->{untraced} ? undef : $self->{kill_at};
+}
+
+
 # graceful: waits for the end, and complains when it does not come
 sub quit { return $_[0]->_end('QUIT', $_[1] || 30) }
 
