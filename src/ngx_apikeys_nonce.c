@@ -36,7 +36,10 @@ typedef struct {
 } ngx_apikeys_nonce_bytes_t;
 
 
-/* a nonce that was checked before, by this process and these keys */
+/*
+ * A nonce that was checked before, by this process and these keys.  The
+ * prefix holds the HA1 of who used it.
+ */
 typedef struct {
     uint64_t                     id;        /* 0: none */
     u_char                       text[NGX_APIKEYS_NONCE_LEN];
@@ -49,7 +52,7 @@ struct ngx_apikeys_nonce_s {
     ngx_apikeys_nonce_table_t    table;
     ngx_uint_t                   nciphers;
     EVP_CIPHER_CTX              *ciphers[NGX_APIKEYS_SEAL_MAX_KEYS];
-    ngx_apikeys_nonce_known_t    known[1 << NGX_APIKEYS_NONCE_KNOWN_BITS];
+    ngx_apikeys_nonce_known_t   *known;
 };
 
 
@@ -261,6 +264,12 @@ ngx_apikeys_nonce_create(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
     }
 
     n->seal = seal;
+
+    n->known = ngx_apikeys_seal_pages(cf, sizeof(ngx_apikeys_nonce_known_t)
+                                          << NGX_APIKEYS_NONCE_KNOWN_BITS);
+    if (n->known == NULL) {
+        return NULL;
+    }
 
     return n;
 }

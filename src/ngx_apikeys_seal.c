@@ -64,11 +64,16 @@ typedef struct {
 
 struct ngx_apikeys_seal_s {
     ngx_apikeys_seal_ring_t   *ring;
-    size_t                     size;      /* of the pages */
     ngx_uint_t                 nkeys;
     EVP_KDF                   *kdf;
     EVP_CIPHER                *cipher;
 };
+
+
+typedef struct {
+    void                      *pages;
+    size_t                     size;
+} ngx_apikeys_seal_pages_t;
 
 
 /* sealed: these, in this order */
@@ -98,6 +103,7 @@ static ngx_int_t ngx_apikeys_seal_parse_line(ngx_conf_t *cf,
 static ngx_int_t ngx_apikeys_seal_derive_keys(ngx_conf_t *cf,
     ngx_apikeys_seal_t *seal);
 static void ngx_apikeys_seal_cleanup(void *data);
+static void ngx_apikeys_seal_pages_cleanup(void *data);
 
 
 ngx_int_t
@@ -357,7 +363,6 @@ ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file)
 static ngx_int_t
 ngx_apikeys_seal_init(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
 {
-    void                *pages;
     ngx_pool_cleanup_t  *cln;
 
     cln = ngx_pool_cleanup_add(cf->pool, 0);
@@ -368,29 +373,10 @@ ngx_apikeys_seal_init(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
     cln->handler = ngx_apikeys_seal_cleanup;
     cln->data = seal;
 
-    seal->size = ngx_align(sizeof(ngx_apikeys_seal_ring_t), ngx_pagesize);
-
-    pages = mmap(NULL, seal->size, PROT_READ|PROT_WRITE,
-                 MAP_PRIVATE|MAP_ANON, -1, 0);
-
-    if (pages == MAP_FAILED) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "mmap(%uz) for the master keys failed",
-                           seal->size);
+    seal->ring = ngx_apikeys_seal_pages(cf, sizeof(ngx_apikeys_seal_ring_t));
+    if (seal->ring == NULL) {
         return NGX_ERROR;
     }
-
-    seal->ring = pages;
-
-#ifdef MADV_DONTDUMP
-
-    if (madvise(pages, seal->size, MADV_DONTDUMP) == -1) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, ngx_errno,
-                           "madvise(MADV_DONTDUMP) for the master keys "
-                           "failed, core files would hold them");
-    }
-
-#endif
 
     seal->kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     seal->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
@@ -567,16 +553,61 @@ ngx_apikeys_seal_cleanup(void *data)
 
     EVP_CIPHER_free(seal->cipher);
     EVP_KDF_free(seal->kdf);
+}
 
-    if (seal->ring == NULL) {
-        return;
+
+void *
+ngx_apikeys_seal_pages(ngx_conf_t *cf, size_t size)
+{
+    void                      *pages;
+    ngx_pool_cleanup_t        *cln;
+    ngx_apikeys_seal_pages_t  *sp;
+
+    cln = ngx_pool_cleanup_add(cf->pool, sizeof(ngx_apikeys_seal_pages_t));
+    if (cln == NULL) {
+        return NULL;
     }
 
-    OPENSSL_cleanse(seal->ring, sizeof(ngx_apikeys_seal_ring_t));
+    size = ngx_align(size, ngx_pagesize);
 
-    if (munmap(seal->ring, seal->size) == -1) {
+    pages = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANON, -1, 0);
+
+    if (pages == MAP_FAILED) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "mmap(%uz) for secrets failed", size);
+        return NULL;
+    }
+
+    sp = cln->data;
+    sp->pages = pages;
+    sp->size = size;
+
+    cln->handler = ngx_apikeys_seal_pages_cleanup;
+
+#ifdef MADV_DONTDUMP
+
+    if (madvise(pages, size, MADV_DONTDUMP) == -1) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, ngx_errno,
+                           "madvise(MADV_DONTDUMP) for secrets failed, "
+                           "core files would hold them");
+    }
+
+#endif
+
+    return pages;
+}
+
+
+static void
+ngx_apikeys_seal_pages_cleanup(void *data)
+{
+    ngx_apikeys_seal_pages_t *sp = data;
+
+    OPENSSL_cleanse(sp->pages, sp->size);
+
+    if (munmap(sp->pages, sp->size) == -1) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
-                      "munmap(%p, %uz) of the master keys failed",
-                      seal->ring, seal->size);
+                      "munmap(%p, %uz) of secrets failed",
+                      sp->pages, sp->size);
     }
 }

@@ -64,5 +64,11 @@ ngx_int_t ngx_apikeys_seal_derive(ngx_apikeys_seal_t *seal, ngx_uint_t n,
 
 ngx_uint_t ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal);
 
+/*
+ * Zeroed memory for what is as good as a secret: it lives as long as the
+ * configuration, stays out of core files, and is wiped.  NULL: logged.
+ */
+void *ngx_apikeys_seal_pages(ngx_conf_t *cf, size_t size);
+
 
 #endif /* _NGX_APIKEYS_SEAL_H_INCLUDED_ */
