@@ -230,6 +230,8 @@ ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     stat->repairs = sh->repairs;
     stat->complete = ngx_apikeys_store_complete(st);
     stat->age = ngx_apikeys_store_age(st);
+    stat->lag = ngx_apikeys_store_lag(st);
+    stat->behind = ngx_apikeys_store_load(&sh->behind);
     stat->syncer = (ngx_apikeys_store_boottime() < sh->syncer_deadline)
                    ? sh->syncer : 0;
 }

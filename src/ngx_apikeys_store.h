@@ -265,6 +265,18 @@ ngx_int_t ngx_apikeys_store_cursor_set_locked(ngx_apikeys_store_t *st,
  * what another boot left it may lie before 0; only its age counts.
  */
 void ngx_apikeys_store_set_fresh(ngx_apikeys_store_t *st, uint64_t boottime);
+
+/*
+ * The feed, for who watches it: the database is known to have more than the
+ * zone; the zone has all that a poll told which was sent at "boottime".  Less
+ * than a proof of freshness, and known with each poll.
+ */
+void ngx_apikeys_store_set_behind(ngx_apikeys_store_t *st);
+void ngx_apikeys_store_set_applied(ngx_apikeys_store_t *st,
+    uint64_t boottime);
+/* ms since that poll, or (uint64_t) -1 */
+uint64_t ngx_apikeys_store_lag(ngx_apikeys_store_t *st);
+
 uint64_t ngx_apikeys_store_boottime(void);
 
 /* the zone instance's uuid, 36 characters, made with the zone */
@@ -326,6 +338,8 @@ typedef struct {
     uint64_t                         repairs;
     ngx_uint_t                       complete;
     uint64_t                         age;
+    uint64_t                         lag;             /* of the feed */
+    ngx_uint_t                       behind;
     ngx_pid_t                        syncer;
 } ngx_apikeys_store_stat_t;
 

@@ -29,7 +29,7 @@
 
 
 #define NGX_APIKEYS_STORE_MAGIC        0x41504b53
-#define NGX_APIKEYS_STORE_LAYOUT       2
+#define NGX_APIKEYS_STORE_LAYOUT       3
 
 #define NGX_APIKEYS_STORE_UUID_LEN     36
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
@@ -162,9 +162,11 @@ typedef struct {
     u_char                    heir[NGX_APIKEYS_STORE_UUID_LEN];
     uint32_t                  inherited;  /* the heir is set */
     uint32_t                  complete;
+    uint32_t                  behind;     /* the database has more */
 
     uint64_t                  epoch;      /* of reclamation, from 1 on */
     uint64_t                  fresh;      /* boot time, ms */
+    uint64_t                  applied;    /* the same, 0: nothing yet */
     uint32_t                  nslots;     /* slots used so far */
 
     /* what follows is changed under the mutex only */

@@ -300,6 +300,41 @@ ngx_apikeys_store_age(ngx_apikeys_store_t *st)
 }
 
 
+void
+ngx_apikeys_store_set_behind(ngx_apikeys_store_t *st)
+{
+    ngx_apikeys_store_set(&st->head->behind, 1);
+}
+
+
+void
+ngx_apikeys_store_set_applied(ngx_apikeys_store_t *st, uint64_t boottime)
+{
+    ngx_apikeys_store_set(&st->head->applied, boottime);
+    ngx_apikeys_store_set(&st->head->behind, 0);
+}
+
+
+/* a proof of freshness may be all there is: of a snapshot, or a copied zone */
+
+uint64_t
+ngx_apikeys_store_lag(ngx_apikeys_store_t *st)
+{
+    uint64_t  now, age, applied;
+
+    age = ngx_apikeys_store_age(st);
+    applied = ngx_apikeys_store_load(&st->head->applied);
+
+    if (applied == 0) {
+        return age;
+    }
+
+    now = ngx_apikeys_store_boottime();
+
+    return ngx_min(age, (applied < now) ? now - applied : 0);
+}
+
+
 /* counts while the machine sleeps, and is the same in all its processes */
 
 uint64_t

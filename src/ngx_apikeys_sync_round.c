@@ -182,6 +182,8 @@ ngx_apikeys_sync_round_announce(ngx_apikeys_sync_t *sync)
         ngx_str_null(&sync->applied);
     }
 
+    ngx_apikeys_store_set_behind(sync->conf->store);
+
     ngx_apikeys_sync_round_heartbeat(sync,
                                      ngx_apikeys_sync_round_announce_done);
 }
@@ -317,6 +319,10 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
 
     if (ngx_apikeys_store_complete(store)) {
         sync->applied = sync->snapshot;
+        ngx_apikeys_store_set_applied(store, sync->sent);
+
+    } else {
+        ngx_apikeys_store_set_behind(store);
     }
 
     now = ngx_apikeys_store_boottime();

@@ -178,6 +178,8 @@ ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_row_t     row;
     ngx_apikeys_sync_state_t  *state;
 
+    ngx_apikeys_store_set_behind(sync->conf->store);
+
     if (sync->states.elts == NULL
         && ngx_array_init(&sync->states, sync->batch,
                           NGX_APIKEYS_SYNC_ROWS_BATCH,

@@ -21,6 +21,7 @@
 typedef struct {
     uint64_t                      age;          /* ms; -1: never fresh */
     uint64_t                      complete;
+    uint64_t                      behind;
     uint64_t                      leader;
     uint64_t                      listening;
     uint64_t                      open;
@@ -84,6 +85,13 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
       "Deleted objects that are remembered for a while" },
     { "replica", "invalid", ngx_http_apikeys_figure(store.invalid),
       NGX_HTTP_APIKEYS_GAUGE, "Objects that could not be kept or opened" },
+
+    { "feed", "lag", ngx_http_apikeys_figure(store.lag),
+      NGX_HTTP_APIKEYS_DURATION,
+      "Time since the last poll that was applied in full was sent" },
+    { "feed", "behind", ngx_http_apikeys_figure(behind),
+      NGX_HTTP_APIKEYS_GAUGE,
+      "Whether the database is known to have what the replica lacks" },
 
     { "zone", "size_bytes", ngx_http_apikeys_figure(store.size),
       NGX_HTTP_APIKEYS_GAUGE, "Memory for records in the zone" },
@@ -236,6 +244,7 @@ ngx_http_apikeys_status_collect(ngx_http_request_t *r,
 
     status->age = status->store.age;
     status->complete = status->store.complete;
+    status->behind = status->store.behind;
     status->leader = status->sync.leader;
     status->listening = status->sync.listening;
     status->open = status->pool.open;
@@ -249,6 +258,7 @@ static void
 ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out)
 {
+    u_char                            text[64];
     uint64_t                          value;
     ngx_uint_t                        i;
     const char                       *section;
@@ -281,9 +291,11 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
 
         value = ngx_http_apikeys_figure_value(status, figure);
 
-        ngx_apikeys_json_out_name(out,
-                              figure->type == NGX_HTTP_APIKEYS_DURATION
-                              ? "age_milliseconds" : figure->name);
+        (void) ngx_slprintf(text, text + sizeof(text), "%s%s%Z", figure->name,
+                            figure->type == NGX_HTTP_APIKEYS_DURATION
+                            ? "_milliseconds" : "");
+
+        ngx_apikeys_json_out_name(out, (char *) text);
 
         if (value == (uint64_t) -1) {
             ngx_apikeys_json_out_null(out);
@@ -362,6 +374,7 @@ ngx_http_apikeys_status_metric(u_char *p, u_char *last,
                      figure->section, figure->name, unit);
 
     if (ngx_strcmp(figure->section, "replica") != 0
+        && ngx_strcmp(figure->section, "feed") != 0
         && ngx_strcmp(figure->section, "zone") != 0)
     {
         p = ngx_slprintf(p, last, "{worker=\"%ui\"}", ngx_worker);

@@ -129,6 +129,9 @@ $t->is('/inner/allow', $key, 200, 'allow_expired', 'expired=allow, inherited',
 
 my $status = status($t->nginx);
 cmp_ok($status->{replica}{age_milliseconds}, '>', 1000, 'the age is told');
+ok(eval { $t->nginx->wait_for(sub {
+        status($t->nginx)->{feed}{lag_milliseconds} > 1500;
+    }, 15) }, 'and the lag grows');
 cmp_ok($status->{decisions}{expired}, '>=', 5, 'what expired is counted');
 cmp_ok($status->{decisions}{allow_expired}, '>=', 3, 'what is flagged, too');
 
@@ -150,6 +153,7 @@ is_503($digest->request('GET', $org->{path}), 'not loaded, the API');
 $status = status($new);
 is($status->{replica}{complete}, 0, 'the replica says so');
 is($status->{replica}{age_milliseconds}, undef, 'and has no age');
+is($status->{feed}{lag_milliseconds}, undef, 'nor a lag');
 cmp_ok($status->{decisions}{not_loaded}, '>=', 7, 'which is counted');
 
 
@@ -209,10 +213,13 @@ is(() = $small->error_log =~ /is full/g, 1, 'said once');
 $status = status($small);
 is($status->{replica}{complete}, 0, 'the replica says so');
 cmp_ok($status->{zone}{full_total}, '>', 0, 'and that it is full');
+is($status->{feed}{behind}, 1, 'and that it lacks something');
 
 $small->configure(http => $f->http_conf(@common, zone => '16m'));
 $small->reload;
 becomes(200, $small, '/long', $key, 'with room after a reload');
+ok(eval { $small->wait_for(sub { !status($small)->{feed}{behind} }, 15) },
+    'and nothing lacks');
 becomes(401, $small, '/long', $unknown, 'it is complete');
 is(code($small, '/long', $keys[1]), 401, 'and the revoked key is out');
 $small->quit;

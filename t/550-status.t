@@ -47,6 +47,7 @@ sub get {
 my %sections = (
     replica => [qw( age_milliseconds complete invalid keys orgs projects
                     tombstones )],
+    feed => [qw( behind lag_milliseconds )],
     zone => [qw( free_bytes full_total repairs_total retired_bytes
                  size_bytes )],
     sync => [qw( changes_total errors_total leader listening loads_total
@@ -88,6 +89,18 @@ is(get($_, method => 'POST')->code, 405, "no POST: $_")
 is(get('/guarded')->code, 401, 'figures behind a key');
 is(get('/guarded', headers => { Authorization => 'Basic '
     . encode_base64($member->{secret}, '') })->code, 200, 'with a key');
+
+
+# the feed: each poll tells, while a proof of freshness comes every 5 s
+
+my $feed;
+$t->nginx->wait_for(sub {
+    my $now = get('/status')->json;
+    $feed = $now->{feed};
+    return $now->{replica}{age_milliseconds} > 2000
+        && $feed->{lag_milliseconds} < 1000;
+}, 30, 'the lag is never less than the age');
+is($feed->{behind}, 0, 'the replica has all that it knows of');
 
 
 # decisions, by what they were
@@ -152,7 +165,7 @@ pass('are in the text format');
 is_deeply([ sort keys %$m ], [ sort map {
         my $s = $_;
         $s eq 'decisions' ? 'apikeys_decisions_total'
-            : map { "apikeys_${s}_" . s/age_milliseconds/age_seconds/r }
+            : map { "apikeys_${s}_" . s/_milliseconds/_seconds/r }
                 @{ $sections{$s} }
     } keys %sections ], 'the same figures');
 is($m->{apikeys_replica_keys}{samples}{''}, 3, 'the same values');
@@ -196,7 +209,7 @@ SKIP: {
         if !-x $promtool;
 
     is(lint($promtool, $more), '0 ', 'promtool check metrics');
-    isnt(lint($promtool, $more =~ s/_age_seconds/_age_milliseconds/gr), '0 ',
+    isnt(lint($promtool, $more =~ s/_lag_seconds/_lag_milliseconds/gr), '0 ',
         'which can tell');
 }
 

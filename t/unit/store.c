@@ -411,6 +411,10 @@ test_full(void)
     ok(unit_delete(st, 8, 100001) == NGX_OK, "a removal needs no room");
     ok(unit_version(st, 8) == NGX_BUSY, "it is gone");
 
+    /* another one, too: what a removal frees is less by its tombstone */
+
+    (void) unit_delete(st, 40, 100001);
+
     ok(unit_publish(st, victim, 99999, 1, 0, 0) == NGX_DECLINED,
        "an older version than the lost one is not taken");
     ok(unit_publish(st, victim, 100000, 100, 0, 0) == NGX_OK,
