@@ -42,6 +42,7 @@ static void ngx_apikeys_json_out_raw(ngx_apikeys_json_out_t *o,
     const char *data, size_t len);
 static void ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o,
     u_char *data, size_t len);
+static ngx_uint_t ngx_apikeys_json_plain(const u_char *data, size_t len);
 static void ngx_apikeys_json_out_replaced(ngx_apikeys_json_out_t *o,
     u_char *data, size_t len);
 static ngx_int_t ngx_apikeys_json_check_utf8(u_char *data, size_t len);
@@ -285,15 +286,32 @@ ngx_apikeys_json_out_array_end(ngx_apikeys_json_out_t *o)
 void
 ngx_apikeys_json_out_name(ngx_apikeys_json_out_t *o, const char *name)
 {
+    size_t   len;
+    u_char  *p;
+
     ngx_apikeys_json_out_separate(o);
-    ngx_apikeys_json_out_quoted(o, (u_char *) name, ngx_strlen(name));
+
+    /* names are ours, and have nothing to escape */
+
+    len = ngx_strlen(name);
+
+    p = ngx_apikeys_json_out_reserve(o, len + sizeof("\"\" : ") - 1);
+    if (p == NULL) {
+        return;
+    }
+
+    *p++ = '"';
+    p = ngx_cpymem(p, name, len);
+    *p++ = '"';
 
     if (o->pretty) {
-        ngx_apikeys_json_out_raw(o, " : ", 3);
+        p = ngx_cpymem(p, " : ", 3);
 
     } else {
-        ngx_apikeys_json_out_raw(o, ":", 1);
+        *p++ = ':';
     }
+
+    ngx_apikeys_json_out_advance(o, p);
 
     o->name = 1;
 }
@@ -488,12 +506,17 @@ ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o, u_char *data,
     size_t   escape;
     u_char  *p;
 
-    if (ngx_apikeys_json_check_utf8(data, len) != NGX_OK) {
-        ngx_apikeys_json_out_replaced(o, data, len);
-        return;
-    }
+    escape = 0;
 
-    escape = (size_t) ngx_escape_json(NULL, data, len);
+    if (!ngx_apikeys_json_plain(data, len)) {
+
+        if (ngx_apikeys_json_check_utf8(data, len) != NGX_OK) {
+            ngx_apikeys_json_out_replaced(o, data, len);
+            return;
+        }
+
+        escape = (size_t) ngx_escape_json(NULL, data, len);
+    }
 
     p = ngx_apikeys_json_out_reserve(o, len + escape + 2);
     if (p == NULL) {
@@ -512,6 +535,25 @@ ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o, u_char *data,
     *p++ = '"';
 
     ngx_apikeys_json_out_advance(o, p);
+}
+
+
+/* ASCII, and nothing to escape: what nearly all strings are */
+
+static ngx_uint_t
+ngx_apikeys_json_plain(const u_char *data, size_t len)
+{
+    size_t  i;
+
+    for (i = 0; i < len; i++) {
+        if (data[i] < ' ' || data[i] > '~' || data[i] == '"'
+            || data[i] == '\\')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -73,7 +73,19 @@ static void ngx_http_apikeys_routes_take(ngx_http_apikeys_ctx_t *ctx,
     (NGX_HTTP_APIKEYS_ATLAS_V1|NGX_HTTP_APIKEYS_OPS_MANAGER)
 
 
+/*
+ * No path matches two: first come those that are asked for most.  What must
+ * not be a slash is never given back, for it would not match then either.
+ */
 static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
+
+    { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/?\\z"),
+      { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/orgs/([^/]++)/apiKeys/?\\z"),
+      { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_ROOT, NGX_HTTP_APIKEYS_ANY_API,
       ngx_string("^/?\\z"), { 0, 0, 0 }, 0 },
@@ -82,43 +94,35 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       ngx_string("^/orgs/?\\z"), { 0, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/?\\z"),
+      ngx_string("^/orgs/([^/]++)/?\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_ORG_PROJECTS, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/groups/?\\z"),
+      ngx_string("^/orgs/([^/]++)/groups/?\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/settings/?\\z"),
+      ngx_string("^/orgs/([^/]++)/settings/?\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
-
-    { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/?\\z"),
-      { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
-
-    { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/([^/]+)/?\\z"),
-      { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/([^/]+)/(?i:accessList)/?\\z"),
+      ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/(?i:accessList)/?\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_APIKEYS_OLD_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/([^/]+)/(?i:whitelist)/?\\z"),
+      ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/(?i:whitelist)/?\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP, 0 }, 1 },
 
     /* the address may hold a slash, as it was sent or as "%2F" */
 
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/([^/]+)/(?i:accessList)/"
+      ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/(?i:accessList)/"
                  "([^/]+(?:/[^/]*)?)\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP,
         NGX_HTTP_APIKEYS_ADDRESS_GROUP }, 0 },
 
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_APIKEYS_OLD_API,
-      ngx_string("^/orgs/([^/]+)/apiKeys/([^/]+)/(?i:whitelist)/"
+      ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/(?i:whitelist)/"
                  "([^/]+(?:/[^/]*)?)\\z"),
       { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP,
         NGX_HTTP_APIKEYS_ADDRESS_GROUP }, 1 },
@@ -127,15 +131,15 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       ngx_string("^/groups/?\\z"), { 0, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_PROJECT, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/groups/([^/]+)/?\\z"),
+      ngx_string("^/groups/([^/]++)/?\\z"),
       { NGX_HTTP_APIKEYS_PROJECT_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEYS, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/groups/([^/]+)/apiKeys/?\\z"),
+      ngx_string("^/groups/([^/]++)/apiKeys/?\\z"),
       { NGX_HTTP_APIKEYS_PROJECT_GROUP, 0, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_APIKEYS_ANY_API,
-      ngx_string("^/groups/([^/]+)/apiKeys/([^/]+)/?\\z"),
+      ngx_string("^/groups/([^/]++)/apiKeys/([^/]++)/?\\z"),
       { NGX_HTTP_APIKEYS_PROJECT_GROUP, NGX_HTTP_APIKEYS_KEY_GROUP, 0 }, 0 }
 };
 
