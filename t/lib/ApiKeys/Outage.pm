@@ -29,10 +29,11 @@ sub new {
     my ($class, %opt) = @_;
 
     my $self = bless { bound => delete $opt{bound} || 2.5 }, $class;
+    my $started = $opt{start} // 1;
     $self->{f} = ApiKeys::Fixture->new(server => $server,
         http => 'apikeys_sync poll=200ms; apikeys_wait 0;',
         database => 'connections=2 connect_timeout=1s timeout=2s', %opt);
-    $self->prepare if $opt{start} // 1;
+    $self->prepare if $started;
     return $self;
 }
 
