@@ -21,6 +21,10 @@ static ngx_int_t ngx_http_apikeys_key_public(ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_private(ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key);
+static ngx_int_t ngx_http_apikeys_key_forget(ngx_pool_t *pool, u_char *data,
+    size_t len);
+static void ngx_http_apikeys_key_forget_cleanup(void *data);
+static void ngx_http_apikeys_key_forget_document(ngx_apikeys_json_out_t *out);
 static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
     const char *member, const ngx_str_t *id, ngx_str_t *names);
 
@@ -65,6 +69,13 @@ ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
     }
 
     ngx_apikeys_objectid_write(key->id.data, &id);
+
+    if (ngx_http_apikeys_key_forget(ctx->request->pool, key->private_key.data,
+                                    key->private_key.len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return ngx_http_apikeys_key_seal(ctx, key);
 }
@@ -167,6 +178,63 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
 }
 
 
+/*
+ * Zeroed before it is freed: else the key, which the client alone is to have,
+ * would stay in the worker's memory, and in a core file of it, until the
+ * memory is used again.  The pool outlives the answer.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_key_forget(ngx_pool_t *pool, u_char *data, size_t len)
+{
+    ngx_str_t           *text;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(pool, sizeof(ngx_str_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    text = cln->data;
+    text->data = data;
+    text->len = len;
+
+    cln->handler = ngx_http_apikeys_key_forget_cleanup;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_apikeys_key_forget_cleanup(void *data)
+{
+    ngx_str_t *text = data;
+
+    ngx_explicit_memzero(text->data, text->len);
+}
+
+
+/* each buffer so far: the filters take the chain apart when it is sent */
+
+static void
+ngx_http_apikeys_key_forget_document(ngx_apikeys_json_out_t *out)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for (cl = out->out; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_http_apikeys_key_forget(out->pool, b->start, b->end - b->start)
+            != NGX_OK)
+        {
+            out->failed = 1;
+            return;
+        }
+    }
+}
+
+
 ngx_int_t
 ngx_http_apikeys_key_org_roles(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *roles, ngx_str_t *param)
@@ -237,6 +305,10 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
 
     ngx_apikeys_json_out_name(out, "privateKey");
     ngx_apikeys_json_out_string(out, private_key);
+
+    if (private_key != &shown) {
+        ngx_http_apikeys_key_forget_document(out);
+    }
 
     (void) ngx_apikeys_pg_query_value(q, row,
                                       NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,

@@ -10,9 +10,8 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Expect;
 use ApiKeys::Fixture ();
-use Digest::MD5 qw( md5 md5_hex );
-use Digest::SHA qw( sha256 sha256_hex );
-use MIME::Base64 qw( encode_base64 decode_base64 );
+use ApiKeys::Secrets ();
+use MIME::Base64 qw( encode_base64 );
 use Test::More;
 
 my $f = ApiKeys::Fixture->new(start => 0);
@@ -21,6 +20,7 @@ $f->nginx->configure(log_level => 'debug',
     http => $f->http_conf(http => <<'END'), server => $f->server_conf(
         log_format all '$remote_user "$request" $status $apikeys_public_key '
             '"$apikeys_key_id" $apikeys_decision $apikeys_roles';
+        apikeys_snapshot %%DIR%%/state/snapshot;
 END
     server => <<'END'));
         access_log %%DIR%%/access.log all;
@@ -92,38 +92,31 @@ like($seen[-1], qr/UNEXPECTED_ERROR/, 'a statement that failed');
 
 # what is secret, in each form that it could be kept in
 
-my %secret = (token => $f->token, 'master key' => $f->{master_key},
-    'master key, raw' => decode_base64($f->{master_key}),
-    'master key, hex' => unpack('H*', decode_base64($f->{master_key})));
-
-while (my ($public, $private) = each %pair) {
-    my $ha1 = "$public:MMS Public API:$private";
-
-    %secret = (%secret,
-        "private key of $public" => $private,
-        "digits of $public" => $private =~ tr/-//dr,
-        "raw digits of $public" => pack('H*', $private =~ tr/-//dr),
-        "all but the tail of $public" => $private =~ s/-\w+$//r,
-        "base64 of $public" => encode_base64("$public:$private", ''),
-        "md5 HA1 of $public" => md5_hex($ha1),
-        "raw md5 HA1 of $public" => md5($ha1),
-        "sha256 HA1 of $public" => sha256_hex($ha1),
-        "raw sha256 HA1 of $public" => sha256($ha1));
+my $secrets = ApiKeys::Secrets->new->add(token => $f->token);
+$secrets->add_master_key($f->{master_key});
+for my $public (sort keys %pair) {
+    $secrets->add_key("of $public", $public, $pair{$public});
+    $secrets->add("pair of $public", "$public:$pair{$public}");
 }
 
 sub holds_none {
     my ($title, $text) = @_;
 
     ok(length $text > 50, "$title: there is something to look at");
-    is(join(', ', grep { index(lc $text, lc $secret{$_}) >= 0 }
-        sort keys %secret), '', "$title: holds no secret");
+    is($secrets->in_text($text), '', "$title: holds no secret");
 }
 
-# what is looked for can be found
-my $made = $f->db->psql(
-    "SELECT string_agg(descr || '$key->{privateKey}', '') FROM apikeys.keys");
-ok(index($made, $secret{"private key of $key->{publicKey}"}) >= 0,
+# what is looked for can be found, in each form
+my $made = $f->db->psql(<<"END");
+SELECT string_agg(descr || '$key->{privateKey}', '') FROM apikeys.keys;
+SELECT encode('x:$key->{privateKey}', 'base64');
+SELECT encode('$key->{privateKey}', 'hex');
+END
+like($secrets->in_text($made), qr/private key of $key->{publicKey}(?:,|$)/,
     'a secret would be found where there is one');
+like($secrets->in_text($made),
+    qr/private key of $key->{publicKey}, $_/, "also in $_")
+    for qw( base64 hex );
 
 holds_none('pg_dump', $f->db->dump);
 holds_none('pg_dump, inserts', ApiKeys::Pg::_run(ApiKeys::Pg::_bin('pg_dump'),
@@ -149,6 +142,10 @@ holds_none('the access log', $access);
 holds_none('what nginx wrote to its standard error',
     ApiKeys::Nginx::_read($nginx->dir . '/stderr') . ' ' x 60);
 holds_none('nginx -T', $nginx->dump_conf);
+$nginx->wait_for(sub { -s $nginx->dir . '/state/snapshot' }, 30, 'a snapshot');
+holds_none('the snapshot',
+    ApiKeys::Nginx::_read($nginx->dir . '/state/snapshot'));
+holds_none('the log of PostgreSQL', $f->pg->log_text);
 holds_none('later answers', join '', @seen);
 
 holds_none('command lines and environments', join '', map {

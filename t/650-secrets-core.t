@@ -1,5 +1,7 @@
 # A core file of a worker that has served everything is searched for what is
-# secret: private keys, the operator's token, the key file, HA1s.
+# secret: private keys, the operator's token, the key file and what is derived
+# from it, HA1s; and so are a snapshot, the database, logs, and what the system
+# shows of processes.
 # Credentials that a client sends in clear (basic, header, the
 # token) lie in nginx's own buffers while they are in flight and are not
 # looked for there: here all keys are used by digest.
@@ -12,9 +14,8 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Client ();
 use ApiKeys::Fixture ();
-use Digest::MD5 qw( md5 md5_hex );
-use Digest::SHA qw( sha256 sha256_hex );
-use MIME::Base64 qw( decode_base64 encode_base64 );
+use ApiKeys::Secrets ();
+use File::Find qw( find );
 use Test::More;
 use Time::HiRes qw( sleep time );
 
@@ -34,7 +35,8 @@ my @keys = map { $f->key($org, 'ORG_OWNER') } 1 .. 20;
 
 my $node = $f->node(workers => 1, allow => qr/exited on signal/,
     log_level => 'notice', main => 'worker_rlimit_core 1000m; '
-        . 'working_directory %%DIR%%/cores;', http => 'apikeys_wait 0;',
+        . 'working_directory %%DIR%%/cores;', http => 'apikeys_wait 0; '
+        . 'apikeys_snapshot %%DIR%%/cores/snapshot;',
     server => 'location /digest {
         apikeys_auth digest digest_sha256; empty_gif; }');
 mkdir $node->dir . '/cores';
@@ -59,36 +61,20 @@ $f->db->psql('TRUNCATE apikeys.access_usage, apikeys.key_projects');
 $node->wait_log(qr/replica loaded.*replica loaded/s, 20, 0);
 is($codes, '200 ' x 60, 'keys are used');
 
-my %secret = ('the key file' => $f->{master_key},
-    'the key file, decoded' => decode_base64($f->{master_key}),
-    'the token' => $f->token);
-
-for my $i (0, 1, $#keys) {
-    my $key = $keys[$i];
-    my $a1 = "$key->{publicKey}:MMS Public API:$key->{privateKey}";
-
-    $secret{"private key $i"} = $key->{privateKey};
-    $secret{"HA1 (MD5) $i"} = md5($a1);
-    $secret{"HA1 (MD5, hex) $i"} = md5_hex($a1);
-    $secret{"HA1 (SHA-256) $i"} = sha256($a1);
-    $secret{"HA1 (SHA-256, hex) $i"} = sha256_hex($a1);
+# made here: the worker has sent them, and is to have forgotten them
+my $maker = $f->client(nginx => $node, key => $org->{key}{secret});
+for (1 .. 3) {
+    my $res = $maker->request('POST', "$org->{path}/apiKeys",
+        { desc => 'made here', roles => [ 'ORG_MEMBER' ] });
+    push @keys, $res->json;
 }
+$maker->close;
 
-# names of those that the file holds; it is read in overlapping pieces
-sub found {
-    my ($file, %what) = @_;
-
-    my (%found, $last);
-    open my $in, '<:raw', $file or die "$file: $!\n";
-    my $piece = '';
-    while (read $in, my $chunk, 4_000_000) {
-        $piece = substr($piece, -200) . $chunk if length $piece >= 200;
-        $piece = $chunk if length $piece < 200;
-        for my $name (keys %what) {
-            $found{$name} = 1 if index($piece, $what{$name}) >= 0;
-        }
-    }
-    return join ', ', sort keys %found;
+my $secrets = ApiKeys::Secrets->new;
+$secrets->add_master_key($f->{master_key});
+$secrets->add('the token', $f->token);
+for my $i (0, 1, 19 .. $#keys) {
+    $secrets->add_key($i, @{ $keys[$i] }{qw( publicKey privateKey )});
 }
 
 sub searched {
@@ -98,9 +84,9 @@ sub searched {
     diag("$name: $size bytes");
 
     # a search that finds nothing must be one that can find something
-    is(found($file, marker => $node->dir), 'marker',
-        "$name: holds the memory of the worker");
-    is(found($file, %secret), '', "$name: holds no secret");
+    is(ApiKeys::Secrets->new->add(marker => $node->dir)->in_file($file),
+        'marker', "$name: holds the memory of the worker");
+    is($secrets->in_file($file), '', "$name: holds no secret");
 }
 
 my ($worker) = $node->workers;
@@ -129,13 +115,36 @@ SKIP: {
 }
 
 
-# and what else lies about: logs, the configuration, the database
+# and what else lies about: files of nginx, its configuration, the database,
+# processes
 
-my $log = $node->error_log . $f->nginx->error_log . $node->dump_conf
-    . $f->nginx->dump_conf;
-my $dump = $f->db->dump;
-my @seen = grep { index($log, $secret{$_}) >= 0
-    || index($dump, $secret{$_}) >= 0 } sort keys %secret;
-is(join(', ', @seen), '', 'logs, nginx -T and a dump hold no secret');
+sub holds_none {
+    my ($name, $text) = @_;
+
+    ok(length $text, "$name: there is something to look at");
+    is($secrets->in_text($text), '', "$name: holds no secret");
+}
+
+$node->wait_for(sub { -s $node->dir . '/cores/snapshot' }, 30, 'a snapshot');
+
+for my $nginx ($node, $f->nginx) {
+    my %own = map { $nginx->dir . "/$_" => 1 } qw( master.key operator.token );
+    my @files;
+
+    find({ no_chdir => 1, wanted => sub {
+        push @files, $_ if -f && -s && !$own{$_};
+    } }, $nginx->dir);
+    is(join('; ', map { my $found = $secrets->in_file($_);
+        $found ? "$_: $found" : () } @files), '',
+        'files of nginx hold no secret: ' . @files);
+
+    holds_none('nginx -T', $nginx->dump_conf);
+    holds_none('command lines and environments', join '', map {
+        map { ApiKeys::Nginx::_read($_) } glob "/proc/$_/{cmdline,environ}"
+    } $nginx->pid, $nginx->workers);
+}
+
+holds_none('a dump of the database', $f->db->dump);
+holds_none('the log of PostgreSQL', $f->db->pg->log_text);
 
 done_testing;
