@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Outage ();
 use ApiKeys::Pg ();
+use DBD::Pg qw( :async );
 use Test::More;
 
 my $slow = $ApiKeys::Outage::slow;
@@ -41,6 +42,7 @@ print $conf "include = 'standby.conf'\n";
 close $conf;
 
 my $admin = $db->connect;
+$admin->do('CREATE TABLE public.probe (a int)');
 
 # the backend that has committed the call and waits
 sub committed {
@@ -49,6 +51,24 @@ sub committed {
     return eval { $nginx->wait_for(sub { $admin->selectrow_array(
         q{SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'
              AND query LIKE ?}, undef, "%$function(%") }, 10 * $slow, '') };
+}
+
+# until commits wait indeed, as a probe's does: a process of the server says
+# when, some time after it has read the setting
+sub hold {
+    my $probe = $db->connect;
+
+    waits('nobody');
+    return eval { $nginx->wait_for(sub {
+        $probe->do('INSERT INTO public.probe VALUES (1)',
+            { pg_async => PG_ASYNC });
+        my $held;
+        1 until $held = $admin->selectrow_array(q{SELECT true
+                FROM pg_stat_activity WHERE wait_event = 'SyncRep'
+                 AND query LIKE '%probe%'}) or $probe->pg_ready;
+        $probe->pg_result if !$held;
+        $held ? $probe : 0;
+    }, 10 * $slow, '') };
 }
 
 sub audits { return $db->psql('SELECT count(*) FROM apikeys.audit') }
@@ -60,10 +80,8 @@ sub lost {
     my ($title, $how, $function, $again, $method, $path, $body) = @_;
 
     my $before = audits();
-    waits('nobody');
-    $nginx->wait_for(sub { $admin->selectrow_array(
-        'SHOW synchronous_standby_names') }, 10, 'the setting');
-
+    my $probe = hold();
+    ok($probe, "$title: commits wait") or return;
     my $client = $f->client(token => $f->token, timeout => 20 * $slow);
     $client->send($client->format($method, $path, $body, headers =>
         { Authorization => 'Bearer ' . $f->token }));
