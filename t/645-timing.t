@@ -62,8 +62,12 @@ END
         locations => { status => '',
             map { $_ => "apikeys_auth $auth{$_};" } @schemes },
         more => { status => 'location = /status { apikeys_status; }' });
+
+    # loaded, and known to be fresh
     $server->wait_for(sub {
-        $server->get('status', '/status') =~ /"complete":1/ }, 60);
+        my $status = $server->get('status', '/status');
+        $status =~ /"complete":1/
+            && $status =~ /"age_milliseconds":\d{1,7}\b/ }, 60);
     return $server;
 }
 
