@@ -112,8 +112,10 @@ sub patch { return (200, 'PATCH', "$keys/$key{ $_[0] }", { desc => 'lost' }) }
 {
     # the others end with it, and DBI says so
     local $SIG{__WARN__} = sub { };
-    lost('a backend is killed', sub { kill 'KILL', $_[0] }, 'update_key',
-        patch('a'));
+    lost('a backend is killed', sub {
+        kill 'KILL', $_[0];
+        $nginx->wait_for(sub { $pg->log_text =~ /reinitializing/ }, 30, '');
+    }, 'update_key', patch('a'));
     lost('the server is killed', sub { $pg->crash; waits(''); $pg->start },
         'update_key', patch('b'));
     lost('the server is stopped', sub { $pg->stop('fast'); waits(''); $pg->start },
