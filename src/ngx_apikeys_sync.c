@@ -28,8 +28,8 @@
  * within the second in which a change is followed, and a holder has looked
  * at least three times before it is late.
  */
-#define NGX_APIKEYS_SYNC_LEASE        500
-#define NGX_APIKEYS_SYNC_LEASE_CHECK  125
+#define NGX_APIKEYS_SYNC_LEASE        400
+#define NGX_APIKEYS_SYNC_LEASE_CHECK  100
 
 /* notifications of one script come together; a reader does not notice it */
 #define NGX_APIKEYS_SYNC_DEBOUNCE     2

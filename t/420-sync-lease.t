@@ -8,11 +8,20 @@ use FindBin ();
 use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Fixture ();
+use MIME::Base64 qw( encode_base64 );
 use Test::More;
 use Time::HiRes qw( time );
 
-my $f = ApiKeys::Fixture->new(http => 'apikeys_sync poll=500ms;',
-    workers => 3, allow => qr/worker process \d+ exited on signal 9/);
+my %opt = (http => 'apikeys_sync poll=500ms;', server => <<'END');
+        location /key {
+            apikeys_auth basic;
+            apikeys_require org=$arg_org;
+            empty_gif;
+        }
+        location /status { apikeys_status json; }
+END
+my $f = ApiKeys::Fixture->new(%opt, workers => 3, zone => '1m',
+    allow => qr/worker process \d+ exited on signal 9/);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $org = $f->org;
@@ -90,6 +99,57 @@ is(syncer(), $third, 'and does not take it back');
 follows('a change after that', 5);
 
 
+# stopped with the answer to a change in its hands, and the key was deleted
+# before it goes on: what is older than a deletion does not undo it
+
+{
+    my $follows = syncer();
+    my ($client, $pid);
+    $nginx->wait_for(sub {
+        $client = $f->client(key => $org->{key}{secret}, timeout => 30);
+        $pid = $client->plain('GET', '/status')->json->{pid};
+        $pid != $follows;
+    }, 20, 'no other worker');
+
+    my $key = $f->key($org, 'ORG_READ_ONLY');
+    my $path = "$org->{path}/apiKeys/$key->{id}";
+    my $session = $db->connect;
+    $session->begin_work;
+    $session->do('SELECT FROM apikeys.keys WHERE id = ? FOR UPDATE', undef,
+        $key->{id});
+    $client->send($client->format('PATCH', $path, { desc => 'late' },
+        headers => { Authorization => 'Bearer ' . $f->token }));
+    $nginx->wait_for(sub { $db->dbh->selectrow_array(q{SELECT count(*)
+        FROM pg_stat_activity WHERE datname = current_database()
+         AND wait_event_type = 'Lock'}) }, 20, 'the change does not wait');
+    $nginx->signal('STOP', $pid);
+    $session->rollback;
+    $session->disconnect;
+    $nginx->wait_for(sub { $db->dbh->selectrow_array('SELECT descr
+        FROM apikeys.keys WHERE id = ?', undef, $key->{id}) eq 'late' }, 20,
+        'the change is not made');
+    $db->psql("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
+    $nginx->wait_for(sub { code($key) == 401 }, 20, 'not deleted');
+
+    # rounds in which a deletion could be forgotten: a zone this small is looked
+    # through in some
+    for (1 .. 12) {
+        my ($before) = $db->dbh->selectrow_array(
+            'SELECT max(snapshot::text) FROM apikeys.instances');
+        $db->psql("UPDATE apikeys.orgs SET name = name || '.'
+                    WHERE id = '$org->{id}'");
+        $nginx->wait_for(sub { $before ne $db->dbh->selectrow_array(
+            'SELECT max(snapshot::text) FROM apikeys.instances') }, 20,
+            'not followed');
+    }
+
+    $nginx->signal('CONT', $pid);
+    is($client->read->code, 200, 'a change is answered by a process that was '
+        . 'stopped meanwhile');
+    is(code($key), 401, 'and does not bring back the key that was deleted');
+}
+
+
 # exiting, with a request that keeps the old worker alive
 
 my $client = $f->client;
@@ -106,6 +166,53 @@ is($db->psql('SELECT count(*) FROM apikeys.instances'), 1,
 unlike($nginx->error_log =~ s/.*?replica loaded from the database//sr,
     qr/replica loaded from the database/,
     'which was loaded once: successors go on from the cursor');
+
+
+# all of a zone are exiting, with requests to decide: one is killed, and the
+# next of them follows
+
+$nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20, 'old workers');
+my $late = $f->key($org, 'ORG_READ_ONLY');
+my ($uuid) = $db->dbh->selectrow_array('SELECT uuid FROM apikeys.instances');
+my %held;
+$nginx->wait_for(sub {
+    my $client = $f->client(timeout => 30);
+    my $pid = $client->plain('GET', '/status')->json->{pid};
+    $held{$pid} ||= $client;
+    keys %held == 3;
+}, 20, 'a worker does not answer');
+$_->send("GET /key?org=$org->{id} HTTP/1.1\r\nHost: a\r\n"
+    . 'Authorization: Basic ' . encode_base64($late->{secret}, '') . "\r\n")
+    for values %held;
+
+sub follower {
+    my ($pid) = $db->dbh->selectrow_array('SELECT name FROM apikeys.instances
+        WHERE uuid = ?', undef, $uuid) =~ /:(\d+)$/;
+    return $pid;
+}
+
+$nginx->configure(http => $f->http_conf(%opt, zone => '10m'));
+$nginx->reload;
+my $exiting = follower();
+ok($held{$exiting}, 'a worker that exits follows for the old zone');
+$nginx->signal('KILL', $exiting);
+delete $held{$exiting};
+ok(eval { $nginx->wait_for(sub { $held{ follower() } }, 10, '') },
+    'another one that exits takes over from one that was killed');
+
+my $begin = time;
+$db->psql("DELETE FROM apikeys.keys WHERE id = '$late->{id}'");
+$nginx->wait_for(sub { $db->dbh->selectrow_array(q{SELECT
+    pg_visible_in_snapshot((SELECT max(xid) FROM apikeys.changes), snapshot)
+    FROM apikeys.instances WHERE uuid = ?}, undef, $uuid) }, 30,
+    'the old zone does not follow');
+$took = time - $begin;
+cmp_ok($took, '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
+    'a change is followed there, by the poll');
+$_->send("\r\n") for values %held;
+is(join(' ', map { $_->read->code } values %held), '401 401',
+    'and what they still have to decide is decided by it');
+$nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20, 'old workers');
 
 $nginx->quit;
 
