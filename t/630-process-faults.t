@@ -71,8 +71,8 @@ sub text {
     return scalar(<$in>) // '';
 }
 
-my ($good, $bad, $poor) = map { $f->key($org, $_) }
-    qw( ORG_MEMBER ORG_MEMBER ORG_READ_ONLY );
+my ($good, $bad, $poor, $gone) = map { $f->key($org, $_) }
+    qw( ORG_MEMBER ORG_MEMBER ORG_READ_ONLY ORG_MEMBER );
 $dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $bad->{id});
 soon(401, $bad) or die "the deletion is not followed\n";
 
@@ -309,62 +309,126 @@ $nginx->quit;
 # binary upgrade
 
 my ($old, $new);
-my $g = ApiKeys::Fixture->new(db => $db, workers => 2, server => $server,
-    http => $http, zone => '16m', start => 0, master_key => $f->{master_key});
-my $up = $g->nginx;
-
-# only a daemon upgrades itself
-my $file = $up->dir . '/nginx.pid';
-$up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
-# and the new binary has only the environment that the configuration names
-$up->write_file('nginx.conf',
-    join '', map({ "env $_;\n" } grep { /^(?:A|L|UB)SAN_OPTIONS$/ } sort
-        keys %ENV),
-    text($up->dir . '/nginx.conf') =~ s/daemon off/daemon on/r);
-system($up->_command) == 0 or die "nginx does not start\n";
-$up->wait_for(sub { ($up->{pid}) = text($file) =~ /^(\d+)$/ }, 10 * $slow,
-    'no pid file');
 END { defined && kill 'QUIT', $_ for $old, $new }
-$old = $up->pid;
-$g->wait_loaded($up);
-@probers = probers($up, 2);
 
-kill 'USR2', $old;
-$up->wait_for(sub {
-    ($new) = text($file) =~ /^(\d+)$/;
-    $new && $new != $old && ApiKeys::Nginx::_children($new,
-        qr/^nginx: worker process\s*$/) == 2;
-}, 20 * $slow, 'no new binary');
+# one whose master is a daemon, as only such a one upgrades itself
+sub daemon {
+    my ($http) = @_;
+
+    my $g = ApiKeys::Fixture->new(db => $db, workers => 2, server => $server,
+        http => $http, zone => '16m', start => 0,
+        master_key => $f->{master_key});
+    my $up = $g->nginx;
+    my $file = $up->dir . '/nginx.pid';
+
+    $up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
+    # and the new binary has only the environment that the configuration names
+    $up->write_file('nginx.conf',
+        join '', map({ "env $_;\n" } grep { /^(?:A|L|UB)SAN_OPTIONS$/ } sort
+            keys %ENV),
+        text($up->dir . '/nginx.conf') =~ s/daemon off/daemon on/r);
+    system($up->_command) == 0 or die "nginx does not start\n";
+    $up->wait_for(sub { ($up->{pid}) = text($file) =~ /^(\d+)$/ },
+        10 * $slow, 'no pid file');
+    $old = $up->pid;
+    $g->wait_loaded($up);
+    return ($g, $up);
+}
+
+# until the new binary has workers
+sub upgrade {
+    my ($up) = @_;
+
+    my $file = $up->dir . '/nginx.pid';
+    kill 'USR2', $old;
+    $up->wait_for(sub {
+        ($new) = text($file) =~ /^(\d+)$/;
+        $new && $new != $old && ApiKeys::Nginx::_children($new,
+            qr/^nginx: worker process\s*$/) == 2;
+    }, 20 * $slow, 'no new binary');
+}
 
 # the new zone is loaded before the old workers go
-$up->wait_for(sub {
-    my %complete;
-    for (1 .. 20) {
-        my $status = status($up);
-        $complete{ $status->{pid} } = $status->{replica}{complete}
-            && ($status->{replica}{age_milliseconds} // 60_000) < 60_000;
-    }
-    keys %complete >= 3 && !grep { !$_ } values %complete;
-}, 20 * $slow, 'the new zone is not complete');
+sub loaded {
+    my ($up) = @_;
 
-@kinds = decisions(@probers);
-is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
-    'USR2: nobody enters while the new zone is empty');
-is($kinds[4]{lost}, 0, 'USR2: no request is lost');
-diag('USR2 without a snapshot: ' . ($kinds[0]{503} // 0) . ' of '
-    . $kinds[4]{all} . ' requests met a zone that was not loaded yet');
+    $up->wait_for(sub {
+        my %complete;
+        for (1 .. 20) {
+            my $status = status($up);
+            $complete{ $status->{pid} } = $status->{replica}{complete}
+                && ($status->{replica}{age_milliseconds} // 60_000) < 60_000;
+        }
+        keys %complete >= 3 && !grep { !$_ } values %complete;
+    }, 20 * $slow, 'the new zone is not complete');
+}
 
-$_->watch(@watch) for @probers;
-kill 'QUIT', $old;
-$up->wait_for(sub { !kill 0, $old }, 20 * $slow, 'the old one does not end');
-@kinds = decisions(@probers);
-right('the new binary', @kinds);
-is($kinds[4]{lost}, 0, 'the end of the old one loses nothing');
-undef @probers;
-kill 'QUIT', $new;
-$up->wait_for(sub { !kill 0, $new }, 20 * $slow, 'the new one does not end');
-delete $up->{pid};
-$up->check;
+sub retire {
+    my ($up) = @_;
+
+    $_->watch(@watch) for @probers;
+    kill 'QUIT', $old;
+    $up->wait_for(sub { !kill 0, $old }, 20 * $slow, 'the old one does not '
+        . 'end');
+    @kinds = decisions(@probers);
+    right('the new binary', @kinds);
+    is($kinds[4]{lost}, 0, 'the end of the old one loses nothing');
+    undef @probers;
+    kill 'QUIT', $new;
+    $up->wait_for(sub { !kill 0, $new }, 20 * $slow, 'the new one does not '
+        . 'end');
+    delete $up->{pid};
+    $up->check;
+}
+
+{
+    my ($g, $up) = daemon($http);
+
+    @probers = probers($up, 2);
+    upgrade($up);
+    loaded($up);
+    @kinds = decisions(@probers);
+    is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
+        'USR2: nobody enters while the new zone is empty');
+    is($kinds[4]{lost}, 0, 'USR2: no request is lost');
+    diag('USR2 without a snapshot: ' . ($kinds[0]{503} // 0) . ' of '
+        . $kinds[4]{all} . ' requests met a zone that was not loaded yet');
+    retire($up);
+}
+
+# with a snapshot the new zone is full at once, and what was deleted after the
+# snapshot is followed as ever
+{
+    my ($g, $up) = daemon("$http apikeys_snapshot %%DIR%%/state/replica;");
+
+    $up->wait_for(sub { -e $up->dir . '/state/replica' }, 20 * $slow,
+        'no snapshot');
+    $dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $gone->{id});
+    soon(401, $gone, $up) or die "the deletion is not followed\n";
+
+    my $deleted = ApiKeys::Prober->new(port => $up->port, fresh => 1);
+    $deleted->watch([ $uri, $gone->{secret} ]);
+    @probers = probers($up, 2);
+    upgrade($up);
+    my $begin = time;
+    loaded($up);
+    like($up->error_log, qr/replica loaded from snapshot/,
+        'USR2 with a snapshot: it is loaded');
+    @kinds = decisions(@probers);
+    right('USR2 with a snapshot', @kinds);
+    is($kinds[4]{lost}, 0, 'USR2 with a snapshot: no request is lost');
+
+    my $seen;
+    $up->wait_for(sub { ($seen) = $deleted->seen; $seen->{asked} >= 300 },
+        60 * $slow, 'not asked');
+    cmp_ok($seen->{last} - $begin, '<', 1 * $slow,
+        'a key that was deleted after the snapshot is refused within a second');
+    is($seen->{code}, 401, 'and stays so');
+    diag(sprintf 'a key deleted after the snapshot: %d of %d requests let in',
+        $seen->{codes}{200} // 0, $seen->{asked});
+    undef $deleted;
+    retire($up);
+}
 
 
 # no descriptor left
