@@ -93,6 +93,42 @@ delete_key($second);
 ok(refused($second), 'a change after a reload during an outage');
 
 
+# a feed that takes longer than a statement may: each time that it is given up
+# it gets twice the time, or the replica would never get past it
+
+{
+    my $node = $f->node(database => 'timeout=1s', workers => 1,
+        http => 'apikeys_sync poll=200ms;');
+    $node->start;
+    $f->wait_loaded($node);
+    $key = $f->key($org, 'ORG_OWNER');
+    $nginx->wait_for(sub { code($key, $node) == 200 }, 30, 'not known');
+
+    $db->psql(q{ALTER FUNCTION apikeys.changes_since(pg_snapshot)
+                    RENAME TO changes_at_once;
+        CREATE FUNCTION apikeys.changes_since(p_since pg_snapshot)
+            RETURNS SETOF apikeys.changes LANGUAGE plpgsql STABLE AS $$
+            BEGIN
+                PERFORM pg_sleep(1.2);
+                RETURN QUERY SELECT * FROM apikeys.changes_at_once(p_since);
+            END $$});
+    $db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE usename = 'apikeys_nginx'});
+    delete_key($key);
+    ok(eval { $node->wait_for(sub { code($key, $node) == 401 }, 60, '') },
+        'a feed that is slower than a statement may be is followed');
+    like($node->error_log, qr/cannot follow.*it does not answer/,
+        'after it was given up');
+
+    $db->psql(q{DROP FUNCTION apikeys.changes_since(pg_snapshot);
+        ALTER FUNCTION apikeys.changes_at_once(pg_snapshot)
+            RENAME TO changes_since});
+    $db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE usename = 'apikeys_nginx'});
+    $node->stop;
+}
+
+
 # a schema of another version
 
 $nginx->log_mark;
