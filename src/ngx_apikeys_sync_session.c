@@ -18,7 +18,7 @@
 
 
 /* the number of the last file in sql/ */
-#define NGX_APIKEYS_SYNC_SESSION_VERSION    10
+#define NGX_APIKEYS_SYNC_SESSION_VERSION    11
 
 #define NGX_APIKEYS_SYNC_SESSION_CHECK_LEN  32
 

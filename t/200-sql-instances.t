@@ -236,10 +236,33 @@ is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 1,
     'nor what it had not';
 is $r->value('SELECT count(*) FROM apikeys.leased_instances'), 0,
     'nor who followed it';
-is $r->value('SELECT count(*) FROM apikeys.waiting_for($$3$$, NULL)'), 0;
+sub unknown { return join ' ', $_[0]->column('SELECT name
+    FROM apikeys.waiting_for($$3$$, NULL)') }
+is unknown($r), 'unknown', 'who has not been heard of since may be there';
+is $r->value('SELECT count(*) FROM apikeys.waiting_for($$3$$, $$60$$)'), 0,
+    'but is not waited for where only those heard of are';
+
+$r->dbh->do('UPDATE apikeys.history SET lease = 600');
+my $beat = 'SELECT apikeys.heartbeat(?, ?, ?, ?, ?)';
+ok $r->value($beat, 'r', 'host:r', $new, $at, '5'), 'one is heard of';
+is unknown($r), 'unknown', 'that says nothing of others';
+is $r->value('SELECT lease FROM apikeys.history'), 600,
+    'whose leases are as long as the longest was';
+$r->dbh->do(q{UPDATE apikeys.history SET begun = begun - interval '599 s'});
+is unknown($r), 'unknown', 'before they are over';
+$r->dbh->do(q{UPDATE apikeys.history SET begun = begun - interval '1 s'});
+is unknown($r), '', 'when they are over';
+ok $r->value($beat, 'r', 'host:r', $new, $at, 'infinity'), 'without an end';
+is unknown($r), 'unknown', 'they never are';
+$r->dbh->do('UPDATE apikeys.history SET begun = NULL');
+is unknown($r), '', 'until somebody says so';
+ok $r->value($beat, 'r', 'host:r', $new, $at, '5'), 'which holds on';
+is unknown($r), '';
+$r->dbh->do('SELECT apikeys.sign_off($$r$$)');
 cmp_ok $r->value('SELECT apikeys.prune()'), '>', 0, 'all of that is pruned';
 is $r->value('SELECT count(*) FROM apikeys.changes'), 0;
 is $r->value('SELECT count(*) FROM apikeys.instances'), 0;
+$at = $r->value('SELECT pg_current_snapshot()::text');
 ok $r->organization, 'and life goes on';
 is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 4,
     'with a feed';

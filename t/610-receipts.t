@@ -105,11 +105,13 @@ sub delete_key {
 sub waiting {
     my ($prefer, $method, $path, $json) = @_;
 
-    my $n = $db->dbh->selectrow_array('SELECT count(*) FROM apikeys.audit');
+    my $begin = $db->dbh->selectrow_array('SELECT clock_timestamp()');
     my $client = begin($prefer, $here, $method, $path, $json);
     $here->wait_for(sub {
-        $db->dbh->selectrow_array('SELECT count(*) FROM apikeys.audit') > $n
-    }, 10 * $slow, 'the mutation is not committed');
+        $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
+            WHERE query LIKE '%waiting_for%' AND usename = 'apikeys_nginx'
+              AND query_start > ?}, undef, $begin);
+    }, 10 * $slow, 'the mutation is not waited for');
     return $client;
 }
 
@@ -250,6 +252,15 @@ $prefer = waiting('wait=60', 'DELETE', "$org->{path}/apiKeys/$key->{id}");
 like(receipt($prefer->read), qr/^202 - (?:-|database)$/,
     'a restored dump gives no receipt for what it has lost');
 
+# it cannot know who is stopped, nor for how long that one may decide
+$here->wait_for(sub { code($key, $here) == 200 }, 30, 'not restored');
+is(receipt(patch('wait=1')), '202 - unknown',
+    'no receipt while instances may be unknown to it');
+is(receipt(delete_key('wait=1', $f->key($org, 'ORG_READ_ONLY'))),
+    '202 - unknown', 'nor for a deletion');
+$db->psql(q{UPDATE apikeys.history SET begun = begun - interval '10 min'});
+is(receipt(patch('wait=1')), '200 wait=1 -', 'when their leases have run out');
+
 $there->signal('CONT', @stopped);
 $here->wait_for(sub { receipt(patch('wait=1')) eq '200 wait=1 -' }, 30,
     'no receipt from the restored database');
@@ -325,11 +336,11 @@ $pg->crash;
 like(receipt($prefer->read), qr/^202 - /, 'no receipt of a promoted standby');
 
 $there->signal('CONT', @stopped);
-$here->wait_for(sub {
-    my $res = patch('wait=2');
-    $res->code == 200 && receipt($res) =~ /^200 wait=2 -$/;
-}, 30 * $slow, 'no receipt after the failover');
-pass('but for what is done there');
+$here->wait_for(sub { receipt(patch('wait=1')) eq '202 - unknown' },
+    30 * $slow, 'a receipt of a database that lacks the last heartbeats');
+$standby->named($db->name)->psql('UPDATE apikeys.history SET begun = NULL');
+is(receipt(patch('wait=2')), '200 wait=2 -',
+    'but for what is done there, once it is told that it knows all');
 
 $_->stop for $here, $there;
 
