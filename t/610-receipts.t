@@ -105,12 +105,13 @@ sub delete_key {
 sub waiting {
     my ($prefer, $method, $path, $json) = @_;
 
-    my $begin = $db->dbh->selectrow_array('SELECT clock_timestamp()');
+    my $n = $db->dbh->selectrow_array('SELECT max(id) FROM apikeys.audit');
     my $client = begin($prefer, $here, $method, $path, $json);
     $here->wait_for(sub {
-        $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
-            WHERE query LIKE '%waiting_for%' AND usename = 'apikeys_nginx'
-              AND query_start > ?}, undef, $begin);
+        $db->dbh->selectrow_array(q{SELECT count(*)
+              FROM pg_stat_activity, apikeys.audit a
+             WHERE query LIKE '%waiting_for%' AND usename = 'apikeys_nginx'
+               AND query_start > a.at AND a.id > ?}, undef, $n);
     }, 10 * $slow, 'the mutation is not waited for');
     return $client;
 }
