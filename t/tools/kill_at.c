@@ -5,10 +5,11 @@
  * Kills a process at a place of its code, with a signal that it cannot
  * catch: what runs is the server as it is, without a hook in it.
  *
- *     kill_at PID ADDRESS INSTRUCTIONS MILLISECONDS
+ *     kill_at PID ADDRESS INSTRUCTIONS MILLISECONDS [SIGNAL]
  *
  * Waits until the process comes to the address, lets it do as many
- * instructions more, and kills it: exit code 0.  Where it does not come there
+ * instructions more, and kills it, or stops it by another signal: exit code
+ * 0.  Where it does not come there
  * in time it goes on as if nothing had been: 1.  It has ended by itself: 2;
  * cannot be traced: 3.
  */
@@ -164,7 +165,7 @@ main(int argc, char **argv)
 {
     long  end, steps;
 
-    if (argc != 5) {
+    if (argc != 5 && argc != 6) {
         return 3;
     }
 
@@ -200,7 +201,9 @@ main(int argc, char **argv)
         }
     }
 
-    kill(pid, SIGKILL);
+    /* one that is not the last waits for the end of the trace */
+
+    kill(pid, argc == 6 ? atoi(argv[5]) : SIGKILL);
 
     return 0;
 }

@@ -345,9 +345,10 @@ sub signal {
 
 # kill -9 of a worker in the middle of a function of the module, at random up
 # to so many instructions behind its begin, when it comes there within so many
-# milliseconds; killed($it) waits for that and tells whether it did
+# milliseconds; killed($it) waits for that and tells whether it did.  Another
+# signal, by number, stops it there
 sub kill_at {
-    my ($self, $pid, $function, $instructions, $timeout) = @_;
+    my ($self, $pid, $function, $instructions, $timeout, @signal) = @_;
 
     my $program = $self->_kill_at or return;
     my $file = $self->{load}[0] || $self->{binary};
@@ -364,7 +365,7 @@ sub kill_at {
     defined $it or die "fork: $!\n";
     return $it if $it;
     { exec $program, $pid, sprintf('%x', $address), int rand $instructions,
-        $timeout };
+        $timeout, @signal };
     POSIX::_exit(127);
 }
 
