@@ -1,6 +1,6 @@
 # Between nginx and PostgreSQL packets get lost without a word to anybody: all
 # of them, those of the answers alone, or with the server and everything it
-# knew.  Decisions go on, changes are refused in time or said to be of unknown
+# knew; or they are slow.  Decisions go on, changes are refused in time or said to be of unknown
 # outcome, retries do no harm, and all heals without a storm of logins.
 
 use strict;
@@ -115,6 +115,36 @@ for my $title ('PATCH', 'an entry', 'an assignment', 'DELETE') {
         qx{@cat};
     cmp_ok(scalar @left, '>=', 2, 'PostgreSQL has timers for its connections');
     is(scalar(grep { $_ > 60 * 100 } @left), 0, 'of a minute at most');
+}
+
+
+# it is slow: all the replica is read again, which takes several times as long
+# as a statement may
+
+{
+    my $full = $o->f->org;
+    $db->psql("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
+        descr) SELECT '$full->{id}', translate(lpad(to_hex(g), 8, '0'),
+        '0123456789abcdef', 'ghijklmnopqrstuv'), decode(repeat('ab', 80),
+        'hex'), repeat('a', 12), repeat('d', 250)
+        FROM generate_series(1, 400) g");
+    $o->heals('many keys');
+    my $key = $o->f->key($org, 'ORG_READ_ONLY');
+    my $mark = $nginx->log_mark;
+    $net->slow('512kbit');
+    my $begin = time;
+    $db->psql("REFRESH MATERIALIZED VIEW apikeys.feed_uuid;
+        DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
+    my %codes;
+    ok(eval { $nginx->wait_for(sub { $codes{ $o->code }++;
+        $o->code('/key', $key) == 401 }, 60 * $slow, '') },
+        'slow: the replica is read');
+    cmp_ok(time - $begin, '>', 2, 'slow: for longer than a statement may');
+    is(join(' ', keys %codes), 200, 'slow: decisions go on');
+    unlike(substr($nginx->error_log, $mark), qr/cannot follow/,
+        'slow: and that is no failure');
+    $net->slow;
+    $o->heals('slow');
 }
 
 

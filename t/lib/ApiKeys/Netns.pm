@@ -95,6 +95,16 @@ sub mend {
 }
 
 
+# the answers come at that many bits a second; undef: as fast as they can
+sub slow {
+    my ($self, $rate) = @_;
+
+    my @qdisc = qw( dev aktest1 root );
+    _run($self->enter, 'tc', 'qdisc', $rate ? ('replace', @qdisc, 'tbf',
+        'rate', $rate, qw( burst 3000 latency 60s )) : ('del', @qdisc));
+}
+
+
 # a prefix for commands that are to run there
 sub enter { return ('nsenter', '-t', $_[0]{pid}, '-n', '--') }
 
