@@ -162,6 +162,16 @@ ngx_apikeys_store_others(ngx_apikeys_store_t *st, ngx_uint_t *all,
         (*all)++;
         *staying += !ngx_apikeys_store_load(&slot->leaving);
     }
+
+    /*
+     * The workers of a configuration that took the zone over may need longer
+     * to start than the old ones to leave, and decide as soon as they do.
+     */
+
+    if (ngx_apikeys_store_load(&st->head->reloads) != st->reloads) {
+        (*all)++;
+        (*staying)++;
+    }
 }
 
 
@@ -544,7 +554,8 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
         /*
          * On a reload this runs in the master while the old workers use the
-         * zone: nothing is written.
+         * zone: nothing is written but that there was one, which stands also
+         * where the rest of the configuration fails.
          */
 
         if (!ngx_apikeys_store_same_head(st, old->head)) {
@@ -555,6 +566,9 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         }
 
         ngx_apikeys_store_attach(st, old->head);
+
+        st->reloads = __atomic_add_fetch(&st->head->reloads, 1,
+                                         __ATOMIC_SEQ_CST);
 
         return st->ready ? st->ready(st->ready_data, st->log, 0) : NGX_OK;
     }

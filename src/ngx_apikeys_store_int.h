@@ -29,7 +29,7 @@
 
 
 #define NGX_APIKEYS_STORE_MAGIC        0x41504b53
-#define NGX_APIKEYS_STORE_LAYOUT       3
+#define NGX_APIKEYS_STORE_LAYOUT       4
 
 #define NGX_APIKEYS_STORE_UUID_LEN     36
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
@@ -168,6 +168,7 @@ typedef struct {
     uint64_t                  fresh;      /* boot time, ms */
     uint64_t                  applied;    /* the same, 0: nothing yet */
     uint32_t                  nslots;     /* slots used so far */
+    uint32_t                  reloads;    /* which took the zone over */
 
     /* what follows is changed under the mutex only */
 
@@ -224,6 +225,7 @@ struct ngx_apikeys_store_s {
     ngx_apikeys_store_slot_t *slot;       /* of this process, or NULL */
     ngx_uint_t                nested;     /* sections entered */
     ngx_uint_t                locked;
+    uint32_t                  reloads;    /* up to this configuration */
     uint64_t                  start;      /* of this process */
     uint64_t                  fence;      /* of the lease it took last */
     ngx_pid_t                 suspect;    /* holder of the mutex that looked

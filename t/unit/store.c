@@ -984,6 +984,7 @@ test_lease(void)
 static void
 test_reload(void)
 {
+    ngx_uint_t            all, staying;
     ngx_cycle_t          *cycle, *next;
     ngx_apikeys_store_t  *st, *new;
 
@@ -992,11 +993,17 @@ test_reload(void)
     (void) unit_zone(st, NULL);
     (void) ngx_apikeys_store_init_process(st, &tap_log);
     (void) unit_publish(st, 1, 1, 3, 3, 0);
+    ngx_apikeys_store_others(st, &all, &staying);
+    ok(staying == 0, "no other process before a reload");
 
     next = unit_cycle(cycle);
     new = unit_configure(next, ZONE, 4096, 1);
     ok(unit_zone(new, st) == NGX_OK, "the same keys: reload");
+    ngx_apikeys_store_others(st, &all, &staying);
+    ok(staying == 1, "whose workers are to be waited for");
     (void) ngx_apikeys_store_init_process(new, &tap_log);
+    ngx_apikeys_store_others(new, &all, &staying);
+    ok(staying == 0, "by the old ones, not by themselves");
     ok(new->head == st->head && unit_version(new, 1) == 1, "keeps the zone");
     ngx_apikeys_store_exit_process(new);
 

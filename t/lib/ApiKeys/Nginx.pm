@@ -18,6 +18,9 @@ use Scalar::Util ();
 use Test::More ();
 use Time::HiRes qw( sleep time );
 
+# valgrind keeps the title of a process from us
+my $process = $ENV{APIKEYS_TEST_VALGRIND} ? qr/^\S*valgrind/ : qr/^nginx:/;
+
 my $failed = 0;
 my %used;
 my @live;
@@ -291,12 +294,12 @@ sub error_text {
 sub workers {
     my ($self, %opt) = @_;
 
-    # valgrind keeps the title of a process from us; the log has it at [notice]
+    # the log has it, too, at [notice]
     if ($ENV{APIKEYS_TEST_VALGRIND}) {
         my %exiting = map { $_ => 1 }
             $self->error_log =~ /(\d+)#\d+: gracefully shutting down/g;
         return grep { !$exiting{$_} == !$opt{exiting} }
-            _children($self->{pid}, qr/^\S*valgrind/);
+            _children($self->{pid}, $process);
     }
 
     my $title = $opt{exiting} ? qr/^nginx: worker process is shutting down/
@@ -411,7 +414,7 @@ sub kill {
     my ($self) = @_;
 
     my $pid = delete $self->{pid} or return;
-    CORE::kill 'KILL', $pid, _children($pid, qr/^nginx:/);
+    CORE::kill 'KILL', $pid, _children($pid, $process);
     waitpid $pid, 0;
     $self->check;
 }
@@ -428,7 +431,7 @@ sub _end {
     while (waitpid($pid, WNOHANG) == 0) {
         if (time >= $end) {
             _fail("nginx has not ended $timeout s after $signal");
-            CORE::kill 'KILL', $pid, _children($pid, qr/^nginx:/);
+            CORE::kill 'KILL', $pid, _children($pid, $process);
             waitpid $pid, 0;
             last;
         }
