@@ -191,6 +191,9 @@ sub settled {
     $db->psql("DELETE FROM apikeys.keys WHERE descr <> 'owner'");
     @live = @dead = ();
 
+    # a worker that still exits has descriptors in its master
+    $moved->wait_for(sub { !$moved->workers(exiting => 1) }, 30 * $slow,
+        'old workers do not end');
     my @used = map { used($_, $name) } @nodes;
     my %sample = (used => "@used", workers => memory($still->workers),
         master => memory($moved->pid), open => [ map { descriptors($_) }
