@@ -51,7 +51,7 @@ static void ngx_apikeys_store_attach(ngx_apikeys_store_t *st,
 static ngx_int_t ngx_apikeys_store_init_head(ngx_apikeys_store_t *st,
     ngx_apikeys_store_head_t *sh, uint32_t ncells);
 static void ngx_apikeys_store_make_uuid(u_char *uuid, const u_char *random);
-static ngx_apikeys_store_t *ngx_apikeys_store_old(ngx_apikeys_store_t *st);
+static ngx_shm_zone_t *ngx_apikeys_store_old(ngx_apikeys_store_t *st);
 static ngx_uint_t ngx_apikeys_store_same_head(ngx_apikeys_store_t *st,
     ngx_apikeys_store_head_t *sh);
 static ngx_int_t ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone,
@@ -463,15 +463,30 @@ void
 ngx_apikeys_store_set_fingerprint(ngx_apikeys_store_t *st,
     const u_char fingerprint[32])
 {
+    ngx_shm_zone_t       *zone;
     ngx_apikeys_store_t  *old;
 
     ngx_memcpy(st->fingerprint, fingerprint, sizeof(st->fingerprint));
 
-    old = ngx_apikeys_store_old(st);
+    zone = ngx_apikeys_store_old(st);
+
+    if (zone == NULL) {
+        return;
+    }
+
+    old = zone->data;
 
     if (old && old->head && !ngx_apikeys_store_same_head(st, old->head)) {
         st->shm_zone->noreuse = 1;
     }
+
+    /*
+     * nginx asks the new zone whether the memory is used again, and the old
+     * one whether it is freed: with another answer, that of an earlier
+     * reload, it would free what is in use.
+     */
+
+    zone->noreuse = st->shm_zone->noreuse;
 }
 
 
@@ -484,9 +499,9 @@ ngx_apikeys_store_on_ready(ngx_apikeys_store_t *st,
 }
 
 
-/* the store of the same zone in the cycle that is being replaced, or NULL */
+/* the same zone in the cycle that is being replaced, or NULL */
 
-static ngx_apikeys_store_t *
+static ngx_shm_zone_t *
 ngx_apikeys_store_old(ngx_apikeys_store_t *st)
 {
     ngx_uint_t        i;
@@ -519,7 +534,7 @@ ngx_apikeys_store_old(ngx_apikeys_store_t *st)
                            zone[i].shm.name.len)
                == 0)
         {
-            return zone[i].data;
+            return &zone[i];
         }
     }
 }
@@ -543,6 +558,7 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
     uint32_t              ncells;
     ngx_int_t             rc;
+    ngx_shm_zone_t       *zone;
     ngx_apikeys_store_t  *st, *old;
 
     st = shm_zone->data;
@@ -577,7 +593,8 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    old = ngx_apikeys_store_old(st);
+    zone = ngx_apikeys_store_old(st);
+    old = zone ? zone->data : NULL;
 
     if (old && old->head) {
         ngx_apikeys_store_copy(st, old);

@@ -294,6 +294,13 @@ is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
     'a new key file: nobody enters');
 ok(soon(200, $good), 'who has the old key too goes on');
 
+# nginx must not free the new memory that this took
+$_->watch(@watch) for @probers;
+$nginx->reload for 1 .. 2;
+@kinds = decisions(@probers);
+right('two reloads after it', @kinds);
+is($kinds[4]{lost}, 0, 'no request is lost by them');
+
 kill 'KILL', $churn;
 waitpid $churn, 0;
 undef @probers;
