@@ -214,6 +214,38 @@ is(join(' ', map { $_->read->code } values %held), '401 401',
     'and what they still have to decide is decided by it');
 $nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20, 'old workers');
 
+
+# stopped in the moment in which it writes the zone: nobody else can, and who
+# was deleted is let in for apikeys_stale, which no receipt denies
+
+SKIP: {
+    my ($deleted, $kept) = map { $f->key($org, 'ORG_READ_ONLY') } 1 .. 2;
+    my $client = $f->client(token => $f->token, timeout => 30,
+        headers => { Prefer => 'wait=1' });
+    $nginx->configure(http => $f->http_conf(%opt, zone => '10m',
+        http => 'apikeys_sync poll=200ms; apikeys_stale 4s;'));
+    $nginx->reload;
+    $nginx->wait_for(sub { !$nginx->workers(exiting => 1)
+        && grep { $_ == syncer() } $nginx->workers }, 20, 'old workers');
+
+    my $pid = syncer();
+    my $it = $nginx->kill_at($pid, 'ngx_apikeys_store_delete_locked', 1,
+        10_000, 19);
+    skip $nginx->untraced, 5 if $nginx->untraced;
+    $db->psql("DELETE FROM apikeys.keys WHERE id = '$deleted->{id}'");
+    my $done = $nginx->killed($it);
+    skip $nginx->untraced, 5 if $nginx->untraced;
+    ok($done, 'stopped while it deletes a key from the zone');
+    is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
+        { desc => 'x' })->code, 202, 'no receipt for any change');
+    $nginx->wait_for(sub { code($kept) == 503 }, 20, 'it is not stale');
+    is(code($deleted), 503, 'after apikeys_stale nobody is let in');
+    $nginx->signal('CONT', $pid);
+    ok(eval { $nginx->wait_for(sub { code($kept) == 200 }, 20, '') },
+        'when it goes on all is well');
+    is(code($deleted), 401, 'and who was deleted is');
+}
+
 $nginx->quit;
 
 done_testing;
