@@ -163,11 +163,12 @@ ngx_apikeys_store_enter(ngx_apikeys_store_t *st)
 
     __atomic_store_n(&st->slot->epoch,
                      __atomic_load_n(&st->head->epoch, __ATOMIC_SEQ_CST),
-                     __ATOMIC_SEQ_CST);
+                     __ATOMIC_RELAXED);
 
     /*
-     * pairs with the fence of a writer between its unlinking and its look
-     * at the slots: either it sees this epoch, or we see its links
+     * orders the store before all that is read from here on, and pairs with
+     * the fence of a writer between its unlinking and its look at the slots:
+     * either it sees this epoch, or we see its links
      */
 
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
