@@ -246,7 +246,9 @@ for my $part (1 .. 6) {
     next if $instrumented;
     cmp_ok($now->{workers} - $first->{workers}, '<', $slack,
         "$name: workers have not grown");
-    cmp_ok($now->{master} - $first->{master}, '<', $slack / 4,
+    # nginx itself loses 72 bytes a reload where a pattern is compiled
+    cmp_ok($now->{master} - $first->{master}, '<',
+        $slack / 4 + $count{reloads} * 0.1,
         "$name: nor has the master that reloads");
 }
 
