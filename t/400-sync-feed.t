@@ -169,14 +169,7 @@ soon(401, $before, $org->{path}, 'a change after the new epoch');
 # many keys: these open with no master key, which counts as unreadable
 
 my $survivor = $f->key($org, 'ORG_READ_ONLY');
-$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
-                                     descr, roles)
-           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
-                  translate(lpad(to_hex(n), 8, '0'),
-                            '0123456789', 'ghijklmnop'),
-                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-             FROM generate_series(1, 20000) AS n, apikeys.keys k
-            WHERE k.id = '$survivor->{id}'");
+$f->copies($org, $survivor, 20000);
 ok(eval {
     $f->nginx->wait_log(
         qr/20000 of 2000\d keys .* do not open with apikeys_master_key/, 60);

@@ -42,14 +42,7 @@ my @keys = map { $f->key($org, 'ORG_READ_ONLY') } 1 .. 3;
 is(code($_), 200, 'a key') for @keys;
 is(code($unknown), 401, 'an unknown key');
 
-$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
-                                     descr, roles)
-           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
-                  translate(lpad(to_hex(n), 8, '0'),
-                            '0123456789', 'ghijklmnop'),
-                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-             FROM generate_series(1, $copies) AS n, apikeys.keys k
-            WHERE k.id = '$keys[0]{id}'");
+$f->copies($org, $keys[0], $copies);
 ok(eval { $nginx->wait_log(
     qr/\[crit\].*is full, the replica is incomplete, it needs at least \d+/,
     90) }, 'the zone is full, and what it would need');

@@ -182,14 +182,7 @@ $t->is('/always', $key, 200, 'allow', 'nothing is flagged anymore', @basic);
 
 my $small = $f->node(@common, zone => '1m', server => $server,
     allow => qr/\[crit\].* is full/);
-$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
-                                     descr, roles)
-           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
-                  translate(lpad(to_hex(n), 8, '0'),
-                            '0123456789', 'ghijklmnop'),
-                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-             FROM generate_series(1, 6000) AS n, apikeys.keys k
-            WHERE k.id = '$key->{id}'");
+$f->copies($org, $key, 6000);
 $small->start;
 ok(eval { $small->wait_log(qr/\[crit\] .* is full, .* at least \d+/, 15) },
     'a zone that is too small says what it needs');

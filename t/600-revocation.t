@@ -273,14 +273,7 @@ for my $end (qw( commit rollback commit )) {
 # revoked while every node loads everything: the rows of the load are older
 
 {
-    $dbh->do("INSERT INTO apikeys.keys (id, org_id, public_key, secret,
-                                        redacted, descr, roles)
-              SELECT lpad(to_hex(n), 24, '0'), ?,
-                     translate(lpad(to_hex(n), 8, '0'), '0123456789',
-                               'ghijklmnop'),
-                     k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-                FROM generate_series(1, 4000) AS n, apikeys.keys k
-               WHERE k.id = ?", undef, $f->org->{id}, $org->{key}{id});
+    $f->copies($f->org, $org->{key}, 4000);
 
     begin_series();
     my $loads = () = $nodes[0]->error_log =~ /replica loaded/g;

@@ -287,14 +287,7 @@ is(receipt(patch('wait=20')), '200 wait=20 -', 'until its lease is over');
 # a zone without room for the change
 
 my $small = node(zone => '1m', unloaded => 1, allow => qr/zone/);
-$db->psql("INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
-                                     descr, roles)
-           SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
-                  translate(lpad(to_hex(n), 8, '0'), '0123456789',
-                            'ghijklmnop'),
-                  k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-             FROM generate_series(1, 6000) AS n, apikeys.keys k
-            WHERE k.id = '$org->{key}{id}'");
+$f->copies($org, $org->{key}, 6000);
 $here->wait_for(sub { code({ secret => 'zzzzzzzz:x' }, $small) == 503 },
     30 * $slow, 'the small zone is not full');
 

@@ -207,6 +207,23 @@ sub project {
 }
 
 
+# copies($org, $key, $n): so many keys with the secret of another, which does
+# not open for them
+sub copies {
+    my ($self, $org, $key, $n) = @_;
+
+    $self->db->psql(<<"END");
+INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr,
+                          roles)
+    SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
+           translate(lpad(to_hex(n), 8, '0'), '0123456789', 'ghijklmnop'),
+           k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
+      FROM generate_series(1, $n) AS n, apikeys.keys k
+     WHERE k.id = '$key->{id}'
+END
+}
+
+
 sub _with_client {
     my ($self, $key) = @_;
 
