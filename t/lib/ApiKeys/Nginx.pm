@@ -327,7 +327,7 @@ sub _children {
 
 # HUP; until all workers are new ones
 sub reload {
-    my ($self) = @_;
+    my ($self, $timeout) = @_;
 
     my %old = map { $_ => 1 } $self->workers;
 
@@ -335,7 +335,7 @@ sub reload {
     $self->wait_for(sub {
         my @workers = $self->workers;
         return @workers && !grep { $old{$_} } @workers;
-    }, 30, 'no new workers after a reload');
+    }, $timeout || 30, 'no new workers after a reload');
 }
 
 
