@@ -178,6 +178,12 @@ ngx_uint_t ngx_apikeys_store_complete(ngx_apikeys_store_t *st);
 
 ngx_int_t ngx_apikeys_store_lock(ngx_apikeys_store_t *st);
 void ngx_apikeys_store_unlock(ngx_apikeys_store_t *st);
+/*
+ * A look at the lock by a process that does not need it now: a holder that
+ * is dead is replaced, one that is stopped is killed at a later look.
+ * NGX_AGAIN: there is such a one, the next look should be soon.
+ */
+ngx_int_t ngx_apikeys_store_watch(ngx_apikeys_store_t *st);
 
 /*
  * Publishing.  Without a load: newer versions replace, older ones and those

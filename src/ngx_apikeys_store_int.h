@@ -231,6 +231,10 @@ struct ngx_apikeys_store_s {
     ngx_pid_t                 suspect;    /* holder of the mutex that looked
                                              like another, and since when */
     uint64_t                  suspected;
+    ngx_pid_t                 stopped;    /* holder of the mutex that was seen
+                                             stopped, and since when */
+    uint64_t                  stopped_since;
+    ngx_pid_t                 unfenced;   /* which may not be killed */
 
     /* for the log, once the mutex is free */
     ngx_pid_t                 freed;

@@ -8,6 +8,11 @@
  * only while the master lives; so a writer that finds it taken looks whether
  * the holder is still there.  What is logged under the mutex is written when
  * it is free again.
+ *
+ * A holder that is stopped would keep each change out for as long as somebody
+ * likes, so it is killed: what it was at is repaired as after any kill, and a
+ * worker that does not run loses nothing else by it.  A debugger's stop
+ * looks different, and stands.
  */
 
 
@@ -23,12 +28,22 @@
  */
 #define NGX_APIKEYS_STORE_SUSPECT_TIME  100
 
+/*
+ * A holder that is found stopped whenever somebody looks, for so long, was
+ * not stopped for a moment; with the looks and a login before and after it
+ * a change is followed within the second that is promised.
+ */
+#define NGX_APIKEYS_STORE_STOPPED_TIME  200
+
 #define NGX_APIKEYS_STORE_FULL_INTERVAL  60000
 
 
 static ngx_int_t ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st);
 static ngx_uint_t ngx_apikeys_store_lock_holder_dead(ngx_apikeys_store_t *st,
     ngx_pid_t pid);
+static void ngx_apikeys_store_lock_fence(ngx_apikeys_store_t *st,
+    ngx_pid_t pid);
+static ngx_uint_t ngx_apikeys_store_lock_process_stopped(ngx_pid_t pid);
 static u_char *ngx_apikeys_store_lock_process_stat(ngx_pid_t pid, u_char *buf,
     size_t size);
 static void ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st);
@@ -58,6 +73,7 @@ ngx_apikeys_store_lock(ngx_apikeys_store_t *st)
 
     st->locked = 1;
     st->suspect = 0;
+    st->stopped = 0;
 
     sh->writer_start = st->start;
     ngx_apikeys_store_set(&sh->writer, ngx_pid);
@@ -94,6 +110,22 @@ ngx_apikeys_store_unlock(ngx_apikeys_store_t *st)
 }
 
 
+ngx_int_t
+ngx_apikeys_store_watch(ngx_apikeys_store_t *st)
+{
+    if (st->locked || *st->shpool->mutex.lock == 0) {
+        st->stopped = 0;
+        return NGX_OK;
+    }
+
+    (void) ngx_apikeys_store_lock_free_dead(st);
+
+    ngx_apikeys_store_lock_log(st);
+
+    return (st->stopped && st->stopped != st->unfenced) ? NGX_AGAIN : NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st)
 {
@@ -106,6 +138,13 @@ ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st)
     }
 
     if (!ngx_apikeys_store_lock_holder_dead(st, pid)) {
+
+        /* nobody is killed for having the pid of one who is gone */
+
+        if (st->suspect == 0) {
+            ngx_apikeys_store_lock_fence(st, pid);
+        }
+
         return NGX_BUSY;
     }
 
@@ -156,6 +195,90 @@ ngx_apikeys_store_lock_holder_dead(ngx_apikeys_store_t *st, ngx_pid_t pid)
     }
 
     return now - st->suspected >= NGX_APIKEYS_STORE_SUSPECT_TIME;
+}
+
+
+/*
+ * One that goes on just before it is killed dies at work, as it may at any
+ * time; two that find it stopped both kill it.
+ */
+
+static void
+ngx_apikeys_store_lock_fence(ngx_apikeys_store_t *st, ngx_pid_t pid)
+{
+    uint64_t   now;
+    ngx_err_t  err;
+
+    if (!ngx_apikeys_store_lock_process_stopped(pid)) {
+        st->stopped = 0;
+        return;
+    }
+
+    now = ngx_apikeys_store_boottime();
+
+    if (st->stopped != pid) {
+        st->stopped = pid;
+        st->stopped_since = now;
+        st->unfenced = 0;
+        return;
+    }
+
+    if (now - st->stopped_since < NGX_APIKEYS_STORE_STOPPED_TIME
+        || st->unfenced == pid)
+    {
+        return;
+    }
+
+    if (kill(pid, SIGKILL) == 0) {
+        ngx_log_error(NGX_LOG_ALERT, st->log, 0,
+                      "worker process %P was stopped with apikeys zone "
+                      "\"%V\" locked, it is killed",
+                      pid, &st->shm_zone->shm.name);
+        return;
+    }
+
+    err = ngx_errno;
+
+    if (err == NGX_ESRCH) {
+        return;
+    }
+
+    st->unfenced = pid;
+
+    ngx_log_error(NGX_LOG_ALERT, st->log, err,
+                  "worker process %P is stopped with apikeys zone \"%V\" "
+                  "locked, kill() failed, no change is followed until it "
+                  "goes on or ends", pid, &st->shm_zone->shm.name);
+}
+
+
+/* a worker of the same master, stopped by a signal: 'T', in a trace 't' */
+
+static ngx_uint_t
+ngx_apikeys_store_lock_process_stopped(ngx_pid_t pid)
+{
+    u_char     *p, *last, buf[512];
+    ngx_pid_t   parent;
+
+    parent = ngx_getppid();
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        || parent != ngx_parent
+        || pid == ngx_parent)
+    {
+        return 0;
+    }
+
+    p = ngx_apikeys_store_lock_process_stat(pid, buf, sizeof(buf));
+
+    if (p == NULL || p[0] != 'T' || p[1] != ' ') {
+        return 0;
+    }
+
+    p += 2;
+    last = (u_char *) ngx_strchr(p, ' ');
+
+    return last != NULL && ngx_atoi(p, last - p) == (ngx_int_t) parent;
 }
 
 

@@ -31,6 +31,9 @@
 #define NGX_APIKEYS_SYNC_LEASE        400
 #define NGX_APIKEYS_SYNC_LEASE_CHECK  100
 
+/* while the zone is locked by a process that is stopped */
+#define NGX_APIKEYS_SYNC_LOCK_CHECK   25
+
 /* notifications of one script come together; a reader does not notice it */
 #define NGX_APIKEYS_SYNC_DEBOUNCE     2
 
@@ -116,6 +119,7 @@ ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync)
 static void
 ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
 {
+    ngx_msec_t            delay;
     ngx_uint_t            all, staying;
     ngx_apikeys_sync_t   *sync;
     ngx_apikeys_store_t  *store;
@@ -125,7 +129,13 @@ ngx_apikeys_sync_lease_handler(ngx_event_t *ev)
 
     sync->alive = ngx_apikeys_store_boottime();
 
-    ngx_add_timer(ev, ngx_apikeys_sync_jitter(NGX_APIKEYS_SYNC_LEASE_CHECK));
+    delay = ngx_apikeys_sync_jitter(NGX_APIKEYS_SYNC_LEASE_CHECK);
+
+    if (ngx_apikeys_store_watch(store) == NGX_AGAIN) {
+        delay = NGX_APIKEYS_SYNC_LOCK_CHECK;
+    }
+
+    ngx_add_timer(ev, delay);
 
     /* stopped for too long, and another process has taken over */
 

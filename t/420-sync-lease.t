@@ -1,5 +1,8 @@
 # One process of a zone follows the database, and another one takes over
 # when it is killed, stopped or replaced.
+#
+# APIKEYS_TEST_STOPS: how often it is stopped while it writes the zone, 8 when
+# not set.
 
 use strict;
 use warnings;
@@ -9,8 +12,9 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Fixture ();
 use MIME::Base64 qw( encode_base64 );
+use POSIX qw( SIGSTOP );
 use Test::More;
-use Time::HiRes qw( time );
+use Time::HiRes qw( sleep time );
 
 my %opt = (http => 'apikeys_sync poll=500ms;', server => <<'END');
         location /key {
@@ -21,7 +25,8 @@ my %opt = (http => 'apikeys_sync poll=500ms;', server => <<'END');
         location /status { apikeys_status json; }
 END
 my $f = ApiKeys::Fixture->new(%opt, workers => 3, zone => '1m',
-    allow => qr/worker process \d+ exited on signal 9/);
+    allow => qr/worker\ process\ \d+\ (?:exited\ on\ signal\ 9
+        |was\ stopped\ with\ apikeys\ zone)|shared\ memory\ zone/x);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $org = $f->org;
@@ -215,32 +220,138 @@ is(join(' ', map { $_->read->code } values %held), '401 401',
 $nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20, 'old workers');
 
 
-# stopped in the moment in which it writes the zone: nobody else can, and who
-# was deleted is let in for apikeys_stale, which no receipt denies
+# stopped while it writes the zone, which nobody else may do then: another one
+# kills it, and follows within the second
 
-SKIP: {
-    my ($deleted, $kept) = map { $f->key($org, 'ORG_READ_ONLY') } 1 .. 2;
-    my $client = $f->client(token => $f->token, timeout => 30,
-        headers => { Prefer => 'wait=1' });
+sub reconfigure {
     $nginx->configure(http => $f->http_conf(%opt, zone => '10m',
-        http => 'apikeys_sync poll=200ms; apikeys_stale 4s;'));
+        http => $_[0]));
     $nginx->reload;
     $nginx->wait_for(sub { !$nginx->workers(exiting => 1)
         && grep { $_ == syncer() } $nginx->workers }, 20, 'old workers');
+}
+
+# of a key that is deleted, how it is answered
+sub basic {
+    my ($key) = @_;
+
+    my $client = $f->client(timeout => 0.2);
+    my $res = eval { $client->plain('GET', "/key?org=$org->{id}", undef,
+        headers => { Authorization => 'Basic '
+            . encode_base64($key->{secret}, '') }) };
+    $client->close;
+    return $res ? $res->code : 0;
+}
+
+my $kept = $f->key($org, 'ORG_READ_ONLY');
+$f->client(token => $f->token)->request('POST',
+    "$org->{path}/apiKeys/$kept->{id}/accessList",
+    [ { cidrBlock => '127.0.0.0/8' }, map { { cidrBlock => "10.$_.0.0/16" } }
+        1 .. 20 ])->code == 200 or die "no access list\n";
+
+# of a process, and its tracer
+sub state {
+    my ($pid) = @_;
+
+    open my $in, '<', "/proc/$pid/status" or return '';
+    my $text = do { local $/; <$in> } // '';
+    return join ' ', $text =~ /^State:\s+(\w)/m, $text =~ /^TracerPid:\s+(\d+)/m;
+}
+
+# how long a deletion takes that comes when the syncer is stopped, within so many
+# instructions of the function; and the syncer
+sub stop_at {
+    my ($function, $instructions) = @_;
+
+    my $key = $f->key($org, 'ORG_READ_ONLY');
+    $nginx->wait_for(sub { basic($key) == 200 }, 20, 'no new key');
+    my $pid = syncer();
+    my $it = $nginx->kill_at($pid, $function, $instructions, 20_000, SIGSTOP);
+    $nginx->wait_for(sub { state($it) =~ /^Z/ || state($pid) !~ /^[RSD] 0/ },
+        20, 'it is not traced');
+    my $delete = $db->dbh->prepare('DELETE FROM apikeys.keys WHERE id = ?');
+    my $at_it = $function =~ /delete/;
+    $at_it ? $delete->execute($key->{id})
+        : $db->dbh->do('UPDATE apikeys.keys SET descr = ? WHERE id = ?', undef,
+            'stopped at ' . time, $kept->{id});
+    my $begin = time;
+    return ($pid) if !$nginx->killed($it);
+    if (!$at_it) { $begin = time; $delete->execute($key->{id}) }
+    $nginx->wait_for(sub { basic($key) == 401 }, 30,
+        'a deleted key is let in');
+    return ($pid, time - $begin);
+}
+
+sub gone { my ($pid) = @_; return !grep { $_ == $pid } $nginx->workers }
+
+my @places = ([ ngx_apikeys_store_delete_locked => 1 ],
+    [ ngx_apikeys_store_publish_key_locked => 1500 ],
+    [ ngx_apikeys_store_write_insert => 200 ],
+    [ ngx_apikeys_arena_alloc => 80 ],
+    [ ngx_apikeys_arena_list_create => 600 ],
+    [ ngx_apikeys_store_reclaim_locked => 1500 ],
+    [ ngx_apikeys_arena_free => 30 ]);
+
+SKIP: {
+    skip $nginx->untraced, 5 if $nginx->untraced;
+    reconfigure('');
+    $nginx->log_mark;
+    my ($pid, $took) = stop_at(@{ $places[0] });
+    skip $nginx->untraced, 5 if $nginx->untraced;
+    ok($took, 'stopped while it deletes a key from the zone');
+    ok($nginx->wait_log(qr/worker process $pid was stopped with apikeys zone/,
+        10), 'it is killed');
+    ok(gone($pid) || $nginx->wait_for(sub { gone($pid) }, 20, ''), 'and goes');
+    my $client = $f->client(token => $f->token, timeout => 30,
+        headers => { Prefer => 'wait=10' });
+    is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
+        { desc => 'x' })->code, 200, 'a change has its receipt');
+
+    my (@took, $alive);
+    my $stops = $ENV{APIKEYS_TEST_STOPS} || 8;
+    for my $n (1 .. $stops) {
+        reconfigure('apikeys_sync poll=200ms notify=off;')
+            if $n == int($stops / 2) + 1;
+        ($pid, $took) = stop_at(@{ $places[ $n % @places ] });
+        push @took, $took // ();
+
+        # it may have come out of the zone by then, and goes on
+        if (!gone($pid)) { $nginx->signal('CONT', $pid); $alive++ }
+        $nginx->wait_for(sub { $nginx->workers == 3 }, 20, 'no new worker');
+    }
+    @took = sort { $a <=> $b } @took;
+    cmp_ok($took[-1], '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
+        'wherever it is stopped there, a change is followed within a second');
+    diag(sprintf '%d stops inside, %d beside: a change is followed after '
+        . '%.2f s (median), %.2f s (worst)', @took - $alive, $alive // 0,
+        $took[ @took / 2 ], $took[-1]);
+}
+
+
+# a debugger's stop is nobody's to end: who was deleted is let in for
+# apikeys_stale, which no receipt denies
+
+my $tracer;
+SKIP: {
+    skip $nginx->untraced, 6 if $nginx->untraced;
+    my $deleted = $f->key($org, 'ORG_READ_ONLY');
+    my $client = $f->client(token => $f->token, timeout => 30,
+        headers => { Prefer => 'wait=1' });
+    reconfigure('apikeys_sync poll=200ms; apikeys_stale 4s;');
 
     my $pid = syncer();
-    my $it = $nginx->kill_at($pid, 'ngx_apikeys_store_delete_locked', 1,
-        10_000, 19);
-    skip $nginx->untraced, 5 if $nginx->untraced;
+    $tracer = $nginx->kill_at($pid, 'ngx_apikeys_store_delete_locked', 1,
+        10_000, 0);
     $db->psql("DELETE FROM apikeys.keys WHERE id = '$deleted->{id}'");
-    my $done = $nginx->killed($it);
-    skip $nginx->untraced, 5 if $nginx->untraced;
-    ok($done, 'stopped while it deletes a key from the zone');
+    my $done = $nginx->killed($tracer);
+    skip $nginx->untraced, 6 if $nginx->untraced;
+    ok($done, 'held by a debugger while it deletes a key from the zone');
     is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
-        { desc => 'x' })->code, 202, 'no receipt for any change');
+        { desc => 'y' })->code, 202, 'no receipt for any change');
     $nginx->wait_for(sub { code($kept) == 503 }, 20, 'it is not stale');
     is(code($deleted), 503, 'after apikeys_stale nobody is let in');
-    $nginx->signal('CONT', $pid);
+    ok(!gone($pid), 'it is not killed');
+    kill 'CONT', $tracer;
     ok(eval { $nginx->wait_for(sub { code($kept) == 200 }, 20, '') },
         'when it goes on all is well');
     is(code($deleted), 401, 'and who was deleted is');
@@ -249,3 +360,5 @@ SKIP: {
 $nginx->quit;
 
 done_testing;
+
+END { local $?; kill 'KILL', $tracer if $tracer }

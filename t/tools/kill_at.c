@@ -9,9 +9,10 @@
  *
  * Waits until the process comes to the address, lets it do as many
  * instructions more, and kills it, or stops it by another signal: exit code
- * 0.  Where it does not come there
- * in time it goes on as if nothing had been: 1.  It has ended by itself: 2;
- * cannot be traced: 3.
+ * 0.  The signal 0: holds it there, as a debugger does, and stops itself;
+ * when this program is continued the process is.  Where it does not come
+ * there in time it goes on as if nothing had been: 1.  It has ended by
+ * itself: 2; cannot be traced: 3.
  */
 
 
@@ -163,6 +164,7 @@ arrive(long end)
 int
 main(int argc, char **argv)
 {
+    int   signo;
     long  end, steps;
 
     if (argc != 5 && argc != 6) {
@@ -203,7 +205,18 @@ main(int argc, char **argv)
 
     /* one that is not the last waits for the end of the trace */
 
-    kill(pid, argc == 6 ? atoi(argv[5]) : SIGKILL);
+    signo = (argc == 6) ? atoi(argv[5]) : SIGKILL;
+
+    if (signo) {
+        kill(pid, signo);
+
+    } else {
+        raise(SIGSTOP);
+    }
+
+    /* or it would take one step more, and die of it when it is continued */
+
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
 
     return 0;
 }

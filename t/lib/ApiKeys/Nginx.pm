@@ -349,7 +349,8 @@ sub signal {
 # kill -9 of a worker in the middle of a function of the module, at random up
 # to so many instructions behind its begin, when it comes there within so many
 # milliseconds; killed($it) waits for that and tells whether it did.  Another
-# signal, by number, stops it there
+# signal, by number, stops it there; 0 holds it in a trace until $it, which
+# stops then, is continued
 sub kill_at {
     my ($self, $pid, $function, $instructions, $timeout, @signal) = @_;
 
@@ -377,7 +378,7 @@ sub killed {
     my ($self, $it) = @_;
 
     $it or return 0;
-    waitpid $it, 0;
+    waitpid $it, POSIX::WUNTRACED();
     $self->{untraced} = 'a process cannot be traced here' if $? >> 8 == 3;
     return $? == 0;
 }
