@@ -207,18 +207,19 @@ sub project {
 }
 
 
-# copies($org, $key, $n): so many keys with the secret of another, which does
-# not open for them
+# copies($org, $key, $n, $first): so many keys with the secret of another,
+# which does not open for them, numbered from the first (1)
 sub copies {
-    my ($self, $org, $key, $n) = @_;
+    my ($self, $org, $key, $n, $first) = @_;
 
+    my $last = ($first //= 1) + $n - 1;
     $self->db->psql(<<"END");
 INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr,
                           roles)
     SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
            translate(lpad(to_hex(n), 8, '0'), '0123456789', 'ghijklmnop'),
            k.secret, k.redacted, 'copy', '{ORG_MEMBER}'
-      FROM generate_series(1, $n) AS n, apikeys.keys k
+      FROM generate_series($first, $last) AS n, apikeys.keys k
      WHERE k.id = '$key->{id}'
 END
 }
