@@ -2,8 +2,8 @@
 # that stays locked, no feed that stays lost; reload and binary upgrade
 # without a request refused.
 #
-# APIKEYS_TEST_KILLS: how many workers are killed, 60 when not set; half of
-# them inside a publication, an allocation or a reclamation.
+# APIKEYS_TEST_KILLS: how many workers are killed or stopped, 60 when not set;
+# half of them inside a publication, an allocation or a reclamation.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use ApiKeys::Fixture ();
 use ApiKeys::Prober ();
 use JSON::PP ();
 use MIME::Base64 qw( encode_base64 );
-use POSIX qw( WNOHANG );
+use POSIX qw( SIGKILL SIGSTOP WNOHANG );
 use Test::More;
 use Time::HiRes qw( sleep time );
 
@@ -36,7 +36,8 @@ my $http = 'apikeys_sync poll=200ms; apikeys_wait 0;';
 
 my $f = ApiKeys::Fixture->new(workers => 3, server => $server, http => $http,
     zone => '16m',
-    allow => qr/exited on signal|shared memory zone|\[alert\].*mutex/);
+    allow => qr/exited\ on\ signal|shared\ memory\ zone|\[alert\].*mutex
+        |was\ stopped\ with\ apikeys\ zone/x);
 my $nginx = $f->nginx;
 my $db = $f->db;
 my $dbh = $db->dbh;
@@ -144,28 +145,43 @@ my %places = (
     'a repair' => { ngx_apikeys_store_repair => 3000 },
 );
 
-my %killed;
+my (%killed, $missed);
 
 sub send_for {
-    my ($pid, $what) = @_;
+    my ($pid, $what, $signal) = @_;
 
     my @names = sort keys %{ $places{$what} };
     my $name = $names[ rand @names ];
-    return $nginx->kill_at($pid, $name, $places{$what}{$name}, 300);
+    return $nginx->kill_at($pid, $name, $places{$what}{$name}, 300,
+        $signal);
 }
 
-# whether it was killed inside of it
+# whether it was killed or stopped inside of it
 sub inside { return $nginx->killed($_[0]) && ++$killed{ $_[1] } }
 
 # one process; or two, when the next writer repairs what the first one left
 sub kill_inside {
     my ($pid, $next, $what) = @_;
 
-    my $sent = $what eq 'a repair' ? send_for($next, $what) : undef;
+    my $sent = $what eq 'a repair' ? send_for($next, $what, SIGKILL) : undef;
     $what = 'a publication' if $sent;
-    my $done = inside(scalar send_for($pid, $what), $what);
-    inside($sent, 'a repair');
+    my $done = inside(scalar send_for($pid, $what, SIGKILL),
+        "killed inside $what");
+    inside($sent, 'killed inside a repair');
     return $done;
+}
+
+# the feed goes on without it, whether it had come out of the zone or not
+sub stop_inside {
+    my ($pid, $what) = @_;
+
+    $what = 'an allocation' if $what eq 'a repair';
+    inside(scalar send_for($pid, $what, SIGSTOP), "stopped inside $what")
+        or return 0;
+    eval { $nginx->wait_for(sub { writer() != $pid }, 10 * $slow, '') }
+        or ++$missed;
+    $nginx->signal('CONT', $pid);
+    return 1;
 }
 
 # the one that follows the database writes most
@@ -178,7 +194,7 @@ sub writer {
 my $churn = churn();
 my @probers = probers($nginx, 2);
 my @places = sort keys %places;
-my $missed = 0;
+$missed = 0;
 
 for my $n (1 .. $kills) {
     my @workers = $nginx->workers or redo;
@@ -187,7 +203,9 @@ for my $n (1 .. $kills) {
     if ($n % 2 && !$nginx->untraced) {
         my $writer = writer();
         my ($next) = grep { $_ != $writer } $pid, @workers;
-        kill_inside($writer, $next, $places[ rand @places ]) or redo;
+        my $what = $places[ rand @places ];
+        (rand 3 < 1 ? stop_inside($writer, $what)
+            : kill_inside($writer, $next, $what)) or redo;
     }
     elsif ($n % 4 == 0) {
         $nginx->signal('STOP', $pid);
@@ -225,7 +243,7 @@ SKIP: {
     my $repairs = status($nginx)->{zone}{repairs_total};
     cmp_ok($repairs, '>=', $kills / 8, 'many died with the zone in their '
         . 'hands, and the next repaired it');
-    diag(join ', ', map({ "$killed{$_} killed inside $_" } sort keys %killed),
+    diag(join ', ', map({ "$killed{$_} $_" } sort keys %killed),
         "$repairs repairs");
 }
 diag("$kinds[4]{all} requests since the last pause, $kinds[4]{lost} died "
