@@ -318,7 +318,9 @@ SKIP: {
     ok($nginx->wait_for(sub { substr($nginx->error_log, $mark)
         =~ /\[info\].*snapshot .* cannot be written/ }, 30, 'not tried again'),
         'once, and tried again');
-    is(code($key->{secret}), 200, 'the replica follows');
+    $db->psql("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
+    ok(eval { $nginx->wait_for(sub { code($key->{secret}) == 401 }, 30, '') },
+        'the database is followed all the while');
     is(slurp($file), $good, 'the old one is left as it was');
     is(join(' ', sort glob "$disk/*"), "$disk/fill $file",
         'and nothing beside it');
