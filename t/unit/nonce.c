@@ -85,6 +85,8 @@ typedef struct {
 
 static ngx_uint_t                  yields;  /* one operation of so many */
 static ngx_uint_t                  deaths;  /* lets others run, or dies */
+static ngx_uint_t                  stops;   /* before the operation of this
+                                               number from now */
 static uint32_t                    seed;
 
 static task_t                      tasks[TASKS];
@@ -109,6 +111,10 @@ chance(uint32_t n)
 static void
 hook(void)
 {
+    if (stops && --stops == 0) {
+        swapcontext(&running->context, &scheduler);
+    }
+
     if (deaths && chance(deaths) == 0) {
         if (running == NULL) {
             (kill)(getpid(), SIGKILL);
@@ -822,6 +828,18 @@ task_step(task_t *task, ngx_uint_t dies)
 }
 
 
+static void
+task_go_on(task_t *task)
+{
+    running = task;
+    ngx_pid = 1000000000 + (task - tasks);
+
+    swapcontext(&scheduler, &task->context);
+
+    running = NULL;
+}
+
+
 /* runs the tasks to their ends, in an order that only chance knows */
 
 static void
@@ -850,6 +868,77 @@ tasks_run(ngx_uint_t n, ngx_uint_t dies)
     } while (left);
 
     ngx_pid = pid;
+}
+
+
+/*
+ * One is stopped at each of its operations in turn, until another one has
+ * asked for the same count and a third for an id of its own.
+ */
+
+static void
+check_stopped(void)
+{
+    void        *memory;
+    uint64_t     id;
+    ngx_pid_t    pid;
+    ngx_uint_t   i, k, wrong, blocked;
+
+    memory = ngx_memalign(64, HEAD + BUCKET, &tap_log);
+
+    for (i = 0; i < 3; i++) {
+        tasks[i].stack = ngx_alloc(STACK, &tap_log);
+    }
+
+    pid = ngx_pid;
+    wrong = 0;
+    blocked = 0;
+    k = 0;
+
+    do {
+        memset(memory, 0, HEAD + BUCKET);
+        tasks_table = table_init(memory, 1);
+        tasks_now = milliseconds();
+        id = ngx_apikeys_nonce_table_next(&tasks_table, tasks_now);
+
+        for (i = 0; i < 3; i++) {
+            tasks[i].id = i < 2 ? id
+                : ngx_apikeys_nonce_table_next(&tasks_table, tasks_now);
+            tasks[i].count = 5;
+            tasks[i].owner = 1;
+            task_start(&tasks[i]);
+        }
+
+        stops = ++k;
+        task_go_on(&tasks[0]);
+        stops = 0;
+
+        i = tasks[0].over;
+
+        task_go_on(&tasks[1]);
+        task_go_on(&tasks[2]);
+
+        blocked += tasks[1].rc == NGX_DECLINED || tasks[2].rc != NGX_OK;
+
+        if (!tasks[0].over) {
+            task_go_on(&tasks[0]);
+        }
+
+        wrong += (tasks[0].rc == NGX_OK) + (tasks[1].rc == NGX_OK) != 1;
+
+    } while (!i);
+
+    ngx_pid = pid;
+
+    ok(k > 20 && blocked == 0, "stopped at each of %d operations, it blocks "
+       "nobody", (int) k - 1);
+    ok(wrong == 0, "and the count is taken once");
+
+    for (i = 0; i < 3; i++) {
+        ngx_free(tasks[i].stack);
+    }
+
+    ngx_free(memory);
 }
 
 
@@ -961,6 +1050,7 @@ main(void)
     check_counts();
     check_eviction();
     check_wreckage();
+    check_stopped();
     check_schedules();
     check_races();
 
