@@ -606,7 +606,11 @@ ngx_apikeys_store_write_body(ngx_apikeys_store_t *st,
         b->bits = (uint16_t) ngx_apikeys_arena_list_bits(n);
 
         ngx_apikeys_store_write_entries(st, b, key->entries, 4);
-        ngx_apikeys_store_write_entries(st, b, key->entries + nv4, 6);
+
+        if (b->nv6) {
+            ngx_apikeys_store_write_entries(st, b, key->entries + nv4, 6);
+        }
+
         ngx_apikeys_store_write_grants(st, b, key->grants);
     }
 
