@@ -115,6 +115,19 @@ sub read {
 }
 
 
+# the codes of all answers, until the connection ends or nothing more comes
+sub codes {
+    my ($self) = @_;
+
+    my @codes;
+    while (my $res = eval { $self->read }) {
+        push @codes, $res->code;
+        last if !$self->{socket};
+    }
+    return @codes;
+}
+
+
 sub _body {
     my ($self, $res, $head) = @_;
 
