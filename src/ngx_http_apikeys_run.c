@@ -404,6 +404,12 @@ ngx_http_apikeys_run_cleanup(void *data)
 {
     ngx_http_apikeys_ctx_t *ctx = data;
 
+    /*
+     * The query's own cleanup, of the request's pool, would be too late: a
+     * request that a thread of nginx still works for, perhaps that of its
+     * mirror, is freed only after that, and must not be resumed meanwhile.
+     */
+
     if (ctx->query) {
         ngx_apikeys_pg_query_cancel(ctx->query);
         ctx->query = NULL;
