@@ -404,11 +404,28 @@ ngx_apikeys_digest_ha1_sha256(u_char *ha1, const ngx_str_t *username,
 }
 
 
+ngx_int_t
+ngx_apikeys_digest_sha256(u_char *hash, const ngx_str_t *text)
+{
+    SHA256_CTX  ctx;
+
+    if (SHA256_Init(&ctx) != 1
+        || SHA256_Update(&ctx, text->data, text->len) != 1
+        || SHA256_Final(hash, &ctx) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_apikeys_digest_ha1(u_char *ha1, ngx_apikeys_digest_alg_e alg,
     const ngx_str_t *username, const ngx_str_t *realm,
     const ngx_str_t *password)
 {
+    ngx_int_t                  rc;
     ngx_apikeys_digest_hash_t  h;
 
     ngx_apikeys_digest_hash_init(&h, alg);
@@ -416,8 +433,14 @@ ngx_apikeys_digest_ha1(u_char *ha1, ngx_apikeys_digest_alg_e alg,
     ngx_apikeys_digest_hash_add(&h, username->data, username->len);
     ngx_apikeys_digest_hash_add(&h, realm->data, realm->len);
 
-    return ngx_apikeys_digest_hash_final(&h, password->data, password->len,
-                                         ha1);
+    rc = ngx_apikeys_digest_hash_final(&h, password->data, password->len,
+                                       ha1);
+
+    /* the password was collected there */
+
+    ngx_explicit_memzero(&h, sizeof(ngx_apikeys_digest_hash_t));
+
+    return rc;
 }
 
 

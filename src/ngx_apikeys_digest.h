@@ -83,6 +83,9 @@ ngx_int_t ngx_apikeys_digest_ha1_sha256(u_char *ha1,
     const ngx_str_t *username, const ngx_str_t *realm,
     const ngx_str_t *password);
 
+/* of anything, NGX_APIKEYS_DIGEST_SHA256_LEN bytes */
+ngx_int_t ngx_apikeys_digest_sha256(u_char *hash, const ngx_str_t *text);
+
 /*
  * Whether d->response is the right one for the binary HA1 of d->alg, in
  * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.  The

@@ -17,6 +17,7 @@
 
 #include <ngx_apikeys_cidr.h>
 #include <ngx_apikeys_counters.h>
+#include <ngx_apikeys_ha1_cache.h>
 #include <ngx_apikeys_json.h>
 #include <ngx_apikeys_nonce.h>
 #include <ngx_apikeys_pg_query.h>
@@ -109,6 +110,7 @@ typedef struct {
     ngx_apikeys_store_t      *store;
     ngx_apikeys_seal_t       *seal;
     ngx_apikeys_nonce_t      *nonce;
+    ngx_apikeys_ha1_cache_t  *ha1s;
     ngx_str_t                 realm;
     u_char                   *token;       /* SHA-256 of the operator's token,
                                               or NULL */

@@ -24,7 +24,7 @@ typedef struct {
     ngx_uint_t            scheme;      /* NGX_HTTP_APIKEYS_AUTH_DIGEST ... */
     ngx_str_t             value;       /* what follows the scheme's name */
     ngx_str_t             username;
-    ngx_str_t             password;    /* of basic and header */
+    const u_char         *ha1;         /* of basic and header */
     ngx_apikeys_digest_t  digest;
     uint64_t              nonce;       /* its id */
     ngx_uint_t            stale;       /* the nonce is not to be used */
@@ -42,6 +42,10 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_operator(
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_plain(
+    ngx_http_request_t *r, ngx_http_apikeys_credential_t *cred);
+static ngx_int_t ngx_http_apikeys_auth_split(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred, ngx_str_t *password);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_digest(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_credential_t *cred);
@@ -277,8 +281,6 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_parse(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
 {
-    u_char  *colon, *last;
-
     switch (cred->scheme) {
 
     case NGX_HTTP_APIKEYS_AUTH_DIGEST:
@@ -286,33 +288,93 @@ ngx_http_apikeys_auth_parse(ngx_http_request_t *r,
 
     case NGX_HTTP_APIKEYS_AUTH_BASIC:
 
-        if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_BASIC)
-            || ngx_http_auth_basic_user(r) != NGX_OK)
-        {
+        if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_BASIC)) {
             return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
         }
 
-        cred->username = r->headers_in.user;
-        cred->password = r->headers_in.passwd;
-
-        return NGX_HTTP_APIKEYS_ALLOW;
+        /* fall through */
 
     default: /* NGX_HTTP_APIKEYS_AUTH_HEADER */
+        return ngx_http_apikeys_auth_parse_plain(r, cred);
+    }
+}
 
-        last = cred->value.data + cred->value.len;
 
-        colon = ngx_strlchr(cred->value.data, last, ':');
-        if (colon == NULL) {
-            return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
-        }
+/* what holds the private key itself: most say what others said before */
 
-        cred->username.data = cred->value.data;
-        cred->username.len = colon - cred->value.data;
-        cred->password.data = colon + 1;
-        cred->password.len = last - colon - 1;
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred)
+{
+    ngx_str_t                      password;
+    ngx_apikeys_ha1_t             *place;
+    ngx_http_apikeys_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
+    place = ngx_apikeys_ha1_cache_find(amcf->ha1s, cred->scheme,
+                                       &cred->value);
+    if (place == NULL) {
+        return NGX_HTTP_APIKEYS_ERROR;
+    }
+
+    cred->ha1 = place->ha1;
+
+    if (place->scheme) {
+        cred->username.data = place->name;
+        cred->username.len = place->len;
 
         return NGX_HTTP_APIKEYS_ALLOW;
     }
+
+    if (ngx_http_apikeys_auth_split(r, cred, &password) != NGX_OK) {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    if (ngx_apikeys_digest_ha1_sha256(place->ha1, &cred->username,
+                                      &amcf->realm, &password)
+        != NGX_OK)
+    {
+        return NGX_HTTP_APIKEYS_ERROR;
+    }
+
+    ngx_apikeys_ha1_cache_keep(place, cred->scheme, &cred->username);
+
+    return NGX_HTTP_APIKEYS_ALLOW;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_auth_split(ngx_http_request_t *r,
+    ngx_http_apikeys_credential_t *cred, ngx_str_t *password)
+{
+    u_char  *colon, *last;
+
+    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_BASIC) {
+
+        if (ngx_http_auth_basic_user(r) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        cred->username = r->headers_in.user;
+        *password = r->headers_in.passwd;
+
+        return NGX_OK;
+    }
+
+    last = cred->value.data + cred->value.len;
+
+    colon = ngx_strlchr(cred->value.data, last, ':');
+    if (colon == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cred->username.data = cred->value.data;
+    cred->username.len = colon - cred->value.data;
+    password->data = colon + 1;
+    password->len = last - colon - 1;
+
+    return NGX_OK;
 }
 
 
@@ -494,9 +556,7 @@ static ngx_int_t
 ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred, const ngx_apikeys_secret_t *secret)
 {
-    u_char                         ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
-    ngx_str_t                      method;
-    ngx_http_apikeys_main_conf_t  *amcf;
+    ngx_str_t  method;
 
     if (cred->scheme & NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST) {
         ngx_http_apikeys_auth_method(r, &method);
@@ -507,16 +567,8 @@ ngx_http_apikeys_auth_secret(ngx_http_request_t *r,
                               &method, cred->prefix);
     }
 
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
-
-    if (ngx_apikeys_digest_ha1_sha256(ha1, &cred->username, &amcf->realm,
-                                      &cred->password)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_apikeys_digest_equal(ha1, secret->sha256, sizeof(ha1))
+    return ngx_apikeys_digest_equal(cred->ha1, secret->sha256,
+                                    sizeof(secret->sha256))
            ? NGX_OK : NGX_DECLINED;
 }
 

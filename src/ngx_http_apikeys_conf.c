@@ -230,8 +230,9 @@ ngx_http_apikeys_conf_master_key_file(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     amcf->nonce = ngx_apikeys_nonce_create(cf, amcf->seal);
+    amcf->ha1s = ngx_apikeys_ha1_cache_create(cf);
 
-    return amcf->nonce ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return (amcf->nonce && amcf->ha1s) ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

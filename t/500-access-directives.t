@@ -102,6 +102,8 @@ $t->serve(<<'END');
     location /all { apikeys_auth header=X-Api-Key basic digest_sha256 digest;
                     empty_gif; }
     location /off { apikeys_auth off; empty_gif; }
+    location /user { apikeys_auth basic; add_header X-User $remote_user;
+                     empty_gif; }
 END
 
 my %scheme = (digest => 'digest', sha256 => 'sha256', basic => 'basic',
@@ -163,6 +165,40 @@ $t->is('/header', $member, 200, 'allow', 'a header in other letters',
 $t->is('/basic', undef, 200, 'allow', 'a scheme in other letters',
     headers => { Authorization => 'bASIC '
         . encode_base64($member->{secret}, '') });
+
+
+# what was seen before, right or wrong, is judged as it was at first; and who
+# it is does not depend on how it was found
+
+my $gone = $t->key($org, 'ORG_MEMBER');
+$t->settle;
+for my $place (qw( basic header )) {
+    my %as = (scheme => $scheme{$place});
+    for my $time (qw( first second third )) {
+        $t->is("/$place", $gone, 200, 'allow', "$place, the $time time", %as);
+        $t->is("/$place", "$gone->{publicKey}:x", 401, 'wrong_secret',
+            "$place, a wrong secret for the $time time", %as);
+        $t->is("/$place", $unknown, 401, 'unknown_key',
+            "$place, an unknown key for the $time time", %as);
+        $t->is("/$place", ':', 401,
+            $place eq 'basic' ? 'bad_credential' : 'unknown_key',
+            "$place, an empty name for the $time time", %as);
+        $t->is("/$place", 'x' x 17 . ':x', 401, 'unknown_key',
+            "$place, a long name for the $time time", %as);
+    }
+}
+for my $time (qw( first second )) {
+    is($t->request('/user', $gone, scheme => 'basic')->header('x-user'),
+        $gone->{publicKey}, "\$remote_user for the $time time");
+}
+$t->is('/all', undef, 401, 'bad_credential',
+    'the text of basic in the header of another scheme', headers => {
+        'X-Api-Key' => encode_base64($gone->{secret}, '') });
+is($org->{client}->request('DELETE', "$org->{path}/apiKeys/$gone->{id}")
+    ->code, 204, 'a key is deleted');
+$t->settle;
+$t->is("/$_", $gone, 401, 'unknown_key', "$_, of a deleted key",
+    scheme => $scheme{$_}) for qw( basic header );
 
 
 # variables

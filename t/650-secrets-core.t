@@ -4,7 +4,8 @@
 # shows of processes.
 # Credentials that a client sends in clear (basic, header, the
 # token) lie in nginx's own buffers while they are in flight and are not
-# looked for there: here all keys are used by digest.
+# looked for there: here all keys but one are used by digest, and of that one
+# the HA1s are looked for.
 
 use strict;
 use warnings;
@@ -16,6 +17,7 @@ use ApiKeys::Client ();
 use ApiKeys::Fixture ();
 use ApiKeys::Secrets ();
 use File::Find qw( find );
+use MIME::Base64 qw( encode_base64 );
 use Test::More;
 use Time::HiRes qw( sleep time );
 
@@ -32,13 +34,16 @@ my $f = ApiKeys::Fixture->new(workers => 1, log_level => 'notice',
     http => 'apikeys_wait 0;');
 my $org = $f->org;
 my @keys = map { $f->key($org, 'ORG_OWNER') } 1 .. 20;
+my $plain = $f->key($org, 'ORG_MEMBER');
 
 my $node = $f->node(workers => 1, allow => qr/exited on signal/,
     log_level => 'notice', main => 'worker_rlimit_core 1000m; '
         . 'working_directory %%DIR%%/cores;', http => 'apikeys_wait 0; '
         . 'apikeys_snapshot %%DIR%%/cores/snapshot;',
     server => 'location /digest {
-        apikeys_auth digest digest_sha256; empty_gif; }');
+        apikeys_auth digest digest_sha256; empty_gif; }
+        location /plain {
+        apikeys_auth basic header=X-Api-Key; empty_gif; }');
 mkdir $node->dir . '/cores';
 chmod 0777, $node->dir . '/cores';
 $node->start;
@@ -56,10 +61,23 @@ for my $key (@keys) {
         $client->close;
     }
 }
+
+# one is used as it is, a first time and when it has been seen before
+my $client = $f->client(nginx => $node);
+for (1 .. 3) {
+    for my $header ("Authorization: Basic "
+        . encode_base64($plain->{secret}, ''), "X-Api-Key: $plain->{secret}")
+    {
+        my ($name, $value) = split /: /, $header;
+        $codes .= $client->plain('GET', '/plain', undef, headers => {
+            $name => $value })->code . ' ';
+    }
+}
+$client->close;
 $f->db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[0]{id}'");
 $f->db->psql('TRUNCATE apikeys.access_usage, apikeys.key_projects');
 $node->wait_log(qr/replica loaded.*replica loaded/s, 20, 0);
-is($codes, '200 ' x 60, 'keys are used');
+is($codes, '200 ' x 66, 'keys are used');
 
 # made here: the worker has sent them, and is to have forgotten them
 my $maker = $f->client(nginx => $node, key => $org->{key}{secret});
@@ -73,6 +91,7 @@ $maker->close;
 my $secrets = ApiKeys::Secrets->new;
 $secrets->add_master_key($f->{master_key});
 $secrets->add('the token', $f->token);
+$secrets->add_ha1('used as it is', @$plain{qw( publicKey privateKey )});
 for my $i (0, 1, 19 .. $#keys) {
     $secrets->add_key($i, @{ $keys[$i] }{qw( publicKey privateKey )});
 }

@@ -63,6 +63,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         } else {
             must(identity.credential == NULL && !identity.operator);
         }
+
+        /* in another request: the same, by an HA1 that is known by now */
+
+        memset(&identity, 0, sizeof(identity));
+        must(ngx_http_apikeys_auth_identify(&r, alcf, &identity)
+             == decision);
     }
 
     fuzz_done(&r);

@@ -212,6 +212,8 @@ fuzz_seal(ngx_conf_t *cf)
     must(fuzz_main.seal != NULL);
     fuzz_main.nonce = ngx_apikeys_nonce_create(cf, fuzz_main.seal);
     must(fuzz_main.nonce != NULL);
+    fuzz_main.ha1s = ngx_apikeys_ha1_cache_create(cf);
+    must(fuzz_main.ha1s != NULL);
 }
 
 

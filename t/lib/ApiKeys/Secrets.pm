@@ -64,16 +64,23 @@ sub add_master_key {
 sub add_key {
     my ($self, $name, $public, $private) = @_;
 
-    my $a1 = "$public:$realm:$private";
-
     $self->add("private key $name", $private);
     $self->add("private key $name, digits", $private =~ tr/-//dr);
     $self->add("private key $name, bytes", pack 'H*', $private =~ tr/-//dr);
     $self->add("private key $name, all but its tail",
         $private =~ s/-\w+$//r);
+    return $self->add_ha1($name, $public, $private);
+}
+
+
+# what is stored of a private key
+sub add_ha1 {
+    my ($self, $name, $public, $private) = @_;
+
+    my $a1 = "$public:$realm:$private";
+
     $self->add("HA1 (MD5) $name", md5($a1));
-    $self->add("HA1 (SHA-256) $name", sha256($a1));
-    return $self;
+    return $self->add("HA1 (SHA-256) $name", sha256($a1));
 }
 
 
