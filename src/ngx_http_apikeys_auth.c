@@ -15,9 +15,6 @@
 
 #include <ngx_http_apikeys_auth.h>
 
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
-
 
 /* a credential as the client sent it */
 typedef struct {
@@ -256,7 +253,7 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_operator(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred)
 {
-    u_char                         hash[SHA256_DIGEST_LENGTH];
+    u_char                         hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
     ngx_http_apikeys_main_conf_t  *amcf;
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
@@ -265,11 +262,11 @@ ngx_http_apikeys_auth_operator(ngx_http_request_t *r,
         return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
 
-    if (SHA256(cred->value.data, cred->value.len, hash) == NULL) {
+    if (ngx_apikeys_digest_sha256(hash, &cred->value) != NGX_OK) {
         return NGX_HTTP_APIKEYS_ERROR;
     }
 
-    if (CRYPTO_memcmp(hash, amcf->token, SHA256_DIGEST_LENGTH) != 0) {
+    if (!ngx_apikeys_digest_equal(hash, amcf->token, sizeof(hash))) {
         return NGX_HTTP_APIKEYS_WRONG_SECRET;
     }
 

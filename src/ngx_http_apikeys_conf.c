@@ -9,8 +9,6 @@
 
 #include <ngx_apikeys_secret_file.h>
 
-#include <openssl/sha.h>
-
 
 #define NGX_HTTP_APIKEYS_CONF_TOKEN_MIN   20
 
@@ -242,6 +240,7 @@ ngx_http_apikeys_conf_operator_token_file(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_apikeys_main_conf_t *amcf = conf;
 
+    ngx_int_t   rc;
     ngx_str_t  *value, token;
 
     if (amcf->token) {
@@ -267,18 +266,18 @@ ngx_http_apikeys_conf_operator_token_file(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
-    amcf->token = ngx_palloc(cf->pool, SHA256_DIGEST_LENGTH);
+    amcf->token = ngx_palloc(cf->pool, NGX_APIKEYS_DIGEST_SHA256_LEN);
     if (amcf->token == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    /* the token itself is kept nowhere */
+    rc = ngx_apikeys_digest_sha256(amcf->token, &token);
 
-    (void) SHA256(token.data, token.len, amcf->token);
+    /* the token itself is kept nowhere */
 
     ngx_explicit_memzero(token.data, token.len);
 
-    return NGX_CONF_OK;
+    return (rc == NGX_OK) ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

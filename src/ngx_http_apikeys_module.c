@@ -14,8 +14,6 @@
 #include <ngx_http_apikeys_status.h>
 #include <ngx_http_apikeys_variables.h>
 
-#include <openssl/sha.h>
-
 
 static ngx_int_t ngx_http_apikeys_init_process(ngx_cycle_t *cycle);
 static void ngx_http_apikeys_exit_process(ngx_cycle_t *cycle);
@@ -440,34 +438,37 @@ static ngx_int_t
 ngx_http_apikeys_fingerprint(ngx_conf_t *cf,
     ngx_http_apikeys_main_conf_t *amcf)
 {
-    u_char       *p, *buf, hash[SHA256_DIGEST_LENGTH];
-    size_t        len;
-    ngx_uint_t    i, n;
+    u_char      *p, hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_str_t    text;
+    ngx_uint_t   i, n;
 
     n = ngx_apikeys_seal_nkeys(amcf->seal);
-    len = n * SHA256_DIGEST_LENGTH + amcf->realm.len;
 
-    buf = ngx_pnalloc(cf->temp_pool, len);
-    if (buf == NULL) {
+    text.len = n * NGX_APIKEYS_DIGEST_SHA256_LEN + amcf->realm.len;
+
+    text.data = ngx_pnalloc(cf->temp_pool, text.len);
+    if (text.data == NULL) {
         return NGX_ERROR;
     }
 
-    p = buf;
+    p = text.data;
 
     for (i = 0; i < n; i++) {
         if (ngx_apikeys_seal_derive(amcf->seal, i, "fingerprint", p,
-                                    SHA256_DIGEST_LENGTH)
+                                    NGX_APIKEYS_DIGEST_SHA256_LEN)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        p += SHA256_DIGEST_LENGTH;
+        p += NGX_APIKEYS_DIGEST_SHA256_LEN;
     }
 
     ngx_memcpy(p, amcf->realm.data, amcf->realm.len);
 
-    (void) SHA256(buf, len, hash);
+    if (ngx_apikeys_digest_sha256(hash, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     ngx_apikeys_store_set_fingerprint(amcf->store, hash);
 

@@ -307,7 +307,8 @@ SKIP: {
     is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
         { desc => 'x' })->code, 200, 'a change has its receipt');
 
-    my (@took, $alive);
+    my @took;
+    my $alive = 0;
     my $stops = $ENV{APIKEYS_TEST_STOPS} || 8;
     for my $n (1 .. $stops) {
         reconfigure('apikeys_sync poll=200ms notify=off;')
@@ -325,7 +326,7 @@ SKIP: {
     cmp_ok($took[-1], '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
         'wherever it is stopped there, a change is followed within a second');
     diag(sprintf '%d stops inside, %d beside: a change is followed after '
-        . '%.2f s (median), %.2f s (worst)', @took - $alive, $alive // 0,
+        . '%.2f s (median), %.2f s (worst)', @took - $alive, $alive,
         $took[ @took / 2 ], $took[-1]);
 }
 
