@@ -31,6 +31,7 @@
 #define NGX_APIKEYS_SYNC_ROUND_SHARE     20        /* and loads' of time */
 #define NGX_APIKEYS_SYNC_ROUND_BEAT      5000
 #define NGX_APIKEYS_SYNC_ROUND_ANEW      100       /* another database */
+#define NGX_APIKEYS_SYNC_ROUND_MARGIN    100       /* and a thousandth */
 #define NGX_APIKEYS_SYNC_ROUND_FORGET    5000      /* tombstones at a time */
 
 /*
@@ -425,8 +426,9 @@ static ngx_int_t
 ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
     ngx_str_t *params)
 {
-    u_char     *p;
-    ngx_str_t  *hostname;
+    u_char      *p;
+    ngx_str_t   *hostname;
+    ngx_msec_t   lease;
 
     ngx_apikeys_store_instance(sync->conf->store, &params[0]);
 
@@ -452,14 +454,18 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
         return NGX_OK;
     }
 
+    /* two clocks measure it, and ours may be a tick late */
+
+    lease = sync->conf->stale + sync->conf->stale / 1000
+            + NGX_APIKEYS_SYNC_ROUND_MARGIN;
+
     p = ngx_pnalloc(sync->pool, NGX_INT64_LEN + sizeof(".000") - 1);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     params[4].data = p;
-    params[4].len = ngx_sprintf(p, "%M.%03M", sync->conf->stale / 1000,
-                                sync->conf->stale % 1000)
+    params[4].len = ngx_sprintf(p, "%M.%03M", lease / 1000, lease % 1000)
                     - p;
     return NGX_OK;
 }

@@ -280,6 +280,9 @@ forget();
 $there = node(http => 'apikeys_stale 3s; apikeys_sync poll=500ms;');
 $there->{opt}{allow} = qr/exited on signal 9/;
 $there->kill;
+cmp_ok($db->psql('SELECT min(extract(epoch FROM lease_until - heartbeat))
+    FROM apikeys.instances'), '>=', 3.1,
+    'a lease ends when nobody decides by any clock');
 like(receipt(patch('wait=0')), qr/^202 - $host/,
     'who was killed may come back');
 is(receipt(patch('wait=20')), '200 wait=20 -', 'until its lease is over');
