@@ -178,6 +178,7 @@ ngx_uint_t ngx_apikeys_store_complete(ngx_apikeys_store_t *st);
 
 ngx_int_t ngx_apikeys_store_lock(ngx_apikeys_store_t *st);
 void ngx_apikeys_store_unlock(ngx_apikeys_store_t *st);
+
 /*
  * A look at the lock by a process that does not need it now: a holder that
  * is dead is replaced, one that is stopped is killed at a later look.

@@ -344,8 +344,8 @@ ngx_apikeys_store_lag(ngx_apikeys_store_t *st)
 /*
  * Counts while the machine sleeps, and is the same in all its processes.  It
  * is read once in a tick of the coarse clock, which costs a quarter: while
- * that one shows the same, no more than a tick has passed, whatever became of
- * this process or of the machine meanwhile.
+ * that one shows the same, the kernel has not come to its next tick, whatever
+ * became of this process or of the machine meanwhile.
  */
 
 uint64_t
@@ -359,13 +359,14 @@ ngx_apikeys_store_boottime(void)
 
     static struct timespec  tick;
 
-    (void) clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    if (clock_gettime(CLOCK_REALTIME_COARSE, &ts) == 0) {
 
-    if (ts.tv_nsec == tick.tv_nsec && ts.tv_sec == tick.tv_sec) {
-        return now;
+        if (ts.tv_nsec == tick.tv_nsec && ts.tv_sec == tick.tv_sec) {
+            return now;
+        }
+
+        tick = ts;
     }
-
-    tick = ts;
 
 #endif
 

@@ -114,6 +114,7 @@ ngx_int_t
 ngx_apikeys_store_watch(ngx_apikeys_store_t *st)
 {
     if (st->locked || *st->shpool->mutex.lock == 0) {
+        st->suspect = 0;
         st->stopped = 0;
         return NGX_OK;
     }
@@ -414,7 +415,8 @@ ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st)
     st->full = 0;
 
     if (st->head->full_logged
-        && now - st->head->full_logged < NGX_APIKEYS_STORE_FULL_INTERVAL)
+        && (int64_t) (now - st->head->full_logged)
+           < NGX_APIKEYS_STORE_FULL_INTERVAL)
     {
         return;
     }
