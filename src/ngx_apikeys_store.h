@@ -239,8 +239,11 @@ ngx_int_t ngx_apikeys_store_load_sweep_locked(ngx_apikeys_store_t *st,
  */
 uint64_t ngx_apikeys_store_epoch(ngx_apikeys_store_t *st);
 
-/* retired memory whose readers are gone becomes free; any writer, any time */
-void ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st);
+/*
+ * Retired memory whose readers are gone becomes free, of so many records at
+ * most; any writer, any time.  Some are freed by each lock, too.
+ */
+void ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st, ngx_uint_t n);
 
 
 /*

@@ -37,6 +37,9 @@
 
 #define NGX_APIKEYS_STORE_FULL_INTERVAL  60000
 
+/* records freed by one lock; a long list is more than a hundred cells */
+#define NGX_APIKEYS_STORE_RECLAIM       64
+
 
 static ngx_int_t ngx_apikeys_store_lock_free_dead(ngx_apikeys_store_t *st);
 static ngx_uint_t ngx_apikeys_store_lock_holder_dead(ngx_apikeys_store_t *st,
@@ -84,7 +87,7 @@ ngx_apikeys_store_lock(ngx_apikeys_store_t *st)
 
     __atomic_store_n(&sh->dirty, 1, __ATOMIC_SEQ_CST);
 
-    ngx_apikeys_store_reclaim_locked(st);
+    ngx_apikeys_store_reclaim_locked(st, NGX_APIKEYS_STORE_RECLAIM);
 
     return NGX_OK;
 }

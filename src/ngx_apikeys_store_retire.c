@@ -20,16 +20,10 @@
 #include <ngx_apikeys_store_int.h>
 
 
-/* records freed by one lock; a long list is more than a hundred cells */
-#define NGX_APIKEYS_STORE_RETIRE_BATCH  64
-
-
 static void ngx_apikeys_store_retire_push(ngx_apikeys_store_t *st,
     uint32_t i, ngx_uint_t pending);
 static ngx_uint_t ngx_apikeys_store_retire_passed(ngx_apikeys_store_t *st,
     uint64_t epoch);
-static void ngx_apikeys_store_retire_free(ngx_apikeys_store_t *st,
-    ngx_uint_t n);
 static void ngx_apikeys_store_retire_free_body(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec);
 
@@ -119,13 +113,6 @@ ngx_apikeys_store_retire_visit_body(ngx_apikeys_store_t *st, uint32_t body,
 }
 
 
-void
-ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st)
-{
-    ngx_apikeys_store_retire_free(st, NGX_APIKEYS_STORE_RETIRE_BATCH);
-}
-
-
 ngx_int_t
 ngx_apikeys_store_retire_reserve(ngx_apikeys_store_t *st, uint32_t cells)
 {
@@ -134,15 +121,15 @@ ngx_apikeys_store_retire_reserve(ngx_apikeys_store_t *st, uint32_t cells)
     /* what waits, what is retired now, and tombstones replaced meanwhile */
 
     for (n = 0; n < 3 && st->arena.sh->nfree < cells; n++) {
-        ngx_apikeys_store_retire_free(st, NGX_MAX_UINT32_VALUE);
+        ngx_apikeys_store_reclaim_locked(st, NGX_MAX_UINT32_VALUE);
     }
 
     return (st->arena.sh->nfree < cells) ? NGX_ERROR : NGX_OK;
 }
 
 
-static void
-ngx_apikeys_store_retire_free(ngx_apikeys_store_t *st, ngx_uint_t n)
+void
+ngx_apikeys_store_reclaim_locked(ngx_apikeys_store_t *st, ngx_uint_t n)
 {
     uint32_t                     i;
     ngx_apikeys_store_head_t    *sh;

@@ -33,6 +33,7 @@
 #define NGX_APIKEYS_SYNC_ROUND_ANEW      100       /* another database */
 #define NGX_APIKEYS_SYNC_ROUND_MARGIN    100       /* and a thousandth */
 #define NGX_APIKEYS_SYNC_ROUND_FORGET    5000      /* tombstones at a time */
+#define NGX_APIKEYS_SYNC_ROUND_RECLAIM   1000      /* records at a time */
 
 /*
  * How much longer than a query may last its result can be on its way: the
@@ -313,6 +314,10 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
                                                &sync->snapshot);
 
     ngx_apikeys_sync_round_forget_locked(sync);
+
+    /* what was forgotten, or deleted by thousands, where nothing else comes */
+
+    ngx_apikeys_store_reclaim_locked(store, NGX_APIKEYS_SYNC_ROUND_RECLAIM);
 
     ngx_apikeys_store_unlock(store);
 

@@ -11,7 +11,9 @@ use ApiKeys::Fixture ();
 use Test::More;
 
 my $f = ApiKeys::Fixture->new(http => 'apikeys_sync poll=200ms;',
-    database => 'timeout=2s', zone => '1m', workers => 2, allow => qr/\[crit\].* is full/);
+    database => 'timeout=2s', zone => '1m', workers => 2,
+    server => 'location /status { apikeys_status json; }',
+    allow => qr/\[crit\].* is full/);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $org = $f->org;
@@ -72,5 +74,14 @@ becomes($unknown, 401, 'with room, the replica becomes complete', 180);
 becomes($keys[1], 403, 'the key that was restricted');
 becomes($keys[2], 401, 'the key that was deleted');
 is(code($keys[0]), 200, 'the others');
+
+my $retired;
+ok(eval { $nginx->wait_for(sub {
+    my $client = $f->client;
+    $retired = $client->plain('GET', '/status')->json->{zone}{retired_bytes};
+    $client->close;
+    return $retired == 0;
+}, 15, '') }, 'what has gone is free memory, where nothing else comes')
+    or diag("$retired bytes wait");
 
 done_testing;

@@ -118,7 +118,7 @@ publish(ngx_apikeys_store_t *st, uint64_t version, ngx_uint_t nentries)
         exit(2);
     }
 
-    ngx_apikeys_store_reclaim_locked(st);
+    ngx_apikeys_store_reclaim_locked(st, 64);
     ngx_apikeys_store_unlock(st);
 }
 

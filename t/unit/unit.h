@@ -504,7 +504,7 @@ unit_check(ngx_apikeys_store_t *st)
     ngx_memzero(&sh->counts, sizeof(sh->counts));
 
     for (n = 0; n < 100000 && (sh->retired || sh->waiting || sh->lost); n++) {
-        ngx_apikeys_store_reclaim_locked(st);
+        ngx_apikeys_store_reclaim_locked(st, 64);
     }
 
     unit_fault(sh->retired || sh->waiting || sh->lost || sh->nretired,
