@@ -278,22 +278,15 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_parse(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
 {
-    switch (cred->scheme) {
-
-    case NGX_HTTP_APIKEYS_AUTH_DIGEST:
+    if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_DIGEST) {
         return ngx_http_apikeys_auth_parse_digest(r, alcf, cred);
-
-    case NGX_HTTP_APIKEYS_AUTH_BASIC:
-
-        if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_BASIC)) {
-            return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
-        }
-
-        /* fall through */
-
-    default: /* NGX_HTTP_APIKEYS_AUTH_HEADER */
-        return ngx_http_apikeys_auth_parse_plain(r, cred);
     }
+
+    if (!(alcf->auth & cred->scheme)) {
+        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    }
+
+    return ngx_http_apikeys_auth_parse_plain(r, cred);
 }
 
 
