@@ -229,14 +229,6 @@ my ($more, @spare) = $t->org;      # fillers take all that one may have
 $tight->start;
 $f->wait_loaded($tight);
 
-# what the zone holds of what is alive
-sub used {
-    my ($status) = @_;
-
-    return $status->{zone}{size_bytes} - $status->{zone}{free_bytes}
-        - $status->{zone}{retired_bytes} - 64 * $status->{replica}{tombstones};
-}
-
 # the one that follows the database: it writes
 sub writer {
     my %workers = map { $_ => 1 } $tight->workers;
@@ -303,9 +295,9 @@ my %places = (ngx_apikeys_arena_alloc => 80,
 my $base = follows('the zone is not complete')
     or die "the zone is not complete\n";
 $f->copies($org, $key, 100, 1);
-my $each = (used(follows('100 keys')) - used($base)) / 100;
+my $each = ($f->used(follows('100 keys')) - $f->used($base)) / 100;
 lists($db->dbh, $large[0]);
-my $list = used(follows('a list')) - used($base) - 100 * $each;
+my $list = $f->used(follows('a list')) - $f->used($base) - 100 * $each;
 $db->psql('DELETE FROM apikeys.access_list');
 my $fit = int(($base->{zone}{free_bytes} - 1.5 * $list) / $each);
 $f->copies($org, $key, $fit - 100, 101);
@@ -387,8 +379,8 @@ $db->psql("DELETE FROM apikeys.keys WHERE id = '$_->{id}'") for @spare;
 my ($used, $retired);
 ok(eval { $tight->wait_for(sub {
     my $now = follows('as at first') or return;
-    ($used, $retired) = (used($now), $now->{zone}{retired_bytes});
-    $used == used($base) - $each && $retired <= 2 * $each;
+    ($used, $retired) = ($f->used($now), $now->{zone}{retired_bytes});
+    $used == $f->used($base) - $each && $retired <= 2 * $each;
 }, 15, '') }, 'no cell is lost') or diag("$used used, $retired retired");
 
 

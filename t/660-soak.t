@@ -267,9 +267,8 @@ sub used {
     my ($status, $used) = ({}, 'unknown');
     ok(eval { $node->wait_for(sub {
         $status = status($node);
-        my ($replica, $zone) = @$status{qw( replica zone )};
-        $used = $zone->{size_bytes} - $zone->{free_bytes}
-            - $zone->{retired_bytes} - 64 * $replica->{tombstones};
+        my $replica = $status->{replica};
+        $used = $f->used($status);
         return $replica->{keys} == 1 && !$replica->{invalid}
             && !$status->{pool}{busy} && !$status->{pool}{waiting}
             && (!$patient || ends($status, $name));

@@ -207,6 +207,16 @@ sub project {
 }
 
 
+# bytes of a zone that are used, by its status, but for what waits for its
+# readers, and for tombstones, a cell each
+sub used {
+    my ($self, $status) = @_;
+
+    return $status->{zone}{size_bytes} - $status->{zone}{free_bytes}
+        - $status->{zone}{retired_bytes} - 64 * $status->{replica}{tombstones};
+}
+
+
 # copies($org, $key, $n, $first): so many keys with the secret of another,
 # which does not open for them, numbered from the first (1)
 sub copies {
