@@ -107,6 +107,31 @@ static void ngx_apikeys_seal_pages_cleanup(void *data);
 
 
 ngx_int_t
+ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
+    const ngx_str_t *org, const ngx_str_t *id, const ngx_str_t *public_key,
+    const ngx_str_t *realm)
+{
+    u_char  *p;
+
+    context->len = sizeof(":::") - 1 + org->len + id->len + public_key->len
+                   + realm->len;
+
+    p = ngx_pnalloc(pool, context->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    context->data = p;
+
+    /* only the last part varies in length */
+
+    (void) ngx_sprintf(p, "%V:%V:%V:%V", org, id, public_key, realm);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
     u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,
     const ngx_str_t *context)

@@ -44,9 +44,17 @@ typedef struct ngx_apikeys_seal_s  ngx_apikeys_seal_t;
 ngx_apikeys_seal_t *ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file);
 
 /*
- * Seals and opens.  "context" is the associated data: the caller joins key
- * id, public key and realm, so a value moved to another row opens nothing.
- * open: NGX_OK, NGX_DECLINED when no key of the ring opens it.
+ * The associated data of a key's secret: what it is sealed for.  A sealed
+ * secret that is moved to another row, another organization or another
+ * realm opens nothing.
+ */
+ngx_int_t ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
+    const ngx_str_t *org, const ngx_str_t *id, const ngx_str_t *public_key,
+    const ngx_str_t *realm);
+
+/*
+ * Seals and opens.  open: NGX_OK, NGX_DECLINED when no key of the ring opens
+ * it.
  */
 ngx_int_t ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
     u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,

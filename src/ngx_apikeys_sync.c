@@ -545,8 +545,8 @@ ngx_apikeys_sync_query_failed(ngx_apikeys_sync_t *sync,
         p = ngx_slprintf(p, last, "%s, %V (%s)%s", q->stmt->name, &q->message,
                          q->sqlstate,
                          (trouble == NGX_APIKEYS_SYNC_SCHEMA)
-                         ? ", apply the files in sql/ to it and grant the "
-                           "rights they name" : "");
+                         ? ", apply sql/apply.sh and sql/grants.sql to it"
+                         : "");
         break;
 
     case NGX_APIKEYS_PG_CANCELED:
@@ -589,9 +589,10 @@ ngx_apikeys_sync_classify(ngx_apikeys_pg_query_t *q)
         break;
     }
 
-    /* a missing schema, table or function, and no right to use it */
+    /* a missing schema, column, table or function; no right to use it */
 
     if (ngx_strcmp(q->sqlstate, "3F000") == 0
+        || ngx_strcmp(q->sqlstate, "42703") == 0
         || ngx_strcmp(q->sqlstate, "42P01") == 0
         || ngx_strcmp(q->sqlstate, "42883") == 0
         || ngx_strcmp(q->sqlstate, "42501") == 0)
@@ -637,29 +638,6 @@ static ngx_msec_t
 ngx_apikeys_sync_jitter(ngx_msec_t delay)
 {
     return delay - delay / 4 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
-}
-
-
-ngx_int_t
-ngx_apikeys_sync_context(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
-    const ngx_str_t *id, const ngx_str_t *public_key, ngx_str_t *context)
-{
-    u_char  *p;
-
-    context->len = id->len + 1 + public_key->len + 1 + conf->realm.len;
-
-    p = ngx_pnalloc(pool, context->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    context->data = p;
-
-    /* only the last part varies in length */
-
-    (void) ngx_sprintf(p, "%V:%V:%V", id, public_key, &conf->realm);
-
-    return NGX_OK;
 }
 
 

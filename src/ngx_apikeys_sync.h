@@ -73,10 +73,8 @@ ngx_int_t ngx_apikeys_sync_publish(ngx_apikeys_sync_publication_t *p,
 void ngx_apikeys_sync_publish_cancel(ngx_apikeys_sync_publication_t *p);
 
 
-/* the associated data of a sealed secret; in one place, for both directions */
-ngx_int_t ngx_apikeys_sync_context(ngx_apikeys_sync_conf_t *conf,
-    ngx_pool_t *pool, const ngx_str_t *id, const ngx_str_t *public_key,
-    ngx_str_t *context);
+/* of two identities, or transactions */
+ngx_uint_t ngx_apikeys_sync_same(const ngx_str_t *one, const ngx_str_t *two);
 
 
 typedef struct {

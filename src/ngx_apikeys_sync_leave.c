@@ -45,7 +45,7 @@ static void ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q);
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_leave_stmt = {
     "apikeys_sync_sign_off",
     "SELECT apikeys.sign_off($1) WHERE $2::text IS NULL OR EXISTS ("
-        "SELECT FROM apikeys.waiting_for('9223372036854775807', NULL) w"
+        "SELECT FROM apikeys.waiting_for('{9223372036854775807}') w"
         " WHERE w.uuid = $2)",
     2, 1
 };

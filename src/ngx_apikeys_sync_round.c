@@ -65,14 +65,14 @@ static void ngx_apikeys_sync_round_prune_done(ngx_apikeys_pg_query_t *q);
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_feed_stmt = {
     "apikeys_sync_feed",
-    "SELECT * FROM apikeys.feed_since($1, $2)",
+    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.feed_since($1, $2)",
     2, 0
 };
 
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_load_stmt = {
     "apikeys_sync_load",
-    "SELECT * FROM apikeys.load",
+    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.load",
     0, 0
 };
 

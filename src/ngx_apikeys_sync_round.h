@@ -78,6 +78,8 @@ struct ngx_apikeys_sync_s {
     ngx_uint_t                    rows;
     ngx_uint_t                    keys;
     ngx_uint_t                    unreadable;
+    ngx_int_t                     schema;    /* a version that may not be
+                                                followed, or 0 */
     uint64_t                      version;   /* the greatest seen */
     uint32_t                      load;      /* its number, 0: a feed */
     uint64_t                      sent;      /* boot-time ms */
@@ -139,9 +141,6 @@ void ngx_apikeys_sync_fenced(ngx_apikeys_sync_t *sync);
 void ngx_apikeys_sync_later(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_step_pt step, ngx_msec_t delay);
 
-ngx_uint_t ngx_apikeys_sync_same(const ngx_str_t *one, const ngx_str_t *two);
-
-
 /* ngx_apikeys_sync_leave.c */
 
 ngx_int_t ngx_apikeys_sync_leave_init(ngx_apikeys_sync_t *sync);
@@ -151,8 +150,20 @@ void ngx_apikeys_sync_leave_destroy(ngx_apikeys_sync_t *sync);
 void ngx_apikeys_sync_leave_watch(ngx_apikeys_sync_t *sync);
 
 
-/* ngx_apikeys_sync_session.c: checks the database, then starts a round */
+/* ngx_apikeys_sync_session.c */
+
+/* checks the database, then starts a round */
 void ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync);
+
+/*
+ * Whether a schema of this version may be followed, which says that it is
+ * compatible with modules from the version "compatible" on; and the end of
+ * a round that met one which may not.
+ */
+ngx_uint_t ngx_apikeys_sync_session_fits(ngx_int_t version,
+    ngx_int_t compatible);
+void ngx_apikeys_sync_session_refuse(ngx_apikeys_sync_t *sync,
+    ngx_int_t version);
 
 
 /* ngx_apikeys_sync_round.c */
@@ -166,6 +177,11 @@ ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
 
 
 /* ngx_apikeys_sync_rows.c */
+
+/* how a statement for rows_read() begins; a view or a function follows */
+#define NGX_APIKEYS_SYNC_ROWS_SELECT                                         \
+    "SELECT identity, snapshot, schema_version, compatible_from, "           \
+    NGX_APIKEYS_STATE " FROM "
 
 /* "arrived" is called when all rows of the answer are in the zone */
 void ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,

@@ -18,10 +18,14 @@
 #include <ngx_apikeys_sync_round.h>
 
 
-/* columns of a row; the state follows the header's two */
-#define NGX_APIKEYS_SYNC_ROWS_IDENTITY  0
-#define NGX_APIKEYS_SYNC_ROWS_SNAPSHOT  1
-#define NGX_APIKEYS_SYNC_ROWS_STATE     2
+/* columns of a row: those of the header, then a state */
+enum {
+    NGX_APIKEYS_SYNC_ROWS_IDENTITY = 0,
+    NGX_APIKEYS_SYNC_ROWS_SNAPSHOT,
+    NGX_APIKEYS_SYNC_ROWS_VERSION,
+    NGX_APIKEYS_SYNC_ROWS_COMPATIBLE,
+    NGX_APIKEYS_SYNC_ROWS_STATE
+};
 
 #define NGX_APIKEYS_SYNC_ROWS_BATCH     128
 #define NGX_APIKEYS_SYNC_ROWS_BUDGET    2000      /* us of one event */
@@ -29,6 +33,8 @@
 
 static ngx_int_t ngx_apikeys_sync_rows_handler(ngx_apikeys_pg_query_t *q);
 static ngx_int_t ngx_apikeys_sync_rows_header(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q);
+static ngx_int_t ngx_apikeys_sync_rows_schema(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q);
 static ngx_int_t ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q);
@@ -58,6 +64,7 @@ ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,
     sync->keys = 0;
     sync->unreadable = 0;
     sync->spent = 0;
+    sync->schema = 0;
     sync->header = 0;
     sync->arrived = arrived;
 
@@ -130,9 +137,10 @@ ngx_apikeys_sync_rows_header(ngx_apikeys_sync_t *sync,
 {
     ngx_str_t  identity, snapshot, kind;
 
-    if (ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_IDENTITY,
-                                   &identity)
-        != NGX_OK
+    if (ngx_apikeys_sync_rows_schema(sync, q) != NGX_OK
+        || ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_IDENTITY,
+                                      &identity)
+           != NGX_OK
         || ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_SNAPSHOT,
                                       &snapshot)
            != NGX_OK)
@@ -168,6 +176,39 @@ ngx_apikeys_sync_rows_header(ngx_apikeys_sync_t *sync,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * A schema that is upgraded while it is followed: what it has now may mean
+ * something else than this module knows, so nothing of it is published.
+ */
+
+static ngx_int_t
+ngx_apikeys_sync_rows_schema(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q)
+{
+    ngx_int_t  version, compatible;
+    ngx_str_t  value;
+
+    ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_VERSION, &value);
+    version = ngx_atoi(value.data, value.len);
+
+    ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_COMPATIBLE,
+                               &value);
+    compatible = ngx_atoi(value.data, value.len);
+
+    if (version == NGX_ERROR || compatible == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_apikeys_sync_session_fits(version, compatible)) {
+        return NGX_OK;
+    }
+
+    sync->schema = version;
+
+    return NGX_DECLINED;
 }
 
 
@@ -265,6 +306,11 @@ ngx_apikeys_sync_rows_done(ngx_apikeys_pg_query_t *q)
         /* the cursor is not readable: what the zone holds is not known */
         ngx_str_null(&sync->identity);
         ngx_str_null(&sync->snapshot);
+    }
+
+    if (sync->schema) {
+        ngx_apikeys_sync_session_refuse(sync, sync->schema);
+        return;
     }
 
     if (q->rc != NGX_APIKEYS_PG_OK) {

@@ -17,8 +17,8 @@
 #include <ngx_apikeys_sync_round.h>
 
 
-/* the number of the last file in sql/ */
-#define NGX_APIKEYS_SYNC_SESSION_VERSION    11
+/* of the schema that this module was written for: the last folder in sql/ */
+#define NGX_APIKEYS_SYNC_SESSION_VERSION    1
 
 #define NGX_APIKEYS_SYNC_SESSION_CHECK_LEN  32
 
@@ -36,7 +36,7 @@ static void ngx_apikeys_sync_session_check_done(ngx_apikeys_pg_query_t *q);
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_session_version_stmt = {
     "apikeys_sync_version",
-    "SELECT max(version) FROM apikeys.schema_version",
+    "SELECT max(version), max(compatible_from) FROM apikeys.schema_version",
     0, 0
 };
 
@@ -141,9 +141,8 @@ ngx_apikeys_sync_session_version(ngx_apikeys_sync_t *sync)
 static void
 ngx_apikeys_sync_session_version_done(ngx_apikeys_pg_query_t *q)
 {
-    u_char               buf[NGX_MAX_ERROR_STR / 4];
-    ngx_int_t            version;
-    ngx_str_t            value, reason;
+    ngx_int_t            version, compatible;
+    ngx_str_t            value;
     ngx_apikeys_sync_t  *sync;
 
     sync = q->data;
@@ -154,33 +153,53 @@ ngx_apikeys_sync_session_version_done(ngx_apikeys_pg_query_t *q)
         return;
     }
 
-    version = 0;
+    /* without a row, NULL: a schema without a version */
 
-    if (ngx_apikeys_pg_query_nrows(q) == 1
-        && ngx_apikeys_pg_query_value(q, 0, 0, &value) == NGX_OK)
-    {
-        version = ngx_atoi(value.data, value.len);
-    }
+    ngx_apikeys_pg_query_value(q, 0, 0, &value);
+    version = value.len ? ngx_atoi(value.data, value.len) : 0;
 
-    /*
-     * Exactly: an older one lacks columns, and a newer one may mean something
-     * else by what it has.
-     */
+    ngx_apikeys_pg_query_value(q, 0, 1, &value);
+    compatible = value.len ? ngx_atoi(value.data, value.len) : 0;
 
-    if (version == NGX_APIKEYS_SYNC_SESSION_VERSION) {
-        ngx_apikeys_sync_session_check(sync);
+    if (!ngx_apikeys_sync_session_fits(version, compatible)) {
+        ngx_apikeys_sync_session_refuse(sync, version);
         return;
     }
+
+    ngx_apikeys_sync_session_check(sync);
+}
+
+
+/*
+ * An older schema lacks columns.  A newer one says itself from which version
+ * on modules may follow it: one that can make a decision stricter names its
+ * own.
+ */
+
+ngx_uint_t
+ngx_apikeys_sync_session_fits(ngx_int_t version, ngx_int_t compatible)
+{
+    return version >= NGX_APIKEYS_SYNC_SESSION_VERSION
+           && compatible <= NGX_APIKEYS_SYNC_SESSION_VERSION;
+}
+
+
+void
+ngx_apikeys_sync_session_refuse(ngx_apikeys_sync_t *sync, ngx_int_t version)
+{
+    u_char      buf[NGX_MAX_ERROR_STR / 4];
+    ngx_str_t   reason;
+    ngx_uint_t  old;
+
+    old = (version < NGX_APIKEYS_SYNC_SESSION_VERSION);
 
     reason.data = buf;
     reason.len = ngx_snprintf(buf, sizeof(buf),
                               "its schema is %s, version %i instead of %d, %s",
-                              version < NGX_APIKEYS_SYNC_SESSION_VERSION
-                              ? "too old" : "too new",
-                              version, NGX_APIKEYS_SYNC_SESSION_VERSION,
-                              version < NGX_APIKEYS_SYNC_SESSION_VERSION
-                              ? "apply the files in sql/ to it"
-                              : "upgrade the module")
+                              old ? "too old" : "too new", version,
+                              NGX_APIKEYS_SYNC_SESSION_VERSION,
+                              old ? "apply sql/apply.sh to it"
+                                  : "upgrade the module")
                  - buf;
 
     ngx_apikeys_sync_failed(sync, NGX_APIKEYS_SYNC_SCHEMA, &reason);

@@ -59,19 +59,19 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     ngx_memzero(state, sizeof(ngx_apikeys_sync_state_t));
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_KIND, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_KIND, &value);
 
     if (ngx_apikeys_sync_state_kind(&value, &state->kind) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ID, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ID, &value);
 
     if (ngx_apikeys_objectid_parse(&state->id, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_VERSION, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_VERSION, &value);
 
     version = ngx_atoi(value.data, value.len);
     if (version == NGX_ERROR) {
@@ -80,7 +80,7 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     state->version = version;
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_DELETED, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_DELETED, &value);
 
     /* a deletion has no more than the name of what is gone */
 
@@ -97,7 +97,8 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         return ngx_apikeys_sync_state_key(conf, pool, row, &state->u.key);
 
     case NGX_APIKEYS_STORE_ORG:
-        ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_REQUIRED, &value);
+        ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_LIST_REQUIRED,
+                                     &value);
 
         state->u.org.id = state->id;
         state->u.org.version = state->version;
@@ -108,7 +109,7 @@ ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         return NGX_OK;
 
     default: /* NGX_APIKEYS_STORE_PROJECT */
-        ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ORG, &value);
+        ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, &value);
 
         if (ngx_apikeys_objectid_parse(&org, &value) != NGX_OK) {
             return NGX_ERROR;
@@ -163,13 +164,13 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     /* without these two the record cannot even be found */
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ORG, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, &value);
 
     if (ngx_apikeys_objectid_parse(&key->org, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_PUBLIC_KEY, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY, &value);
 
     if (value.len != NGX_APIKEYS_PUBLIC_KEY_LEN) {
         return NGX_ERROR;
@@ -177,16 +178,16 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     ngx_memcpy(key->public_key, value.data, NGX_APIKEYS_PUBLIC_KEY_LEN);
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ROLES, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ROLES, &value);
 
     key->roles = ngx_apikeys_roles_parse(NGX_APIKEYS_SCOPE_ORG, &value);
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_PROJECTS, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PROJECTS, &value);
 
     rc = ngx_apikeys_sync_state_grants(pool, &value, key);
 
     if (rc == NGX_OK) {
-        if (ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ENTRIES,
+        if (ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ENTRIES,
                                          &value)
             == NGX_OK)
         {
@@ -224,9 +225,9 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_secret_t *secret)
 {
     u_char     buf[NGX_APIKEYS_SEALED_LEN];
-    ngx_str_t  id, public_key, value, sealed, context;
+    ngx_str_t  org, id, public_key, value, sealed, context;
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_SECRET, &value);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_SECRET, &value);
 
     if (ngx_apikeys_sync_state_unhex(buf, NGX_APIKEYS_SEALED_LEN, &value)
         != NGX_OK)
@@ -234,11 +235,13 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         return NGX_DECLINED;
     }
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_ID, &id);
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_SYNC_PUBLIC_KEY,
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, &org);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ID, &id);
+    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY,
                                  &public_key);
 
-    if (ngx_apikeys_sync_context(conf, pool, &id, &public_key, &context)
+    if (ngx_apikeys_seal_context(pool, &context, &org, &id, &public_key,
+                                 &conf->realm)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -14,28 +14,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <ngx_apikeys_state.h>
 #include <ngx_apikeys_sync.h>
-
-
-/* columns of apikeys.state */
-enum {
-    NGX_APIKEYS_SYNC_KIND = 0,
-    NGX_APIKEYS_SYNC_ID,
-    NGX_APIKEYS_SYNC_VERSION,
-    NGX_APIKEYS_SYNC_DELETED,
-    NGX_APIKEYS_SYNC_ORG,
-    NGX_APIKEYS_SYNC_PUBLIC_KEY,
-    NGX_APIKEYS_SYNC_SECRET,
-    NGX_APIKEYS_SYNC_REDACTED,
-    NGX_APIKEYS_SYNC_DESCR,
-    NGX_APIKEYS_SYNC_ROLES,
-    NGX_APIKEYS_SYNC_PROJECTS,
-    NGX_APIKEYS_SYNC_ENTRIES,
-    NGX_APIKEYS_SYNC_REQUIRED,
-    NGX_APIKEYS_SYNC_NAME,
-    NGX_APIKEYS_SYNC_CREATED,
-    NGX_APIKEYS_SYNC_NCOLUMNS
-};
 
 
 /* one row of a result */

@@ -97,11 +97,15 @@ typedef struct {
 } ngx_http_apikeys_identity_t;
 
 
+typedef struct ngx_http_apikeys_wait_s  ngx_http_apikeys_wait_t;
+typedef struct ngx_http_apikeys_waiter_s  ngx_http_apikeys_waiter_t;
+
 /* of one process; NULL outside of workers */
 typedef struct {
     ngx_apikeys_pg_pool_t    *pool;
     ngx_apikeys_sync_t       *sync;
     ngx_apikeys_usage_t      *usage;
+    ngx_http_apikeys_waiter_t  *waiter;
 } ngx_http_apikeys_worker_t;
 
 
@@ -196,7 +200,7 @@ struct ngx_http_apikeys_ctx_s {
     ngx_http_apikeys_handler_pt   done;
     ngx_http_apikeys_handler_pt   conflict;     /* on 23505, or NULL */
     ngx_http_cleanup_t           *cleanup;
-    void                         *wait;         /* ngx_http_apikeys_wait_t */
+    ngx_http_apikeys_wait_t      *wait;
     ngx_apikeys_sync_publication_t  publication;
 
     unsigned                      self:1;       /* the key is the caller */

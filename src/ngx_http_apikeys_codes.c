@@ -95,6 +95,16 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "while trying to add API keys."),
       NGX_HTTP_APIKEYS_SAME },
 
+    { 400, ngx_string("MAX_GROUPS_PER_ORG_EXCEEDED"),
+      ngx_string("Maximum number of groups per organization (%d) in %s "
+                 "exceeded while trying to add group."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("MAX_API_KEY_ASSIGNMENTS_PER_ORG_EXCEEDED"),
+      ngx_string("Maximum number of assignments of API keys to groups per "
+                 "organization (%d) in %s exceeded."),
+      NGX_HTTP_APIKEYS_SAME },
+
     { 400, ngx_string("API_KEY_ALREADY_IN_GROUP"),
       ngx_string("API key is already in the group."),
       NGX_HTTP_APIKEYS_SAME },
@@ -118,6 +128,11 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 400, ngx_string("MAX_ACCESS_LIST_ENTRIES_EXCEEDED"),
       ngx_string("An API key may have at most %d access list entries."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("MAX_ACCESS_LIST_ENTRIES_EXCEEDED"),
+      ngx_string("The API keys of an organization may have at most %d access "
+                 "list entries together, organization %s exceeds that."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 400, ngx_string("BAD_ACCESS_LIST_ADD_REQUEST"),

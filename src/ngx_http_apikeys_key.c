@@ -143,10 +143,14 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key)
 {
     ngx_int_t                      rc;
-    ngx_str_t                      context;
+    ngx_str_t                      org, context;
     ngx_apikeys_secret_t           secret;
     ngx_http_apikeys_main_conf_t  *amcf;
-    u_char                         sealed[NGX_APIKEYS_SEALED_LEN];
+    u_char                         text[NGX_APIKEYS_OBJECTID_TEXT_LEN],
+                                   sealed[NGX_APIKEYS_SEALED_LEN];
+
+    org.data = text;
+    org.len = ngx_apikeys_objectid_write(text, &ctx->org_id) - text;
 
     amcf = ngx_http_get_module_main_conf(ctx->request,
                                          ngx_http_apikeys_module);
@@ -157,8 +161,8 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
     if (ngx_apikeys_digest_ha1_sha256(secret.sha256, &key->public_key,
                                       &amcf->realm, &key->private_key)
         != NGX_OK
-        || ngx_apikeys_sync_context(&amcf->sync, ctx->request->pool, &key->id,
-                                    &key->public_key, &context)
+        || ngx_apikeys_seal_context(ctx->request->pool, &context, &org,
+                                    &key->id, &key->public_key, &amcf->realm)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -276,13 +280,13 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
 
     q = ctx->query;
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ID, &id);
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ORG,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ID, &id);
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG,
                                       &org);
 
     ngx_apikeys_json_out_object(out);
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_DESCR,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_DESCR,
                                       &value);
     ngx_apikeys_json_out_name(out, "desc");
     ngx_apikeys_json_out_string(out, &value);
@@ -294,7 +298,7 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
 
     if (private_key == NULL) {
         (void) ngx_apikeys_pg_query_value(q, row,
-                                          NGX_HTTP_APIKEYS_STATE_REDACTED,
+                                          NGX_APIKEYS_STATE_REDACTED,
                                           &tail);
         shown.data = redacted;
         shown.len = ngx_snprintf(redacted, sizeof(redacted),
@@ -311,15 +315,15 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
     }
 
     (void) ngx_apikeys_pg_query_value(q, row,
-                                      NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,
+                                      NGX_APIKEYS_STATE_PUBLIC_KEY,
                                       &value);
     ngx_apikeys_json_out_name(out, "publicKey");
     ngx_apikeys_json_out_string(out, &value);
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ROLES,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ROLES,
                                       &value);
     (void) ngx_apikeys_pg_query_value(q, row,
-                                      NGX_HTTP_APIKEYS_STATE_PROJECTS,
+                                      NGX_APIKEYS_STATE_PROJECTS,
                                       &projects);
     ngx_http_apikeys_key_write_roles(out, &org, &value, &projects);
 
@@ -354,7 +358,7 @@ ngx_http_apikeys_key_answer_list(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t  out;
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_NEXT, &value);
+                                      NGX_APIKEYS_STATE_NEXT, &value);
     total = ngx_atoi(value.data, value.len);
 
     ngx_http_apikeys_links_list(ctx, &out, path, total);
@@ -362,7 +366,7 @@ ngx_http_apikeys_key_answer_list(ngx_http_apikeys_ctx_t *ctx,
     for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
 
         if (ngx_apikeys_pg_query_value(ctx->query, i,
-                                       NGX_HTTP_APIKEYS_STATE_ID, &value)
+                                       NGX_APIKEYS_STATE_ID, &value)
             == NGX_OK)
         {
             ngx_http_apikeys_key_write(ctx, &out, i, NULL);

@@ -11,32 +11,8 @@
 #define _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_
 
 
+#include <ngx_apikeys_state.h>
 #include <ngx_http_apikeys.h>
-
-
-/* the columns of apikeys.state (sql/), as text and in this order */
-#define NGX_HTTP_APIKEYS_STATE                                               \
-    "kind, id, version, deleted, org_id, public_key, NULL, redacted, "      \
-    "descr, roles, projects, entries, access_list_required, name, created"
-
-enum {
-    NGX_HTTP_APIKEYS_STATE_KIND = 0,
-    NGX_HTTP_APIKEYS_STATE_ID,
-    NGX_HTTP_APIKEYS_STATE_VERSION,
-    NGX_HTTP_APIKEYS_STATE_DELETED,
-    NGX_HTTP_APIKEYS_STATE_ORG,
-    NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,
-    NGX_HTTP_APIKEYS_STATE_SECRET,
-    NGX_HTTP_APIKEYS_STATE_REDACTED,
-    NGX_HTTP_APIKEYS_STATE_DESCR,
-    NGX_HTTP_APIKEYS_STATE_ROLES,
-    NGX_HTTP_APIKEYS_STATE_PROJECTS,
-    NGX_HTTP_APIKEYS_STATE_ENTRIES,
-    NGX_HTTP_APIKEYS_STATE_LIST_REQUIRED,
-    NGX_HTTP_APIKEYS_STATE_NAME,
-    NGX_HTTP_APIKEYS_STATE_CREATED,
-    NGX_HTTP_APIKEYS_STATE_NEXT         /* the first of a list's own */
-};
 
 
 /* a new key, before it is stored; all texts live in r->pool */
@@ -49,6 +25,7 @@ typedef struct {
 } ngx_http_apikeys_new_key_t;
 
 
+/* sealed for the organization ctx->org_id */
 ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key);
 

@@ -34,7 +34,7 @@ static ngx_int_t ngx_http_apikeys_keys_create_done(
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_list_stmt = {
     "apikeys_keys_list",
-    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "SELECT " NGX_APIKEYS_STATE_PRINTED ", total"
     "  FROM (SELECT count(*) AS total FROM apikeys.keys WHERE org_id = $1) t"
     "  LEFT JOIN (SELECT s.*"
     "               FROM (SELECT id FROM apikeys.keys WHERE org_id = $1"
@@ -48,7 +48,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_list_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_get_stmt = {
     "apikeys_keys_get",
-    "SELECT " NGX_HTTP_APIKEYS_STATE
+    "SELECT " NGX_APIKEYS_STATE_PRINTED
     "  FROM apikeys.key_states WHERE id = $1 AND org_id = $2",
     2, 0
 };

@@ -13,6 +13,7 @@
 #include <ngx_http_apikeys_routes.h>
 #include <ngx_http_apikeys_status.h>
 #include <ngx_http_apikeys_variables.h>
+#include <ngx_http_apikeys_wait.h>
 
 
 static ngx_int_t ngx_http_apikeys_init_process(ngx_cycle_t *cycle);
@@ -224,6 +225,13 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    amcf->worker.waiter = ngx_http_apikeys_waiter_create(cycle,
+                                                         amcf->worker.pool,
+                                                         amcf->store);
+    if (amcf->worker.waiter == NULL) {
+        return NGX_ERROR;
+    }
+
     amcf->worker.sync = ngx_apikeys_sync_create(cycle, &amcf->sync);
 
     return amcf->worker.sync ? NGX_OK : NGX_ERROR;
@@ -243,6 +251,10 @@ ngx_http_apikeys_exit_process(ngx_cycle_t *cycle)
 
     if (amcf->worker.sync) {
         ngx_apikeys_sync_destroy(amcf->worker.sync);
+    }
+
+    if (amcf->worker.waiter) {
+        ngx_http_apikeys_waiter_destroy(amcf->worker.waiter);
     }
 
     if (amcf->worker.usage) {

@@ -58,7 +58,7 @@ static ngx_int_t ngx_http_apikeys_orgs_settings_done(
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_list_stmt = {
     "apikeys_orgs_list",
-    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "SELECT " NGX_APIKEYS_STATE_PRINTED ", total"
     "  FROM (SELECT count(*) AS total FROM apikeys.orgs"
     "         WHERE $1::text IS NULL OR id = $1) t"
     "  LEFT JOIN (SELECT * FROM apikeys.org_states"
@@ -70,7 +70,8 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_list_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_get_stmt = {
     "apikeys_orgs_get",
-    "SELECT " NGX_HTTP_APIKEYS_STATE " FROM apikeys.org_states WHERE id = $1",
+    "SELECT " NGX_APIKEYS_STATE_PRINTED
+    "  FROM apikeys.org_states WHERE id = $1",
     1, 0
 };
 
@@ -78,8 +79,8 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_create_stmt = {
     "apikeys_orgs_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
     "create_org($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-    " $10, $11) s",
-    11, 1
+    " $10, $11, $12) s",
+    12, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_settings_stmt = {
@@ -165,7 +166,7 @@ ngx_http_apikeys_orgs_list_done(ngx_http_apikeys_ctx_t *ctx)
     static ngx_str_t        path = ngx_string("/orgs");
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_NEXT, &value);
+                                      NGX_APIKEYS_STATE_NEXT, &value);
     total = ngx_atoi(value.data, value.len);
 
     ngx_http_apikeys_links_list(ctx, &out, &path, total);
@@ -173,7 +174,7 @@ ngx_http_apikeys_orgs_list_done(ngx_http_apikeys_ctx_t *ctx)
     for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
 
         if (ngx_apikeys_pg_query_value(ctx->query, i,
-                                       NGX_HTTP_APIKEYS_STATE_ID, &value)
+                                       NGX_APIKEYS_STATE_ID, &value)
             == NGX_OK)
         {
             ngx_http_apikeys_orgs_write(ctx, &out, i, 0);
@@ -220,9 +221,9 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
     const char  *rel;
 
     (void) ngx_apikeys_pg_query_value(ctx->query, row,
-                                      NGX_HTTP_APIKEYS_STATE_ID, &id);
+                                      NGX_APIKEYS_STATE_ID, &id);
     (void) ngx_apikeys_pg_query_value(ctx->query, row,
-                                      NGX_HTTP_APIKEYS_STATE_NAME, &name);
+                                      NGX_APIKEYS_STATE_NAME, &name);
 
     ngx_apikeys_json_out_object(out);
 
@@ -258,6 +259,7 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t
 ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
 {
+    u_char                          *p;
     ngx_int_t                        rc;
     ngx_str_t                       *params;
     ngx_http_apikeys_orgs_body_t     body;
@@ -273,16 +275,24 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
 
     create = ngx_pcalloc(ctx->request->pool,
                          sizeof(ngx_http_apikeys_orgs_create_t));
-    params = ngx_http_apikeys_run_params(ctx, 11);
+    params = ngx_http_apikeys_run_params(ctx, 12);
+    p = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
-    if (create == NULL || params == NULL) {
+    if (create == NULL || params == NULL || p == NULL
+        || ngx_apikeys_objectid_generate(&ctx->org_id) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     create->params = params;
     ctx->data = create;
 
-    rc = ngx_http_apikeys_body_name(ctx, body.name, &params[4]);
+    /* made here, for the secret of the first key is sealed for it */
+
+    params[4].data = p;
+    params[4].len = ngx_apikeys_objectid_write(p, &ctx->org_id) - p;
+
+    rc = ngx_http_apikeys_body_name(ctx, body.name, &params[5]);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -319,12 +329,12 @@ ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[9]);
+    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[10]);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[10]);
+    return ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[11]);
 }
 
 
@@ -341,10 +351,10 @@ ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    params[5] = create->key.id;
-    params[6] = create->key.public_key;
-    params[7] = create->key.secret;
-    params[8] = create->key.redacted;
+    params[6] = create->key.id;
+    params[7] = create->key.public_key;
+    params[8] = create->key.secret;
+    params[9] = create->key.redacted;
 
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
                                 params, ngx_http_apikeys_orgs_create_done);
@@ -388,9 +398,9 @@ ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_ctx_t *ctx,
     if (ctx->conf->api == NGX_HTTP_APIKEYS_OPS_MANAGER) {
 
         (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                          NGX_HTTP_APIKEYS_STATE_ID, &id);
+                                          NGX_APIKEYS_STATE_ID, &id);
         (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                          NGX_HTTP_APIKEYS_STATE_NAME, &name);
+                                          NGX_APIKEYS_STATE_NAME, &name);
 
         ngx_apikeys_json_out_name(out, "id");
         ngx_apikeys_json_out_string(out, &id);
@@ -437,7 +447,7 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
     }
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_LIST_REQUIRED,
+                                      NGX_APIKEYS_STATE_LIST_REQUIRED,
                                       &value);
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);

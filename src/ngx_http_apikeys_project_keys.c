@@ -45,7 +45,7 @@ static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_project_keys_list_stmt =
 {
     "apikeys_project_keys_list",
-    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "SELECT " NGX_APIKEYS_STATE_PRINTED ", total"
     "  FROM (SELECT count(*) AS total FROM apikeys.key_projects"
     "         WHERE project_id = $1) t"
     "  LEFT JOIN (SELECT s.*"

@@ -45,7 +45,7 @@ static ngx_int_t ngx_http_apikeys_projects_create_done(
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_list_stmt = {
     "apikeys_projects_list",
-    "SELECT " NGX_HTTP_APIKEYS_STATE ", total"
+    "SELECT " NGX_APIKEYS_STATE_PRINTED ", total"
     "  FROM (SELECT count(*) AS total FROM apikeys.projects p"
              NGX_HTTP_APIKEYS_PROJECTS_WHERE ") t"
     "  LEFT JOIN (SELECT * FROM apikeys.project_states p"
@@ -57,7 +57,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_list_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_get_stmt = {
     "apikeys_projects_get",
-    "SELECT " NGX_HTTP_APIKEYS_STATE
+    "SELECT " NGX_APIKEYS_STATE_PRINTED
     "  FROM apikeys.project_states WHERE id = $1",
     1, 0
 };
@@ -140,7 +140,7 @@ ngx_http_apikeys_projects_list_done(ngx_http_apikeys_ctx_t *ctx)
                - buf;
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_NEXT, &value);
+                                      NGX_APIKEYS_STATE_NEXT, &value);
     total = ngx_atoi(value.data, value.len);
 
     ngx_http_apikeys_links_list(ctx, &out, &path, total);
@@ -148,7 +148,7 @@ ngx_http_apikeys_projects_list_done(ngx_http_apikeys_ctx_t *ctx)
     for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
 
         if (ngx_apikeys_pg_query_value(ctx->query, i,
-                                       NGX_HTTP_APIKEYS_STATE_ID, &value)
+                                       NGX_APIKEYS_STATE_ID, &value)
             == NGX_OK)
         {
             ngx_http_apikeys_projects_write(ctx, &out, i);
@@ -197,14 +197,14 @@ ngx_http_apikeys_projects_write(ngx_http_apikeys_ctx_t *ctx,
 
     q = ctx->query;
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ID, &id);
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ID, &id);
 
     ngx_apikeys_json_out_object(out);
 
     ngx_apikeys_json_out_name(out, "clusterCount");
     ngx_apikeys_json_out_int(out, 0);
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_CREATED,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_CREATED,
                                       &value);
     ngx_apikeys_json_out_name(out, "created");
     ngx_apikeys_json_out_string(out, &value);
@@ -214,12 +214,12 @@ ngx_http_apikeys_projects_write(ngx_http_apikeys_ctx_t *ctx,
 
     ngx_http_apikeys_links_self(ctx, out, "/groups/%V", &id);
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_NAME,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_NAME,
                                       &value);
     ngx_apikeys_json_out_name(out, "name");
     ngx_apikeys_json_out_string(out, &value);
 
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_HTTP_APIKEYS_STATE_ORG,
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG,
                                       &value);
     ngx_apikeys_json_out_name(out, "orgId");
     ngx_apikeys_json_out_string(out, &value);
@@ -331,7 +331,7 @@ ngx_http_apikeys_projects_create_done(ngx_http_apikeys_ctx_t *ctx)
     static const ngx_str_t  location = ngx_string("Location");
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_ID, &id);
+                                      NGX_APIKEYS_STATE_ID, &id);
 
     if (ngx_http_apikeys_links_href(ctx, &href, "/groups/%V", &id) != NGX_OK
         || ngx_http_apikeys_output_header(ctx->request, &location, &href)

@@ -27,7 +27,7 @@ static void ngx_http_apikeys_root_write_rest(ngx_http_apikeys_ctx_t *ctx,
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_root_stmt = {
     "apikeys_root",
     "SELECT k.*, text(a.cidr)"
-    "  FROM (SELECT " NGX_HTTP_APIKEYS_STATE
+    "  FROM (SELECT " NGX_APIKEYS_STATE_PRINTED
     "          FROM apikeys.key_states WHERE id = $1) k"
     "  LEFT JOIN apikeys.access_list a ON a.key_id = $1"
     " ORDER BY text(a.cidr) COLLATE \"C\"",
@@ -92,9 +92,9 @@ ngx_http_apikeys_root_done(ngx_http_apikeys_ctx_t *ctx)
     }
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_ID, &id);
+                                      NGX_APIKEYS_STATE_ID, &id);
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_HTTP_APIKEYS_STATE_ORG, &org);
+                                      NGX_APIKEYS_STATE_ORG, &org);
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
 
@@ -124,19 +124,19 @@ ngx_http_apikeys_root_write_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_root_write_list(ctx, out);
     ngx_apikeys_json_out_array_end(out);
 
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_STATE_ID, &value);
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ID, &value);
     ngx_apikeys_json_out_name(out, "id");
     ngx_apikeys_json_out_string(out, &value);
 
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_STATE_PUBLIC_KEY,
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_PUBLIC_KEY,
                                       &value);
     ngx_apikeys_json_out_name(out, "publicKey");
     ngx_apikeys_json_out_string(out, &value);
 
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_STATE_ORG, &org);
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_STATE_ROLES,
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ORG, &org);
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ROLES,
                                       &value);
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_STATE_PROJECTS,
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_PROJECTS,
                                       &projects);
     ngx_http_apikeys_key_write_roles(out, &org, &value, &projects);
 
@@ -156,7 +156,7 @@ ngx_http_apikeys_root_write_list(ngx_http_apikeys_ctx_t *ctx,
     for (i = 0; i < ngx_apikeys_pg_query_nrows(ctx->query); i++) {
 
         if (ngx_apikeys_pg_query_value(ctx->query, i,
-                                       NGX_HTTP_APIKEYS_STATE_NEXT, &text)
+                                       NGX_APIKEYS_STATE_NEXT, &text)
             != NGX_OK)
         {
             return;

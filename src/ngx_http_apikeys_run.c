@@ -15,28 +15,28 @@
 #include <ngx_http_apikeys_wait.h>
 
 
-/* columns after those of apikeys.state: the mutation's transaction, where */
-#define NGX_HTTP_APIKEYS_RUN_XID       15
-#define NGX_HTTP_APIKEYS_RUN_IDENTITY  16
-
-
+/* what the parameters of an error document are taken from */
 typedef enum {
-    NGX_HTTP_APIKEYS_RUN_NONE = 0,
-    NGX_HTTP_APIKEYS_RUN_ORG,
-    NGX_HTTP_APIKEYS_RUN_PROJECT,
-    NGX_HTTP_APIKEYS_RUN_KEY,
-    NGX_HTTP_APIKEYS_RUN_ADDRESS,
-    NGX_HTTP_APIKEYS_RUN_DETAIL,        /* of the server's error */
-    NGX_HTTP_APIKEYS_RUN_MAX_KEYS,
-    NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES
-} ngx_http_apikeys_run_param_e;
+    NGX_HTTP_APIKEYS_PARAM_NONE = 0,
+    NGX_HTTP_APIKEYS_PARAM_ORG,
+    NGX_HTTP_APIKEYS_PARAM_PROJECT,
+    NGX_HTTP_APIKEYS_PARAM_KEY,
+    NGX_HTTP_APIKEYS_PARAM_ADDRESS,     /* the entry in the path */
+    NGX_HTTP_APIKEYS_PARAM_DETAIL       /* of the refusal */
+} ngx_http_apikeys_param_e;
 
 
 typedef struct {
-    char                          sqlstate[6];
-    ngx_http_apikeys_code_e       code;
-    ngx_http_apikeys_run_param_e  params[2];
-} ngx_http_apikeys_run_error_t;
+    ngx_str_t                  name;
+    ngx_http_apikeys_code_e    code;
+    ngx_http_apikeys_param_e   params[2];
+} ngx_http_apikeys_refusal_t;
+
+
+typedef struct {
+    char                       sqlstate[6];
+    ngx_http_apikeys_code_e    code;
+} ngx_http_apikeys_fault_t;
 
 
 static void ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q);
@@ -44,73 +44,85 @@ static void ngx_http_apikeys_run_published(void *data);
 static void ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx);
 static void ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *name);
 static ngx_str_t *ngx_http_apikeys_run_param(ngx_http_apikeys_ctx_t *ctx,
-    ngx_http_apikeys_run_param_e param);
+    ngx_http_apikeys_param_e param);
 static ngx_int_t ngx_http_apikeys_run_watch(ngx_http_apikeys_ctx_t *ctx);
 static void ngx_http_apikeys_run_cleanup(void *data);
 
 
-/* what the schema raises, and what PostgreSQL says when it cannot serve */
-static const ngx_http_apikeys_run_error_t  ngx_http_apikeys_run_errors[] = {
+/* what the functions of sql/ refuse (apikeys.outcome) */
+static const ngx_http_apikeys_refusal_t  ngx_http_apikeys_refusals[] = {
 
-    { "AK010", NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
-      { NGX_HTTP_APIKEYS_RUN_ORG, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK011", NGX_HTTP_APIKEYS_GROUP_NOT_FOUND,
-      { NGX_HTTP_APIKEYS_RUN_PROJECT, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK012", NGX_HTTP_APIKEYS_KEY_NOT_FOUND,
-      { NGX_HTTP_APIKEYS_RUN_KEY, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK020", NGX_HTTP_APIKEYS_MAX_KEYS,
-      { NGX_HTTP_APIKEYS_RUN_MAX_KEYS, NGX_HTTP_APIKEYS_RUN_DETAIL } },
-    { "AK021", NGX_HTTP_APIKEYS_CANNOT_DELETE_LAST_OWNER,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK022", NGX_HTTP_APIKEYS_CANNOT_DEMOTE_LAST_OWNER,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK023", NGX_HTTP_APIKEYS_ALREADY_IN_GROUP,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK030", NGX_HTTP_APIKEYS_MAX_ENTRIES,
-      { NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK031", NGX_HTTP_APIKEYS_ADDRESS_EXISTS,
-      { NGX_HTTP_APIKEYS_RUN_DETAIL, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "AK032", NGX_HTTP_APIKEYS_ENTRY_NOT_FOUND,
-      { NGX_HTTP_APIKEYS_RUN_ADDRESS, NGX_HTTP_APIKEYS_RUN_KEY } },
-    { "AK033", NGX_HTTP_APIKEYS_CANNOT_REMOVE_CALLER,
-      { NGX_HTTP_APIKEYS_RUN_DETAIL, NGX_HTTP_APIKEYS_RUN_NONE } },
+    { ngx_string("org_not_found"),
+      NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_PARAM_ORG, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("project_not_found"),
+      NGX_HTTP_APIKEYS_GROUP_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_PARAM_PROJECT, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("key_not_found"),
+      NGX_HTTP_APIKEYS_KEY_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_PARAM_KEY, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("entry_not_found"),
+      NGX_HTTP_APIKEYS_ENTRY_NOT_FOUND,
+      { NGX_HTTP_APIKEYS_PARAM_ADDRESS, NGX_HTTP_APIKEYS_PARAM_KEY } },
+    { ngx_string("max_keys"),
+      NGX_HTTP_APIKEYS_MAX_KEYS,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_ORG } },
+    { ngx_string("max_projects"),
+      NGX_HTTP_APIKEYS_MAX_PROJECTS,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_ORG } },
+    { ngx_string("max_assignments"),
+      NGX_HTTP_APIKEYS_MAX_ASSIGNMENTS,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_ORG } },
+    { ngx_string("max_key_entries"),
+      NGX_HTTP_APIKEYS_MAX_ENTRIES,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("max_org_entries"),
+      NGX_HTTP_APIKEYS_MAX_ORG_ENTRIES,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_ORG } },
+    { ngx_string("deletes_last_owner"),
+      NGX_HTTP_APIKEYS_CANNOT_DELETE_LAST_OWNER,
+      { NGX_HTTP_APIKEYS_PARAM_NONE, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("demotes_last_owner"),
+      NGX_HTTP_APIKEYS_CANNOT_DEMOTE_LAST_OWNER,
+      { NGX_HTTP_APIKEYS_PARAM_NONE, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("already_assigned"),
+      NGX_HTTP_APIKEYS_ALREADY_IN_GROUP,
+      { NGX_HTTP_APIKEYS_PARAM_NONE, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("entry_exists"),
+      NGX_HTTP_APIKEYS_ADDRESS_EXISTS,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_NONE } },
+    { ngx_string("own_address"),
+      NGX_HTTP_APIKEYS_CANNOT_REMOVE_CALLER,
+      { NGX_HTTP_APIKEYS_PARAM_DETAIL, NGX_HTTP_APIKEYS_PARAM_NONE } },
 
-    /* read-only: an old primary, or a standby that was not promoted */
-    { "25006", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    /* the server's own timeouts, cancellation, shutdown */
-    { "55P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "57014", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "57P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "57P02", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "57P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    /* out of disk, memory, connections */
-    { "53100", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "53200", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "53300", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    /* a deadlock or a serialization failure, for the second time */
-    { "40001", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-    { "40P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } },
-
-    { "", NGX_HTTP_APIKEYS_UNEXPECTED_ERROR,
-      { NGX_HTTP_APIKEYS_RUN_NONE, NGX_HTTP_APIKEYS_RUN_NONE } }
+    { ngx_null_string, 0, { 0, 0 } }
 };
 
 
-static ngx_str_t  ngx_http_apikeys_run_max_keys = ngx_string("500");
-static ngx_str_t  ngx_http_apikeys_run_max_entries = ngx_string("10000");
+/* why PostgreSQL could not serve */
+static const ngx_http_apikeys_fault_t  ngx_http_apikeys_faults[] = {
+
+    /* read-only: an old primary, or a standby that was not promoted */
+    { "25006", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    /* the server's own timeouts, cancellation, shutdown */
+    { "55P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "57014", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "57P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "57P02", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "57P03", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    /* out of disk, memory, connections */
+    { "53100", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "53200", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "53300", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    /* a deadlock or a serialization failure, for the second time */
+    { "40001", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+    { "40P01", NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE },
+
+    { "", NGX_HTTP_APIKEYS_UNEXPECTED_ERROR }
+};
 
 
 ngx_int_t
@@ -160,6 +172,7 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
 static void
 ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
 {
+    ngx_str_t                       refusal;
     ngx_connection_t               *c;
     ngx_http_request_t             *r;
     ngx_http_apikeys_ctx_t         *ctx;
@@ -179,6 +192,17 @@ ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
     }
 
     if (q->stmt->write) {
+
+        if (ngx_apikeys_pg_query_value(q, 0, NGX_HTTP_APIKEYS_RUN_REFUSAL,
+                                       &refusal)
+            == NGX_OK)
+        {
+            ngx_http_apikeys_run_finish(ctx,
+                                  ngx_http_apikeys_run_refuse(ctx, &refusal));
+            ngx_http_run_posted_requests(c);
+            return;
+        }
+
         amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
         p = &ctx->publication;
@@ -256,7 +280,8 @@ ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx)
 static ngx_int_t
 ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_http_apikeys_handler_pt  conflict;
+    ngx_http_apikeys_handler_pt      conflict;
+    const ngx_http_apikeys_fault_t  *fault;
 
     if (ctx->query->rc != NGX_APIKEYS_PG_FAILED) {
         return ngx_http_apikeys_output_refuse(ctx, ctx->query->unknown
@@ -265,87 +290,125 @@ ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx)
                                       NULL, NULL);
     }
 
-    if (ctx->conflict
-        && ngx_strcmp(ctx->query->sqlstate, "23505") == 0)
-    {
+    /* another transaction took the public key at the same moment */
+
+    if (ctx->conflict && ngx_strcmp(ctx->query->sqlstate, "23505") == 0) {
         conflict = ctx->conflict;
         ctx->conflict = NULL;
 
         return conflict(ctx);
     }
 
+    fault = ngx_http_apikeys_faults;
+
+    for ( /* void */ ; fault->sqlstate[0]; fault++) {
+        if (ngx_strcmp(fault->sqlstate, ctx->query->sqlstate) == 0) {
+            break;
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "apikeys: statement \"%s\" failed: %s %V",
+                  ctx->query->stmt->name, ctx->query->sqlstate,
+                  &ctx->query->message);
+
+    return ngx_http_apikeys_output_refuse(ctx, fault->code, NULL, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *name)
+{
+    ngx_http_apikeys_handler_pt        conflict;
+    const ngx_http_apikeys_refusal_t  *refusal;
+
     /* the calling key was deleted after it had authenticated */
 
-    if (ngx_strcmp(ctx->query->sqlstate, "AK001") == 0) {
+    if (ngx_strcmp(name->data, "caller_gone") == 0) {
         return ngx_http_apikeys_output_unauthorized(ctx);
     }
 
     /* or lost its role */
 
-    if (ngx_strcmp(ctx->query->sqlstate, "AK002") == 0) {
+    if (ngx_strcmp(name->data, "unauthorized") == 0) {
         return ngx_http_apikeys_output_refuse(ctx, ctx->refusal, NULL, NULL);
     }
 
-    return ngx_http_apikeys_run_refuse(ctx);
-}
+    if (ctx->conflict && ngx_strcmp(name->data, "public_key_taken") == 0) {
+        conflict = ctx->conflict;
+        ctx->conflict = NULL;
 
+        return conflict(ctx);
+    }
 
-static ngx_int_t
-ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_str_t                           *one, *two;
-    const ngx_http_apikeys_run_error_t  *row;
+    for (refusal = ngx_http_apikeys_refusals; refusal->name.len; refusal++) {
 
-    row = ngx_http_apikeys_run_errors;
-
-    for ( /* void */ ; row->sqlstate[0]; row++) {
-        if (ngx_strcmp(row->sqlstate, ctx->query->sqlstate) == 0) {
-            break;
+        if (ngx_strcmp(refusal->name.data, name->data) == 0) {
+            return ngx_http_apikeys_output_refuse(ctx, refusal->code,
+                        ngx_http_apikeys_run_param(ctx, refusal->params[0]),
+                        ngx_http_apikeys_run_param(ctx, refusal->params[1]));
         }
     }
 
-    if (row->sqlstate[0] != 'A') {
-        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                      "apikeys: statement \"%s\" failed: %s %V",
-                      ctx->query->stmt->name, ctx->query->sqlstate,
-                      &ctx->query->message);
-    }
+    ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                  "apikeys: statement \"%s\" was refused by the database: %V",
+                  ctx->query->stmt->name, name);
 
-    one = ngx_http_apikeys_run_param(ctx, row->params[0]);
-    two = ngx_http_apikeys_run_param(ctx, row->params[1]);
-
-    return ngx_http_apikeys_output_refuse(ctx, row->code, one, two);
+    return ngx_http_apikeys_output_refuse(ctx,
+                                          NGX_HTTP_APIKEYS_UNEXPECTED_ERROR,
+                                          NULL, NULL);
 }
 
 
+/* texts of the result are valid while ctx->query is */
+
 static ngx_str_t *
 ngx_http_apikeys_run_param(ngx_http_apikeys_ctx_t *ctx,
-    ngx_http_apikeys_run_param_e param)
+    ngx_http_apikeys_param_e param)
 {
+    u_char     *p;
+    ngx_str_t  *detail;
+
     switch (param) {
 
-    case NGX_HTTP_APIKEYS_RUN_ORG:
+    case NGX_HTTP_APIKEYS_PARAM_ORG:
+
+        /* a path that names a project does not name its organization */
+
+        if (ctx->org.len == 0) {
+            p = ngx_pnalloc(ctx->request->pool,
+                            NGX_APIKEYS_OBJECTID_TEXT_LEN);
+            if (p == NULL) {
+                return NULL;
+            }
+
+            ctx->org.data = p;
+            ctx->org.len = ngx_apikeys_objectid_write(p, &ctx->org_id) - p;
+        }
+
         return &ctx->org;
 
-    case NGX_HTTP_APIKEYS_RUN_PROJECT:
+    case NGX_HTTP_APIKEYS_PARAM_PROJECT:
         return &ctx->project;
 
-    case NGX_HTTP_APIKEYS_RUN_KEY:
+    case NGX_HTTP_APIKEYS_PARAM_KEY:
         return &ctx->key;
 
-    case NGX_HTTP_APIKEYS_RUN_ADDRESS:
+    case NGX_HTTP_APIKEYS_PARAM_ADDRESS:
         return &ctx->address;
 
-    case NGX_HTTP_APIKEYS_RUN_DETAIL:
-        return &ctx->query->detail;
+    case NGX_HTTP_APIKEYS_PARAM_DETAIL:
+        detail = ngx_palloc(ctx->request->pool, sizeof(ngx_str_t));
 
-    case NGX_HTTP_APIKEYS_RUN_MAX_KEYS:
-        return &ngx_http_apikeys_run_max_keys;
+        if (detail) {
+            (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                              NGX_HTTP_APIKEYS_RUN_DETAIL,
+                                              detail);
+        }
 
-    case NGX_HTTP_APIKEYS_RUN_MAX_ENTRIES:
-        return &ngx_http_apikeys_run_max_entries;
+        return detail;
 
-    default: /* NGX_HTTP_APIKEYS_RUN_NONE */
+    default: /* NGX_HTTP_APIKEYS_PARAM_NONE */
         return NULL;
     }
 }

@@ -11,17 +11,27 @@
 #define _NGX_HTTP_APIKEYS_RUN_H_INCLUDED_
 
 
+#include <ngx_apikeys_state.h>
 #include <ngx_http_apikeys.h>
 
 
 /*
  * How the statement of a mutation begins; the call of its function follows,
  * and " s".  Its rows have the columns of apikeys.state, the transaction that
- * made the change, and the database that it is a transaction of.
+ * made the change, the database that it is a transaction of, and in place of
+ * all that the code and the detail of a refusal.
  */
 #define NGX_HTTP_APIKEYS_RUN_MUTATION                                        \
-    "SELECT s.*, pg_current_xact_id(), (SELECT apikeys.identity())"          \
-    " FROM apikeys."
+    "SELECT " NGX_APIKEYS_STATE_CHANGED ", pg_current_xact_id(), "           \
+    "(SELECT apikeys.identity()), s.refusal, s.detail FROM apikeys."
+
+/* the columns after those of apikeys.state */
+enum {
+    NGX_HTTP_APIKEYS_RUN_XID = NGX_APIKEYS_STATE_NEXT,
+    NGX_HTTP_APIKEYS_RUN_IDENTITY,
+    NGX_HTTP_APIKEYS_RUN_REFUSAL,
+    NGX_HTTP_APIKEYS_RUN_DETAIL
+};
 
 
 /*

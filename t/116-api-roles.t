@@ -228,7 +228,7 @@ for my $name (sort keys %base) {
         "$name: who owns a project gives no $_")
         for qw( ORG_OWNER ORG_READ_ONLY ORG_GROUP_CREATOR );
     is($manager->request('POST', $uri, { desc => 'x',
-        roles => [ qw( GROUP_OWNER ORG_MEMBER ) ] })->code, 200,
+        roles => [ qw( GROUP_READ_ONLY ORG_MEMBER ) ] })->code, 200,
         "$name: but ORG_MEMBER, which is the default");
     is($caller{ORG_OWNER}{client}->request('POST', $uri, { desc => 'x',
         roles => [ qw( GROUP_OWNER ORG_OWNER ) ] })->code, 200,

@@ -426,19 +426,36 @@ END_OF_SQL
     my (%state, @broken);
     for my $row (@$rows) {
         next if $row->{event} =~ /ENTRY/ || !defined $row->{key_id};
-        my ($id, $before) = @$row{qw( key_id before )};
 
-        # one change of two kinds has the same before and after twice
-        delete $before->{entries} if $before;
-        my ($was, $is) = map { $_ ? $json->encode($_) : '' } $before,
-            $row->{after};
-        push @broken, "$row->{event} $id" if exists $state{$id}
-            && $state{$id}[1] ne $was
-            && !($state{$id}[0] eq $was && $state{$id}[1] eq $is);
-        $state{$id} = [ $was, $is ];
+        my $of = $state{ $row->{key_id} } ||= {};
+        my ($was, $is) = map { attributes($row, $_) } @$row{qw( before after )};
+
+        for my $name (keys %{ { %$was, %$is } }) {
+            my $before = $was->{$name} // 'none';
+            push @broken, "$row->{event} $row->{key_id} $name"
+                if exists $of->{$name} && $of->{$name} ne $before;
+            $of->{$name} = $is->{$name} // 'none';
+        }
     }
     is_deeply \@broken, [], 'the rows of a key follow one another';
     last_states(\%state);
+}
+
+
+# what a row says of a key, as texts: desc, roles, and roles in projects
+sub attributes {
+    my ($row, $values) = @_;
+
+    return {} if !$values;
+
+    my %is = %$values;
+    delete @is{qw( entries publicKey redacted )};
+
+    my $projects = delete $is{projects} || {};
+    $projects = { $row->{project_id} => delete $is{roles} }
+        if defined $row->{project_id};
+    $is{$_} = $projects->{$_} for keys %$projects;
+    return { map { $_ => $json->encode([ $is{$_} ]) } keys %is };
 }
 
 
@@ -446,18 +463,21 @@ END_OF_SQL
 sub last_states {
     my ($state) = @_;
 
-    my %now = map { $_->[0] => $json->encode({ desc => $_->[1],
-        roles => $_->[2] }) } @{ $f->db->dbh->selectall_arrayref(
-            'SELECT id, descr, roles FROM apikeys.keys WHERE org_id = ?',
-            undef, $org->{id}) };
-    my %said = map {
-        my $after = $state->{$_}[1];
-        my $key = $after eq '' ? undef : $json->decode($after);
-        $_ => $key ? $json->encode({ map { $_ => $key->{$_} }
-            qw( desc roles ) }) : undef } keys %$state;
-
-    is_deeply { map { $_ => $now{$_} } keys %said }, \%said,
-        'the last row of each key is what it is now';
+    my $now = $f->db->dbh->selectall_hashref(
+        'SELECT id, descr, roles FROM apikeys.keys WHERE org_id = ?', 'id',
+        undef, $org->{id});
+    my @wrong;
+    for my $id (sort keys %$state) {
+        my %is = (desc => $now->{$id} && $now->{$id}{descr},
+            roles => $now->{$id} && $now->{$id}{roles});
+        for my $name (keys %is) {
+            my $said = $state->{$id}{$name} // next;
+            my $is = defined $is{$name} ? $json->encode([ $is{$name} ])
+                : 'none';
+            push @wrong, "$id $name: $said, $is" if $said ne $is;
+        }
+    }
+    is_deeply \@wrong, [], 'the last row of each key is what it is now';
 }
 
 

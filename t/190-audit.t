@@ -104,17 +104,14 @@ END_OF_SQL
         after => sub { shown($_[0], 'one', ['ORG_MEMBER']) }));
     my $k = "$o/apiKeys/$key->{id}";
     my %of = (%by, key_id => $key->{id});
-    my $one = shown($key, 'one', ['ORG_MEMBER']);
-    my $two = shown($key, 'two', ['ORG_MEMBER']);
-    my $three = shown($key, 'two', [ 'ORG_MEMBER', 'ORG_READ_ONLY' ]);
 
     $change->('its description', $client, [ PATCH => $k, { desc => 'two' } ],
-        200, %of, event => 'API_KEY_DESCRIPTION_CHANGED', before => $one,
-        after => $two);
+        200, %of, event => 'API_KEY_DESCRIPTION_CHANGED', before => { desc => 'one' },
+        after => { desc => 'two' });
     $change->('its roles', $client,
         [ PATCH => $k, { roles => [ 'ORG_READ_ONLY', 'ORG_MEMBER' ] } ],
-        200, %of, event => 'API_KEY_ROLES_CHANGED', before => $two,
-        after => $three);
+        200, %of, event => 'API_KEY_ROLES_CHANGED', before => { roles => ['ORG_MEMBER'] },
+        after => { roles => [ 'ORG_MEMBER', 'ORG_READ_ONLY' ] });
     $nothing->('the same again', $client, [ PATCH => $k, { desc => 'two',
         roles => [ 'ORG_MEMBER', 'ORG_READ_ONLY' ] } ], 200);
 
@@ -143,18 +140,16 @@ END_OF_SQL
         { %in, key_id => undef, event => 'GROUP_CREATED', before => undef,
             after => { name => 'p' } },
         { %in, key_id => $owner->{id}, event => 'API_KEY_ADDED_TO_GROUP',
-            before => $first, after => { %$first,
-                projects => { $project => ['GROUP_OWNER'] } } } ],
+            before => undef, after => { roles => ['GROUP_OWNER'] } } ],
         'a project: the rows';
 
-    my $reader = { %$three, projects => { $project => ['GROUP_READ_ONLY'] } };
-    my $admin = { %$three, projects => { $project => ['GROUP_OWNER'] } };
+    my $reader = { roles => ['GROUP_READ_ONLY'] };
+    my $admin = { roles => ['GROUP_OWNER'] };
     %of = (%in, key_id => $key->{id});
 
     $change->('assigned', $client, [ POST => "$g/$key->{id}",
         [ { roles => ['GROUP_READ_ONLY'] } ] ], 204, %of,
-        event => 'API_KEY_ADDED_TO_GROUP', before => $three,
-        after => $reader);
+        event => 'API_KEY_ADDED_TO_GROUP', after => $reader);
     $nothing->('assigned again', $client, [ POST => "$g/$key->{id}",
         [ { roles => ['GROUP_OWNER'] } ] ], 400);
     $change->('other roles there', $client, [ PATCH => "$g/$key->{id}",
@@ -162,20 +157,25 @@ END_OF_SQL
         event => 'API_KEY_ROLES_CHANGED', before => $reader,
         after => $admin);
     $change->('unassigned', $client, [ DELETE => "$g/$key->{id}" ], 204, %of,
-        event => 'API_KEY_REMOVED_FROM_GROUP', before => $admin,
-        after => $three);
+        event => 'API_KEY_REMOVED_FROM_GROUP', before => $admin);
     $nothing->('unassigned again', $client, [ DELETE => "$g/$key->{id}" ],
         $key_not_found{$base});
     $change->('assigned by PATCH', $client, [ PATCH => "$g/$key->{id}",
         { roles => ['GROUP_READ_ONLY'] } ], 200, %of,
-        event => 'API_KEY_ADDED_TO_GROUP', before => $three,
-        after => $reader);
+        event => 'API_KEY_ADDED_TO_GROUP', after => $reader);
 
-    my $member = remember($change->('a key of the project', $client,
-        [ POST => $g, { desc => 'm', roles => ['GROUP_READ_ONLY'] } ], 200,
-        %in, event => 'API_KEY_CREATED', key_id => sub { $_[0]{id} },
-        after => sub { return { %{ shown($_[0], 'm', ['ORG_MEMBER']) },
-            projects => { $project => ['GROUP_READ_ONLY'] } } }));
+    # a key of the project: made, and assigned
+    my $res3 = $call->($client, POST => $g,
+        { desc => 'm', roles => ['GROUP_READ_ONLY'] });
+    is $res3->code, 200, 'a key of the project';
+    my $member = remember($res3->json);
+    is_deeply $rows->(), [
+        { %by, project_id => undef, key_id => $member->{id},
+            event => 'API_KEY_CREATED', before => undef,
+            after => shown($member, 'm', ['ORG_MEMBER']) },
+        { %in, key_id => $member->{id}, event => 'API_KEY_ADDED_TO_GROUP',
+            before => undef, after => $reader } ],
+        'a key of the project: the rows';
 
     # settings
     my ($off, $on) = map { { apiAccessListRequired => $_ } }
@@ -220,7 +220,9 @@ END_OF_SQL
 
     $change->('deleted', $client, [ DELETE => $k ], 204, %of,
         project_id => undef, event => 'API_KEY_DELETED',
-        before => { %$reader, entries => ['192.0.2.7/32'] });
+        before => { %{ shown($key, 'two', [ 'ORG_MEMBER', 'ORG_READ_ONLY' ]) },
+            projects => { $project => ['GROUP_READ_ONLY'] },
+            entries => ['192.0.2.7/32'] });
 
     eval { $dbh->do('DELETE FROM apikeys.audit') };
     like $@, qr/can only be added/, 'and nobody takes a row away';
@@ -232,7 +234,7 @@ sub shown {
     my ($key, $desc, $roles) = @_;
 
     return { publicKey => $key->{publicKey}, desc => $desc, roles => $roles,
-        redacted => substr($key->{privateKey}, -12), projects => {} };
+        redacted => substr($key->{privateKey}, -12) };
 }
 
 
@@ -256,7 +258,7 @@ sub secrets {
     my $sealed = $dbh->selectcol_arrayref(
         q{SELECT encode(secret, 'hex') FROM apikeys.keys});
 
-    cmp_ok length $text, '>', 5000, 'there is something to look through';
+    cmp_ok length $text, '>', 3000, 'there is something to look through';
     for my $key (@secrets) {
         my $login = "$key->{publicKey}:MMS Public API:$key->{privateKey}";
         unlike $text, qr/\Q$_\E/i, 'no secret in it'

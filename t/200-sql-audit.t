@@ -69,6 +69,7 @@ my %key = (id => $key, org_id => $org, descr => 'key', roles => ['ORG_MEMBER'],
     public_key => $s->value('SELECT public_key FROM apikeys.keys WHERE id = ?',
     $key), redacted => '0123456789ab');
 my %in = (key_id => $key, project_id => $project, org_id => $org);
+my %listed = (key_id => $key, org_id => $org);
 my $p = 'a' x 24;
 
 typed("UPDATE apikeys.orgs SET name = 'new' WHERE id = '$org'",
@@ -92,12 +93,12 @@ typed("INSERT INTO apikeys.key_projects (key_id, project_id, roles)
 typed("INSERT INTO apikeys.access_list (key_id, cidr)
        VALUES ('$key', '10.0.0.2'), ('$key', '10.0.0.1')",
     row('SQL INSERT access_list', org_id => $org, key_id => $key, after =>
-        of(map { { key_id => $key, cidr => "10.0.0.$_/32" } } 1, 2)));
+        of(map { { %listed, cidr => "10.0.0.$_/32" } } 1, 2)));
 typed("INSERT INTO apikeys.access_list (key_id, cidr)
        VALUES ('$key', '10.0.0.2'), ('$key', '10.0.0.3')
        ON CONFLICT DO NOTHING",
     row('SQL INSERT access_list', org_id => $org, key_id => $key,
-        after => of({ key_id => $key, cidr => '10.0.0.3/32' })));
+        after => of({ %listed, cidr => '10.0.0.3/32' })));
 typed("DELETE FROM apikeys.access_list WHERE cidr = '10.0.0.9'");
 typed("UPDATE apikeys.keys SET descr = '' WHERE false");
 

@@ -47,20 +47,21 @@ is_deeply names(), [ ('ORG_CREATED', 'API_KEY_CREATED', 'GROUP_CREATED') x 2 ],
 is $s->value('SELECT count(*) FROM apikeys.audit WHERE caller <> ?',
     'operator'), 0, 'under that name';
 
-my @rows = $s->call('create_org', name => 'bare');
+my @rows = $s->call('create_org',
+    org => ApiKeys::Sql::new_id(), name => 'bare');
 is_deeply [ map { $_->{kind} } @rows ], ['org'], 'an organization alone';
 is_deeply [ @{ $rows[0] }{qw( name access_list_required deleted )} ],
     [ 'bare', 0, 0 ], 'requires no list';
 like $rows[0]{created}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 
-@rows = $s->call('create_org', name => 'o', ApiKeys::Sql::credential(),
-    descr => 'd', roles => ['ORG_OWNER', 'ORG_MEMBER']);
+@rows = $s->call('create_org', org => ApiKeys::Sql::new_id(), name => 'o',
+    ApiKeys::Sql::credential(), descr => 'd', roles => ['ORG_OWNER', 'ORG_MEMBER']);
 is_deeply [ map { $_->{kind} } @rows ], [ 'org', 'key' ], 'or with a key';
 is $rows[1]{roles}, 'ORG_MEMBER,ORG_OWNER', 'with its roles';
 is $rows[1]{org_id}, $rows[0]{id}, 'in it';
 is $rows[1]{secret}, 'ab' x 80, 'and its secret';
-refused("AK002 $owner", 'a key makes no organization', 'create_org',
-    caller => $owner, name => 'o');
+refused("unauthorized $owner", 'a key makes no organization', 'create_org',
+    caller => $owner, org => $none, name => 'o');
 names();
 
 my ($state) = $s->call('update_org_settings', @as_owner, org => $org,
@@ -107,8 +108,11 @@ my $guest = $state->{id};
 
 my @again = ApiKeys::Sql::credential();
 $s->call('create_key', org => $org, @again, descr => 'd') or die;
-refused('23505', 'the same id and public key', 'create_key', org => $org,
-    @again, descr => 'd');
+refused("public_key_taken $again[3]", 'the same public key', 'create_key',
+    org => $org, @again, descr => 'd');
+refused("public_key_taken $again[3]", 'of an organization\'s first key, too',
+    'create_org', org => ApiKeys::Sql::new_id(), name => 'o', @again,
+    descr => 'd');
 names();
 
 ($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
@@ -133,14 +137,14 @@ my $version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
 cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
 is_deeply names(), [], 'and is not noted';
 
-refused("AK022 $owner", 'the last owner is not demoted', 'update_key',
+refused("demotes_last_owner $owner", 'the last owner is not demoted', 'update_key',
     @as_owner, org => $org, key => $owner, roles => ['ORG_MEMBER']);
 ($state) = $s->call('update_key', @as_owner, org => $org, key => $owner,
     roles => [ 'ORG_OWNER', 'ORG_MEMBER' ]);
 ok $state, 'one that stays an owner may change';
 ok $s->call('update_key', @as_owner, org => $org, key => $owner,
     descr => 'the owner'), 'its description, too';
-refused("AK021 $owner", 'nor deleted', 'delete_key', @as_owner, org => $org,
+refused("deletes_last_owner $owner", 'nor deleted', 'delete_key', @as_owner, org => $org,
     key => $owner);
 ok $s->call('update_key', org => $org2, key => $owner2,
     roles => ['ORG_MEMBER']), 'the operator may demote it';
@@ -155,7 +159,7 @@ names();
     key => $key, grants => ['GROUP_OWNER', 'GROUP_READ_ONLY', 'GROUP_OWNER']);
 is $state->{projects}, "$project:GROUP_OWNER,GROUP_READ_ONLY", 'assigned';
 is_deeply names(), ['API_KEY_ADDED_TO_GROUP'];
-refused("AK023 $key", 'once', 'assign_key', @as_owner, project => $project,
+refused("already_assigned $key", 'once', 'assign_key', @as_owner, project => $project,
     key => $key, grants => ['GROUP_OWNER']);
 
 ($state) = $s->call('set_key_grants', @as_owner, project => $project,
@@ -172,9 +176,9 @@ is_deeply names(), ['API_KEY_DESCRIPTION_CHANGED'];
     key => $key);
 is $state->{projects}, '', 'removed';
 is_deeply names(), ['API_KEY_REMOVED_FROM_GROUP'];
-refused("AK012 $key", 'once', 'unassign_key', @as_owner, project => $project,
+refused("key_not_found $key", 'once', 'unassign_key', @as_owner, project => $project,
     key => $key);
-refused("AK012 $key", 'no description of a key that is not there',
+refused("key_not_found $key", 'no description of a key that is not there',
     'set_key_grants', @as_owner, project => $project, key => $key,
     descr => 'x');
 ($state) = $s->call('set_key_grants', @as_owner, project => $project,
@@ -199,7 +203,7 @@ for my $case (
     [ '2001:db8::/32', qw( 2001:db8::/32 9.9.9.9/32 ) ])
 {
     my ($shown, @entries) = @$case;
-    refused("AK031 $shown", "$shown is there", 'add_access_entries', @list,
+    refused("entry_exists $shown", "$shown is there", 'add_access_entries', @list,
         entries => \@entries);
 }
 is $s->value('SELECT count(*) FROM apikeys.access_list'), 4,
@@ -207,19 +211,19 @@ is $s->value('SELECT count(*) FROM apikeys.access_list'), 4,
 refused('23505', 'one entry twice', 'add_access_entries', @list,
     entries => [ '1.1.1.1/32', '1.1.1.1/32' ]);
 
-refused('AK032 1.1.1.1', 'no such entry', 'delete_access_entry', @list,
+refused('entry_not_found 1.1.1.1', 'no such entry', 'delete_access_entry', @list,
     entry => '1.1.1.1/32');
 my @own = (caller => $key, org => $org, key => $key, guard => '9.9.9.9');
-refused('AK033 9.9.9.9', 'the entry of the address it comes from',
+refused('own_address 9.9.9.9', 'the entry of the address it comes from',
     'delete_access_entry', @own, entry => '9.9.9.9/32');
-refused('AK033 2001:db8::1', 'of an IPv6 address, too',
+refused('own_address 2001:db8::1', 'of an IPv6 address, too',
     'delete_access_entry', @own, entry => '2001:db8::/32',
     guard => '2001:db8::1');
 ($state) = $s->call('delete_access_entry', @own, guard => '10.1.2.3',
     entry => '10.1.0.0/16');
 is $state->{entries}, '9.9.9.9/32,10.0.0.0/8,2001:db8::/32',
     'one of two that contain it may go';
-refused('AK033 10.1.2.3', 'not both', 'delete_access_entry', @own,
+refused('own_address 10.1.2.3', 'not both', 'delete_access_entry', @own,
     guard => '10.1.2.3', entry => '10.0.0.0/8');
 ok $s->call('delete_access_entry', @list, entry => '9.9.9.9/32'),
     'another key may remove it';
@@ -233,9 +237,9 @@ $s->run("INSERT INTO apikeys.access_list (key_id, cidr)
          SELECT '$guest', ('10.0.' || i / 256 || '.' || i % 256)::cidr
            FROM generate_series(0, 9997) i") or die $s->error;
 @list = (@as_owner, org => $org, key => $guest);
-refused("AK030 $guest", 'not more than 10,000 entries', 'add_access_entries',
+refused('max_key_entries 10000', 'not more than 10,000 entries', 'add_access_entries',
     @list, entries => [qw( 1.1.1.1 1.1.1.2 1.1.1.3 )]);
-refused('AK031 10.0.0.0', 'a duplicate is said before that',
+refused('entry_exists 10.0.0.0', 'a duplicate is said before that',
     'add_access_entries', @list,
     entries => [qw( 1.1.1.1 1.1.1.2 10.0.0.0 )]);
 ok $s->call('add_access_entries', @list, entries => [qw( 1.1.1.1 1.1.1.2 )]),
@@ -280,7 +284,7 @@ my %needs = (
 
 for my $function (sort keys %needs) {
     my %args = %{ $needs{$function} };
-    my ($parent, $code) = $args{org} ? ('org', 'AK010') : ('project', 'AK011');
+    my ($parent, $code) = $args{org} ? ('org', 'org_not_found') : ('project', 'project_not_found');
     my $foreign = $args{org} ? $org2 : $project2;
 
     %args = (%args, ApiKeys::Sql::credential())
@@ -290,23 +294,23 @@ for my $function (sort keys %needs) {
         $parent => $none);
     refused("$code $none", "$function: which is said before the role",
         $function, @as_owner, %args, org_roles => [], $parent => $none);
-    refused("AK001 $none", "$function: a caller that is gone", $function,
+    refused("caller_gone $none", "$function: a caller that is gone", $function,
         %args, caller => $none, org_roles => ['ORG_OWNER']);
-    refused("AK002 $owner2", "$function: another organization's owner",
+    refused("unauthorized $owner2", "$function: another organization's owner",
         $function, %args, @as_owner, caller => $owner2);
-    refused("AK002 $owner", "$function: an owner in another one's",
+    refused("unauthorized $owner", "$function: an owner in another one's",
         $function, %args, @as_owner, $parent => $foreign);
-    refused("AK002 $key", "$function: another role", $function, %args,
+    refused("unauthorized $key", "$function: another role", $function, %args,
         caller => $key, org_roles => ['ORG_OWNER'],
         project_roles => ['GROUP_ACCESS_MANAGER']);
-    refused("AK002 $owner", "$function: being another key", $function,
+    refused("unauthorized $owner", "$function: being another key", $function,
         %args, caller => $owner);
 
     next if !$args{key};
 
-    refused("AK012 $none", "$function: no such key", $function, @as_owner,
+    refused("key_not_found $none", "$function: no such key", $function, @as_owner,
         %args, key => $none);
-    refused("AK012 $owner2", "$function: another one's key", $function,
+    refused("key_not_found $owner2", "$function: another one's key", $function,
         @as_owner, %args, key => $owner2);
 }
 is_deeply names(), [], 'what was refused is not noted';
@@ -321,7 +325,7 @@ ok $s->call('set_key_grants', %{ $needs{set_key_grants} }, caller => $owner,
 
 my ($project3) = map { $_->{id} } $s->call('create_project', org => $org,
     name => 'third');
-refused("AK002 $key", 'a role in another project does not', 'unassign_key',
+refused("unauthorized $key", 'a role in another project does not', 'unassign_key',
     caller => $key, project => $project3, key => $owner,
     project_roles => ['GROUP_OWNER', 'GROUP_READ_ONLY']);
 
@@ -371,7 +375,7 @@ ok $s->run($_), "and $_" for
     'SELECT * FROM apikeys.feed_since(apikeys.identity(), '
         . 'pg_current_snapshot()::text)',
     q{SELECT apikeys.heartbeat('i', 'n', apikeys.identity(), NULL, '600')},
-    q{SELECT apikeys.waiting_for('3', NULL)},
+    q{SELECT apikeys.waiting_for('{3}')},
     q{SELECT apikeys.flush_usage('{}', '{}', '{}', '{}', '{}')},
     'SELECT apikeys.prune()',
     q{SELECT apikeys.sign_off('i')},
@@ -385,6 +389,9 @@ for my $sql ('DELETE FROM apikeys.keys', 'UPDATE apikeys.orgs SET name = name',
     'SELECT apikeys.audit_event(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
         . ' NULL)',
     'SELECT apikeys.set_key(NULL, NULL, NULL, NULL, NULL, NULL)',
+    'SELECT apikeys.insert_key(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
+        . ' NULL, NULL)',
+    'SELECT apikeys.set_quota(NULL, 1)', 'SELECT apikeys.forget_before(now())',
     'REFRESH MATERIALIZED VIEW apikeys.feed_uuid',
     'CREATE TABLE apikeys.x ()')
 {

@@ -61,7 +61,7 @@ for my $end (qw( commit rollback )) {
             descr => 'd') }, $end,
         create_key => { org => $org, ApiKeys::Sql::credential(),
             descr => 'd' },
-        $end eq 'commit' ? "AK020 $org" : sub {});
+        $end eq 'commit' ? 'max_keys 500' : sub {});
     is count($org), 500, 'there are 500';
 }
 
@@ -71,10 +71,10 @@ for my $end (qw( commit rollback )) {
 my @demote = (roles => ['ORG_MEMBER']);
 
 for my $case (
-    [ [ delete_key => () ], [ delete_key => () ], 'AK021' ],
-    [ [ delete_key => () ], [ update_key => @demote ], 'AK022' ],
-    [ [ update_key => @demote ], [ delete_key => () ], 'AK021' ],
-    [ [ update_key => @demote ], [ update_key => @demote ], 'AK022' ])
+    [ [ delete_key => () ], [ delete_key => () ], 'deletes_last_owner' ],
+    [ [ delete_key => () ], [ update_key => @demote ], 'demotes_last_owner' ],
+    [ [ update_key => @demote ], [ delete_key => () ], 'deletes_last_owner' ],
+    [ [ update_key => @demote ], [ update_key => @demote ], 'demotes_last_owner' ])
 {
     my ($first, $second, $code) = @$case;
     my ($f1, @args1) = @$first;
@@ -146,7 +146,7 @@ for my $function (sort keys %calls) {
         );
         after("$function, caller $what", $first{$what}, 'commit',
             $function => \%args,
-            ($what eq 'demoted' ? 'AK002' : 'AK001') . " $caller");
+            ($what eq 'demoted' ? 'unauthorized' : 'caller_gone') . " $caller");
     }
 }
 
@@ -163,18 +163,18 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
 
     after("$function, key deleted",
         sub { $a->call('delete_key', org => $org, key => $key) }, 'commit',
-        $function => \%args, "AK012 $key");
+        $function => \%args, "key_not_found $key");
     $args{key} = $s->key($org, 'ORG_MEMBER');
     after("$function, key deleted by psql",
         sub { $a->run('DELETE FROM apikeys.keys WHERE id = ?', $args{key}) },
-        'commit', $function => \%args, "AK012 $args{key}");
+        'commit', $function => \%args, "key_not_found $args{key}");
 
     next if $calls{$function}[0] ne 'project';
 
     $args{key} = $s->key($org, 'ORG_MEMBER');
     after("$function, project deleted by psql",
         sub { $a->run('DELETE FROM apikeys.projects WHERE id = ?',
-            $project) }, 'commit', $function => \%args, "AK011 $project");
+            $project) }, 'commit', $function => \%args, "project_not_found $project");
 }
 
 
@@ -187,15 +187,15 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
     my $key = $of[3];
 
     after('assigned twice', sub { $a->call('assign_key', @of, @grant) },
-        'commit', assign_key => { @of, @grant }, "AK023 $key");
+        'commit', assign_key => { @of, @grant }, "already_assigned $key");
     after('removed twice', sub { $a->call('unassign_key', @of) },
-        'commit', unassign_key => { @of }, "AK012 $key");
+        'commit', unassign_key => { @of }, "key_not_found $key");
     after('set twice',
         sub { $a->call('set_key_grants', @of, @grant) }, 'commit',
         set_key_grants => { @of, grants => ['GROUP_OWNER'] },
         sub { is $_[0]{projects}, "$project:GROUP_OWNER", 'last one wins' });
     after('described while removed', sub { $a->call('unassign_key', @of) },
-        'commit', set_key_grants => { @of, descr => 'x' }, "AK012 $key");
+        'commit', set_key_grants => { @of, descr => 'x' }, "key_not_found $key");
 }
 
 
@@ -215,16 +215,16 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
     after('the same entry',
         sub { $a->call('add_access_entries', @of, entries => ['8.8.8.8']) },
         'commit', add_access_entries => { @of, entries => ['8.8.8.8'] },
-        'AK031 8.8.8.8');
+        'entry_exists 8.8.8.8');
     after('the same entry, typed',
         sub { $a->run('INSERT INTO apikeys.access_list (key_id, cidr)
             VALUES (?, ?)', $key, '7.7.7.7') }, 'commit',
         add_access_entries => { @of, entries => ['7.7.7.7'] },
-        'AK031 7.7.7.7');
+        'entry_exists 7.7.7.7');
     after('removed twice',
         sub { $a->call('delete_access_entry', @of, entry => '7.7.7.7') },
         'commit', delete_access_entry => { @of, entry => '7.7.7.7' },
-        'AK032 7.7.7.7');
+        'entry_not_found 7.7.7.7');
 
     $s->call('add_access_entries', @of,
         entries => [ '20.0.0.0/8', '20.1.0.0/16' ]);
@@ -232,7 +232,7 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
         sub { $a->call('delete_access_entry', @of, entry => '20.0.0.0/8') },
         'commit', delete_access_entry => { @of, caller => $key,
             entry => '20.1.0.0/16', guard => '20.1.2.3' },
-        'AK033 20.1.2.3');
+        'own_address 20.1.2.3');
 
     my $has = $s->value('SELECT count(*) FROM apikeys.access_list
         WHERE key_id = ?', $key);
@@ -243,7 +243,7 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
     after('10,000 entries',
         sub { $a->call('add_access_entries', @of, entries => ['1.1.1.1']) },
         'commit', add_access_entries => { @of, entries => ['1.1.1.2'] },
-        "AK030 $key");
+        'max_key_entries 10000');
 }
 
 
@@ -269,9 +269,9 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
         my @credential = ApiKeys::Sql::credential();
 
         after("one public key, $end", sub { $a->call('create_org',
-                name => 'a', @credential, descr => 'd', roles => []) }, $end,
-            create_org => { name => 'b', @credential, descr => 'd',
-                roles => [] }, $expected);
+                org => ApiKeys::Sql::new_id(), name => 'a', @credential, descr => 'd', roles => []) }, $end,
+            create_org => { org => ApiKeys::Sql::new_id(), name => 'b',
+                @credential, descr => 'd', roles => [] }, $expected);
     }
 }
 
@@ -430,7 +430,7 @@ sub batch {
             sub { $w->run('SELECT apikeys.prune()') },
         )[rand 10]->();
 
-        return $w->error if $w->error && $w->error !~ /^(?:AK|23505)/;
+        return $w->error if $w->error =~ /^(?!23505)[0-9A-Z]{5}$/;
     }
     return '';
 }

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Pg ();
 use ApiKeys::Sql ();
+use File::Temp qw( tempdir );
 use Test::More;
 
 my $db = ApiKeys::Pg->new->database;
@@ -16,24 +17,49 @@ my $apply = "$FindBin::Bin/../sql/apply.sh";
 is(system($apply, $db->conninfo), 0, 'sql/apply.sh applies the schema');
 
 my $s = ApiKeys::Sql->new($db);
-my @versions = $s->column(
-    'SELECT version FROM apikeys.schema_version ORDER BY version');
-my @files = glob "$FindBin::Bin/../sql/[0-9]*.sql";
+my $version = 'SELECT max(version) FROM apikeys.schema_version';
+my ($newest) = sort { $b <=> $a }
+    map { m{/v(\d+)$} } glob "$FindBin::Bin/../sql/v*";
 
-is(@versions, @files, 'each file recorded itself');
+is($s->value($version), $newest, 'the newest version');
+is($s->value('SELECT count(*) FROM apikeys.schema_version'), $newest,
+    'each version is recorded');
 is(system($apply, $db->conninfo), 0, 'a second time nothing is applied');
-is($s->value('SELECT count(*) FROM apikeys.schema_version'), @files,
-    'nothing is recorded twice');
+is($s->value('SELECT count(*) FROM apikeys.schema_version'), $newest,
+    'and nothing is recorded twice');
 
+for my $case ([ 3, 1 ], [ 2, 3 ], [ 2, 0 ]) {
+    my ($gap, $compatible) = map { $newest - 1 + $_ } @$case;
+    ok !$s->run('INSERT INTO apikeys.schema_version (version,
+        compatible_from) VALUES (?, ?)', $gap, $compatible),
+        "version $gap, compatible from $compatible, is refused";
+}
+
+# a version that fails leaves nothing behind
 {
-    my $gap = ApiKeys::Pg->new->database;
-    ok !eval { $gap->_psql('-f', $files[1]); 1 },
-        'a file without its predecessor fails';
-    $gap->_psql('-f', $files[0]);
-    ok !eval { $gap->_psql('-f', $files[2]); 1 }, 'so does one left out';
-    is $gap->psql('SELECT count(*) FROM pg_proc '
-        . q{WHERE pronamespace = 'apikeys'::regnamespace}
-        . q{ AND proname = 'identity'}), '0', 'and leaves nothing behind';
+    my $half = ApiKeys::Pg->new->database;
+    my $copy = tempdir(CLEANUP => 1);
+    system 'cp', '-r', "$FindBin::Bin/../sql", $copy;
+    open my $f, '>>', "$copy/sql/v1/10-audit.sql" or die;
+    print $f "SELECT 1 / 0;\n";
+    close $f;
+    isnt system("$copy/sql/apply.sh '" . $half->conninfo . "' 2>/dev/null"),
+        0, 'a version that fails';
+    is $half->psql(q{SELECT count(*) FROM pg_namespace
+        WHERE nspname = 'apikeys'}), 0, 'leaves nothing behind';
+    is system($apply, $half->conninfo), 0, 'and can be applied again';
+}
+
+# what was never released
+{
+    my $old = ApiKeys::Pg->new->database;
+    $old->psql('CREATE SCHEMA apikeys;
+        CREATE TABLE apikeys.schema_version (version integer);
+        INSERT INTO apikeys.schema_version VALUES (11)');
+    my $said = `$apply '@{[ $old->conninfo ]}' 2>&1`;
+    isnt $?, 0, 'an unreleased schema is refused';
+    like $said, qr/never released.*DROP SCHEMA apikeys CASCADE/s,
+        'with what to do';
 }
 
 my ($org, $owner, $project) = $s->organization;
@@ -137,7 +163,9 @@ ok !$s->run('INSERT INTO apikeys.key_projects VALUES (?, ?, ?, ?)', $owner,
 is $s->error, '23503';
 ok $s->run($assign, $owner, $project, '{GROUP_READ_ONLY,GROUP_OWNER}');
 ok !$s->run('UPDATE apikeys.keys SET org_id = ? WHERE id = ?', $other_org,
-    $owner), 'a key with projects stays in its organization';
+    $_), 'a key stays in its organization' for $owner, 'e' x 24;
+ok !$s->run('UPDATE apikeys.projects SET org_id = ? WHERE id = ?', $other_org,
+    $project), 'so does a project';
 
 
 # access lists

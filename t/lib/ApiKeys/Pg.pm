@@ -509,14 +509,10 @@ sub _psql {
 }
 
 
-# the numbered files of sql/, in order
 sub apply_schema {
     my ($self) = @_;
 
-    my $root = _root();
-    my @files = sort glob "$root/sql/[0-9]*.sql";
-    @files or die "no schema in $root/sql\n";
-    $self->_psql('-o', '/dev/null', '-f', $_) for @files;
+    ApiKeys::Pg::_run(_root() . '/sql/apply.sh', $self->conninfo);
 }
 
 

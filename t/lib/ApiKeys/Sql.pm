@@ -6,7 +6,7 @@ package ApiKeys::Sql;
 #
 #     my $s = ApiKeys::Sql->new($db);
 #     my ($key) = $s->call('create_key', org => $org, ...);
-#     is $s->error, 'AK020 ...'     when the list is empty
+#     is $s->error, 'max_keys 500'  when the list is empty: refused
 
 use strict;
 use warnings;
@@ -44,14 +44,28 @@ sub run {
 }
 
 
-# the rows of a function's result, as hashes
+# the changed states that a mutation returns, as hashes
 sub call {
     my ($self, $function, %args) = @_;
 
     return $self->_guard(sub {
-        my $sth = $self->_prepare($function, \%args);
-        return @{ $sth->fetchall_arrayref({}) };
+        return $self->_states($self->_prepare($function, \%args));
     });
+}
+
+
+sub _states {
+    my ($self, $sth) = @_;
+
+    my @rows = @{ $sth->fetchall_arrayref({}) };
+    my ($refusal, $detail) = @{ $rows[0] // {} }{qw( refusal detail )};
+
+    if (defined $refusal) {
+        $self->{error} = "$refusal $detail";
+        return;
+    }
+    delete @$_{qw( refusal detail )} for @rows;
+    return @rows;
 }
 
 
@@ -97,8 +111,7 @@ sub finish {
     my $sth = delete $self->{sth};
     return $self->_guard(sub {
         $sth->pg_result;
-        return 1 if !$sth->{NUM_OF_FIELDS};
-        return @{ $sth->fetchall_arrayref({}) };
+        return $sth->{NUM_OF_FIELDS} ? $self->_states($sth) : 1;
     });
 }
 
@@ -107,8 +120,8 @@ sub finish {
 sub organization {
     my ($self, %opt) = @_;
 
-    my ($org, $owner) = $self->call('create_org', name => 'org',
-        credential(), descr => 'owner', roles => ['ORG_OWNER']);
+    my ($org, $owner) = $self->call('create_org', org => new_id(),
+        name => 'org', credential(), descr => 'owner', roles => ['ORG_OWNER']);
     $org or die $self->error;
 
     my ($project) = $self->call('create_project', org => $org->{id},
@@ -127,6 +140,9 @@ sub key {
     $key or die $self->error;
     return $key->{id};
 }
+
+
+sub new_id { return sprintf '%08x%016x', time, ++$serial * 100_000 + $$ % 100_000 }
 
 
 # arguments that no two keys share
@@ -151,7 +167,8 @@ sub _prepare {
     $known{$_} or die "$function has no argument $_\n" for keys %$args;
 
     my $sth = $self->{dbh}->prepare(
-        "SELECT s.*, pg_current_xact_id()::text AS xid FROM apikeys.$function("
+        'SELECT (s.changed).*, s.refusal, s.detail, '
+        . "pg_current_xact_id()::text AS xid FROM apikeys.$function("
         . join(', ', map { "p_$_->[0] => ?::$_->[1]" } @list) . ') s',
         $attr || {});
     $sth->execute(map { $args->{ $_->[0] } } @list);
@@ -184,8 +201,7 @@ sub _guard {
     my $state = $self->{dbh}->state;
     die $@ if !$state || $state eq '00000' || $state eq 'S1000';
 
-    my ($detail) = $self->{dbh}->errstr =~ /^DETAIL:\s+(.*)$/m;
-    $self->{error} = $state =~ /^AK/ ? "$state $detail" : $state;
+    $self->{error} = $state;
     return;
 }
 

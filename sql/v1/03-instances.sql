@@ -1,33 +1,54 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- What the replicas tell: heartbeats, which say how far each has applied the
--- feed and until when it may decide by it; the pruning of what all of them
--- have; receipts; and the use of access list entries.
+-- What the nodes report: heartbeats, which say how far each has applied the
+-- feed and until when it may decide by its copy; the pruning of what all of
+-- them have applied; receipts.
 --
 -- Functions that write are SECURITY DEFINER: nginx's role needs no right on
 -- the tables (see grants.sql).
 --
 
-\set ON_ERROR_STOP on
+-- One row for each node: the shared memory zone of one nginx.
+CREATE TABLE instances (
+    uuid         text COLLATE "C" PRIMARY KEY,
+    name         text         NOT NULL,    -- for people: host and pid
+    feed         uuid         NOT NULL,    -- snapshot belongs to this feed
+    snapshot     pg_snapshot,              -- applied; null: nothing yet
+    horizon      xid8         NOT NULL,    -- needs all changes from here on
+    applied_at   timestamptz,              -- when snapshot last moved
+    heartbeat    timestamptz  NOT NULL,
+    lease_until  timestamptz  NOT NULL
+);
 
-BEGIN;
+-- rows that came with a dump are no instances of this database
+CREATE VIEW leased_instances AS
+    SELECT i.*
+      FROM instances i JOIN feed_uuid f ON f.uuid = i.feed
+     WHERE i.lease_until > clock_timestamp();
 
-SELECT pg_advisory_xact_lock(hashtext('apikeys.schema_version'));
 
-SELECT EXISTS (SELECT FROM apikeys.schema_version WHERE version = 4)
-       AS applied \gset
-\if :applied
-    ROLLBACK;
-    \quit
-\endif
+-- Since when the database knows its nodes.  One that was restored from a dump
+-- knows none, and a promoted standby may lack the last heartbeats: a node of
+-- which it does not hear decides by its copy until its lease has run out, so
+-- receipts wait for the longest lease that was ever given.
+--
+-- The row comes along with a dump, and is then of another database.  begun is
+-- null where no node can be unknown: in a new database, or where an operator
+-- has said so.
+CREATE TABLE history (
+    one       boolean           PRIMARY KEY DEFAULT true CHECK (one),
+    identity  text              NOT NULL,
+    begun     timestamptz,
+    lease     double precision  NOT NULL    -- the longest so far, seconds
+);
 
-SET LOCAL search_path = apikeys, pg_catalog;
+INSERT INTO history (identity, lease) VALUES (identity(), 0);
 
 
 -- A committed heartbeat is the proof that this is the database to follow: it
 -- is false, and nothing is written, where the identity is another one.  A
--- replica that has applied nothing yet (p_snapshot null) keeps the feed from
+-- node that has applied nothing yet (p_snapshot null) keeps the feed from
 -- being pruned past the load it is about to start.
 CREATE FUNCTION heartbeat(p_instance text, p_name text, p_identity text,
                           p_snapshot text, p_lease text)
@@ -37,6 +58,7 @@ SET search_path = apikeys, pg_catalog, pg_temp AS $$
 DECLARE
     v_now    timestamptz := clock_timestamp();
     v_until  timestamptz;
+    v_lease  double precision := p_lease;
 BEGIN
     IF p_identity IS DISTINCT FROM identity() THEN
         RETURN false;
@@ -45,8 +67,14 @@ BEGIN
     IF p_lease = 'infinity' THEN
         v_until := 'infinity';
     ELSE
-        v_until := v_now + make_interval(secs => p_lease::float8);
+        v_until := v_now + make_interval(secs => v_lease);
     END IF;
+
+    UPDATE history SET
+        identity = p_identity,
+        begun = CASE WHEN identity = p_identity THEN begun ELSE v_now END,
+        lease = greatest(lease, v_lease)
+     WHERE identity <> p_identity OR lease < v_lease;
 
     INSERT INTO instances AS i (uuid, name, feed, snapshot, horizon,
                                 applied_at, heartbeat, lease_until)
@@ -80,20 +108,37 @@ SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- The instances that still decide by a state before the transaction p_xid:
--- those heard of within p_seconds, or with null all whose lease runs.
-CREATE FUNCTION waiting_for(p_xid text, p_seconds text)
-RETURNS TABLE (uuid text, name text)
-LANGUAGE sql STABLE SECURITY DEFINER
+-- The nodes that still decide by a state before one of the transactions
+-- p_xids, with that transaction and the ms since the node was heard of.
+-- A node of which this database never heard may decide by one, too, until the
+-- longest lease has run out: "unknown", without uuid.
+CREATE FUNCTION waiting_for(p_xids text[])
+RETURNS TABLE (xid text, uuid text, name text, heard bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT i.uuid, i.name
-      FROM leased_instances i
-     WHERE (i.snapshot IS NULL
-            OR NOT pg_visible_in_snapshot(p_xid::xid8, i.snapshot))
-       AND (p_seconds IS NULL
-            OR i.heartbeat >= clock_timestamp()
-                              - make_interval(secs => p_seconds::float8))
-     ORDER BY i.name, i.uuid
+#variable_conflict use_column
+DECLARE
+    v_now      timestamptz := clock_timestamp();
+    v_unknown  boolean;
+BEGIN
+    v_unknown := EXISTS (
+        SELECT FROM history h
+         WHERE h.identity <> identity()
+            OR extract(epoch FROM v_now - h.begun) < h.lease);
+
+    RETURN QUERY
+        SELECT x.xid, i.uuid::text, i.name,
+               (extract(epoch FROM v_now - i.heartbeat) * 1000)::bigint
+          FROM leased_instances i
+          JOIN unnest(p_xids) AS x (xid)
+               ON i.snapshot IS NULL
+                  OR NOT pg_visible_in_snapshot(x.xid::xid8, i.snapshot)
+         UNION ALL
+        SELECT x.xid, NULL, 'unknown', NULL
+          FROM unnest(p_xids) AS x (xid)
+         WHERE v_unknown
+         ORDER BY 3, 2;
+END
 $$;
 
 
@@ -141,51 +186,6 @@ END
 $$;
 
 
--- Adds what one node counted to what all did.  The entries are locked in
--- order, against each other's flushes and against their deletion; entries
--- that are gone are left out.  Returns the number of entries that took it.
-CREATE FUNCTION flush_usage(p_keys text[], p_entries text[],
-                            p_counts bigint[], p_last_used float8[],
-                            p_addresses text[])
-RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = apikeys, pg_catalog, pg_temp AS $$
-DECLARE
-    v_count  bigint;
-BEGIN
-    WITH used AS (
-        SELECT u.key_id, u.entry::cidr AS cidr, sum(u.count) AS count,
-               to_timestamp(max(u.last_used)) AS last_used,
-               (array_agg(u.address::inet ORDER BY u.last_used DESC))[1]
-               AS address
-          FROM unnest(p_keys, p_entries, p_counts, p_last_used, p_addresses)
-               AS u (key_id, entry, count, last_used, address)
-         GROUP BY u.key_id, u.entry::cidr
-
-    ), listed AS MATERIALIZED (
-        SELECT a.key_id, a.cidr, u.count, u.last_used, u.address
-          FROM used u JOIN access_list a
-               ON a.key_id = u.key_id AND a.cidr = u.cidr
-         ORDER BY a.key_id, a.cidr
-           FOR KEY SHARE OF a
-    )
-    INSERT INTO access_usage AS t (key_id, cidr, count, last_used,
-                                   last_used_address)
-        SELECT key_id, cidr, count, last_used, address FROM listed
-    ON CONFLICT (key_id, cidr) DO UPDATE SET
-        count = t.count + excluded.count,
-        last_used = greatest(t.last_used, excluded.last_used),
-        last_used_address = CASE WHEN excluded.last_used >= t.last_used
-                                 THEN excluded.last_used_address
-                                 ELSE t.last_used_address END;
-
-    GET DIAGNOSTICS v_count = ROW_COUNT;
-
-    RETURN v_count;
-END
-$$;
-
-
 -- Whether the ring of master keys with these check values (first: the one
 -- that seals) opens what is stored here.  The first ever is recorded; one
 -- that is known but no longer first is replaced by the first, so a node
@@ -212,10 +212,3 @@ BEGIN
     RETURN true;
 END
 $$;
-
-
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA apikeys FROM PUBLIC;
-
-INSERT INTO schema_version (version) VALUES (4);
-
-COMMIT;

@@ -1,51 +1,10 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- The audit of what is changed without our functions, typed into psql or by
--- another program: one row for each statement, in its transaction, with the
--- role that logged in as the caller.
+-- The audit of what is changed without the module's functions, typed into
+-- psql or by another program: one row for each statement, in its transaction,
+-- with the role that logged in as the caller.  And how the audit is cut.
 --
-
-\set ON_ERROR_STOP on
-
-BEGIN;
-
-SELECT pg_advisory_xact_lock(hashtext('apikeys.schema_version'));
-
-SELECT EXISTS (SELECT FROM apikeys.schema_version WHERE version = 10)
-       AS applied \gset
-\if :applied
-    ROLLBACK;
-    \quit
-\endif
-
-SET LOCAL search_path = apikeys, pg_catalog;
-
-
--- Changes inside these functions have their row already, or are part of one
--- that has: feed_parts() only touches the keys of changed lists, as whoever
--- may change those.  The mark is a schema that does not exist, at the end of
--- their search_path: it holds exactly from a function's beginning to its end,
--- and, unlike a parameter of our own, takes no superuser.
-DO $$
-DECLARE
-    v_name  text;
-BEGIN
-    FOREACH v_name IN ARRAY ARRAY['create_org', 'update_org_settings',
-                                  'create_project', 'create_key', 'set_key',
-                                  'update_key', 'delete_key',
-                                  'set_key_grants', 'assign_key',
-                                  'unassign_key', 'add_access_entries',
-                                  'delete_access_entry', 'feed_parts']
-    LOOP
-        EXECUTE format('ALTER FUNCTION %I SET search_path = '
-                       'apikeys, pg_catalog, pg_temp, "apikeys audited"',
-                       v_name);
-    END LOOP;
-END
-$$;
-
-ALTER FUNCTION feed_parts() SECURITY DEFINER;
 
 
 -- What a statement did: the number of rows, the first 20 of them, and whose
@@ -107,10 +66,6 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    IF v_rows.org_id IS NULL AND v_rows.key_id IS NOT NULL THEN
-        SELECT org_id INTO v_rows.org_id FROM keys WHERE id = v_rows.key_id;
-    END IF;
-
     INSERT INTO audit (event, caller, address, org_id, project_id, key_id,
                        before, after)
         SELECT concat_ws(' ', 'SQL', TG_OP, TG_TABLE_NAME), session_user,
@@ -128,9 +83,12 @@ END
 $$;
 
 
--- A condition, so that our functions do not even pay for a call.  The mark
--- counts for those alone who could write the audit itself: our functions,
--- which run as their owner; nobody else can hide behind it.
+-- The mark of a mutation is a schema that does not exist, at the end of the
+-- function's search_path: it holds exactly from the function's beginning to
+-- its end and, unlike a parameter of our own, takes no superuser.  It counts
+-- only for a role that may write the audit itself: the functions, which run
+-- as their owner.  feed_parts() has it because it only touches the keys of
+-- changed lists, for whoever may change those.
 DO $$
 DECLARE
     t  record;
@@ -151,7 +109,7 @@ BEGIN
                     'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id) AND '
                     'EXISTS (SELECT FROM projects p WHERE p.id = r.project_id)'
                    ),
-                   ('access_list', 'NULL::text', 'NULL::text', 'key_id',
+                   ('access_list', 'org_id', 'NULL::text', 'key_id',
                     'key_id, cidr',
                     'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id)')
                ) AS v (name, org, project, key, pk, parents),
@@ -171,8 +129,48 @@ BEGIN
                                                         '''INSERT'')) '
                        'EXECUTE FUNCTION audit_statement(%4$s)',
                        t.op, t.name, t.tables, t.args);
-        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER audit_%s',
-                       t.name, t.op);
+    END LOOP;
+END
+$$;
+
+
+-- For the owner of the schema.  Deletes the oldest rows of the audit that are
+-- older than p_before, at most p_limit of them, and returns their number: to
+-- be repeated until that is 0.  The ids of the rows that stay do not change.
+-- Nothing else is deleted: the use of access list entries goes with them.
+CREATE FUNCTION forget_before(p_before timestamptz,
+                              p_limit integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys forgets" AS $$
+DECLARE
+    v_count  bigint;
+BEGIN
+    DELETE FROM audit
+     WHERE id IN (SELECT id FROM audit WHERE at < p_before
+                   ORDER BY at LIMIT p_limit);
+
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+
+    RETURN v_count;
+END
+$$;
+
+
+-- Triggers fire whatever session_replication_role says: what a logical
+-- subscriber applies is a change as well.
+DO $$
+DECLARE
+    t  record;
+BEGIN
+    FOR t IN SELECT tgrelid::regclass AS rel, tgname AS name
+               FROM pg_trigger
+               JOIN pg_class c ON c.oid = tgrelid
+              WHERE NOT tgisinternal
+                AND relnamespace = 'apikeys'::regnamespace
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I',
+                       t.rel, t.name);
     END LOOP;
 END
 $$;
@@ -180,6 +178,4 @@ $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA apikeys FROM PUBLIC;
 
-INSERT INTO schema_version (version) VALUES (10);
-
-COMMIT;
+INSERT INTO schema_version (version, compatible_from) VALUES (1, 1);

@@ -1,0 +1,453 @@
+--
+-- Copyright (C) ngx_http_apikeys_module contributors
+--
+-- The feed: versions, triggers that record every change of an object that the
+-- nodes copy, whoever makes it, and what the nodes read: the views of the
+-- current states, the full load, the changes since a snapshot.
+--
+-- A change of a key's projects or access list is a change of the key: the
+-- triggers of those tables touch the key's row, whose own triggers do the
+-- rest.  The triggers of the feed are statement triggers (10,000 entries are
+-- one change of one key) and ENABLE ALWAYS (the changes that a logical
+-- subscriber applies count as well).
+--
+
+-- xid, not version, orders the feed: see feed_since()
+CREATE TABLE changes (
+    xid      xid8    NOT NULL DEFAULT pg_current_xact_id(),
+    kind     text    NOT NULL CHECK (kind IN ('key', 'org', 'project',
+                                              'reload')),
+    id       text COLLATE "C" NOT NULL,    -- empty for reload
+    version  bigint  NOT NULL
+);
+
+CREATE INDEX changes_by_xid ON changes (xid);
+
+
+-- A dump carries the definition of a materialized view, not its rows, and a
+-- restore fills it anew: so the restored database has another uuid, and no
+-- cursor into the old one's feed fits it.  REFRESH makes every node load
+-- everything again.
+CREATE MATERIALIZED VIEW feed_uuid AS SELECT gen_random_uuid() AS uuid;
+
+-- What was pruned from the feed with this uuid: a restored row is void.
+CREATE TABLE feed_pruned (
+    one    boolean  PRIMARY KEY DEFAULT true CHECK (one),
+    uuid   uuid     NOT NULL,
+    below  xid8     NOT NULL
+);
+
+INSERT INTO feed_pruned (uuid, below) SELECT uuid, '0' FROM feed_uuid;
+
+CREATE VIEW feed AS
+    SELECT f.uuid,
+           coalesce(p.below, '0') AS pruned_below
+      FROM feed_uuid f LEFT JOIN feed_pruned p ON p.uuid = f.uuid;
+
+
+CREATE FUNCTION version_row() RETURNS trigger
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.version := nextval('version_seq');
+
+    RETURN NEW;
+END
+$$;
+
+-- A secret is sealed for the id, the public key and the organization of its
+-- key.  A project's organization is fixed as well: keys of that organization
+-- hold roles in it.
+CREATE FUNCTION check_fixed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the % of a row of % cannot change', TG_ARGV[0],
+                    TG_TABLE_NAME
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+
+-- each role once, ascending
+CREATE FUNCTION sorted_roles(p_roles text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
+                  ORDER BY 1)
+$$;
+
+CREATE FUNCTION sort_roles() RETURNS trigger
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.roles := sorted_roles(NEW.roles);
+
+    RETURN NEW;
+END
+$$;
+
+-- An assignment or an entry typed into psql need not name the organization.
+CREATE FUNCTION find_org() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT coalesce(max(org_id), '') INTO NEW.org_id
+      FROM keys WHERE id = NEW.key_id;
+
+    RETURN NEW;
+END
+$$;
+
+
+-- "rows" is the new table of an insert or update, the old one of a delete
+CREATE FUNCTION feed_rows() RETURNS trigger
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO changes (kind, id, version)
+            SELECT TG_ARGV[0], id, nextval('version_seq') FROM rows;
+    ELSE
+        INSERT INTO changes (kind, id, version)
+            SELECT TG_ARGV[0], id, version FROM rows;
+    END IF;
+
+    IF FOUND THEN
+        PERFORM pg_notify('apikeys', '');
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+-- an assignment can move from one key to another by an update, so both ends
+-- of it count; keys are locked in the order of their ids
+CREATE FUNCTION feed_parts() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    touched  text[];
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        touched := ARRAY(SELECT key_id FROM rows
+                          UNION SELECT key_id FROM old_rows);
+    ELSE
+        touched := ARRAY(SELECT DISTINCT key_id FROM rows);
+    END IF;
+
+    PERFORM FROM keys WHERE id = ANY (touched) ORDER BY id
+        FOR NO KEY UPDATE;
+
+    UPDATE keys SET version = version WHERE id = ANY (touched);
+
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION feed_reload() RETURNS trigger
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO changes (kind, id, version)
+        VALUES ('reload', '', nextval('version_seq'));
+
+    PERFORM pg_notify('apikeys', '');
+
+    RETURN NULL;
+END
+$$;
+
+
+CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON orgs
+    FOR EACH ROW EXECUTE FUNCTION version_row();
+CREATE TRIGGER b_id BEFORE UPDATE ON orgs
+    FOR EACH ROW WHEN (NEW.id <> OLD.id)
+    EXECUTE FUNCTION check_fixed('id');
+CREATE TRIGGER feed_insert AFTER INSERT ON orgs
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('org');
+CREATE TRIGGER feed_update AFTER UPDATE ON orgs
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('org');
+CREATE TRIGGER feed_delete AFTER DELETE ON orgs
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('org');
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON orgs
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON projects
+    FOR EACH ROW EXECUTE FUNCTION version_row();
+CREATE TRIGGER b_id BEFORE UPDATE ON projects
+    FOR EACH ROW WHEN (NEW.id <> OLD.id)
+    EXECUTE FUNCTION check_fixed('id');
+CREATE TRIGGER b_org BEFORE UPDATE ON projects
+    FOR EACH ROW WHEN (NEW.org_id <> OLD.org_id)
+    EXECUTE FUNCTION check_fixed('organization');
+CREATE TRIGGER feed_insert AFTER INSERT ON projects
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('project');
+CREATE TRIGGER feed_update AFTER UPDATE ON projects
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('project');
+CREATE TRIGGER feed_delete AFTER DELETE ON projects
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('project');
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON projects
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON keys
+    FOR EACH ROW EXECUTE FUNCTION version_row();
+CREATE TRIGGER b_org BEFORE UPDATE ON keys
+    FOR EACH ROW WHEN (NEW.org_id <> OLD.org_id)
+    EXECUTE FUNCTION check_fixed('organization');
+CREATE TRIGGER b_public_key BEFORE UPDATE ON keys
+    FOR EACH ROW WHEN (NEW.public_key <> OLD.public_key)
+    EXECUTE FUNCTION check_fixed('public key');
+CREATE TRIGGER c_roles BEFORE INSERT OR UPDATE ON keys
+    FOR EACH ROW EXECUTE FUNCTION sort_roles();
+CREATE TRIGGER b_id BEFORE UPDATE ON keys
+    FOR EACH ROW WHEN (NEW.id <> OLD.id)
+    EXECUTE FUNCTION check_fixed('id');
+CREATE TRIGGER feed_insert AFTER INSERT ON keys
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');
+CREATE TRIGGER feed_update AFTER UPDATE ON keys
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');
+CREATE TRIGGER feed_delete AFTER DELETE ON keys
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON keys
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+CREATE TRIGGER a_org BEFORE INSERT ON key_projects
+    FOR EACH ROW WHEN (NEW.org_id IS NULL) EXECUTE FUNCTION find_org();
+CREATE TRIGGER c_roles BEFORE INSERT OR UPDATE ON key_projects
+    FOR EACH ROW EXECUTE FUNCTION sort_roles();
+CREATE TRIGGER feed_insert AFTER INSERT ON key_projects
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_update AFTER UPDATE ON key_projects
+    REFERENCING NEW TABLE AS rows OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_delete AFTER DELETE ON key_projects
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON key_projects
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+CREATE TRIGGER a_org BEFORE INSERT ON access_list
+    FOR EACH ROW WHEN (NEW.org_id IS NULL) EXECUTE FUNCTION find_org();
+CREATE TRIGGER feed_insert AFTER INSERT ON access_list
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_update AFTER UPDATE ON access_list
+    REFERENCING NEW TABLE AS rows OLD TABLE AS old_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_delete AFTER DELETE ON access_list
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON access_list
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+-- who empties the feed makes everyone load, not miss
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON changes
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+
+-- What exists now, in the columns of the type "state".  The lists of a key
+-- are subqueries: a few keys cost a few index scans.  All keys at once are
+-- the business of the view load.
+
+CREATE VIEW org_states AS
+    SELECT 'org'::text AS kind, o.id::text, o.version, false AS deleted,
+           NULL::text AS org_id, NULL::text AS public_key,
+           NULL::text AS secret, NULL::text AS redacted,
+           NULL::text AS descr, NULL::text AS roles,
+           NULL::text AS projects, NULL::text AS entries,
+           o.access_list_required, o.name::text, utc(o.created) AS created
+      FROM orgs o;
+
+CREATE VIEW project_states AS
+    SELECT 'project'::text AS kind, p.id::text, p.version, false AS deleted,
+           p.org_id::text, NULL::text AS public_key,
+           NULL::text AS secret, NULL::text AS redacted,
+           NULL::text AS descr, NULL::text AS roles,
+           NULL::text AS projects, NULL::text AS entries,
+           NULL::boolean AS access_list_required,
+           p.name::text, utc(p.created) AS created
+      FROM projects p;
+
+CREATE VIEW key_states AS
+    SELECT 'key'::text AS kind, k.id::text, k.version, false AS deleted,
+           k.org_id::text, k.public_key::text,
+           encode(k.secret, 'hex') AS secret, k.redacted::text,
+           k.descr::text, array_to_string(k.roles, ',') AS roles,
+           coalesce((SELECT string_agg(p.project_id || ':'
+                                       || array_to_string(p.roles, ','), ';'
+                                       ORDER BY p.project_id)
+                       FROM key_projects p WHERE p.key_id = k.id), '')
+           AS projects,
+           coalesce((SELECT string_agg(text(a.cidr), ',' ORDER BY a.cidr)
+                       FROM access_list a WHERE a.key_id = k.id), '')
+           AS entries,
+           NULL::boolean AS access_list_required,
+           NULL::text AS name, utc(k.created) AS created
+      FROM keys k;
+
+
+-- The database and its history.  Where two answers differ, a cursor into the
+-- one means nothing to the other.  The timeline is that of the WAL being
+-- written (the control file's lags behind a promotion), so a standby answers
+-- with the error 55000.  Not parallel safe on purpose: the view load must not
+-- be reordered.
+CREATE FUNCTION identity() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN concat_ws('/',
+                     (SELECT system_identifier FROM pg_control_system()),
+                     (SELECT oid FROM pg_database
+                       WHERE datname = current_database()),
+                     left(pg_walfile_name(pg_current_wal_lsn()), 8),
+                     (SELECT uuid FROM feed_uuid));
+END
+$$;
+
+
+-- Everything, in one statement and so one snapshot.  The first row is a
+-- header and has kind null; the others have the columns of "state".  The
+-- lists of all keys are put together in one pass over each table, in the
+-- order of its primary key, which the aggregates need.
+CREATE VIEW load AS
+    SELECT identity() AS identity, pg_current_snapshot()::text AS snapshot,
+           (SELECT max(version) FROM schema_version) AS schema_version,
+           (SELECT max(compatible_from) FROM schema_version)
+           AS compatible_from,
+           NULL::text AS kind, NULL::text AS id, NULL::bigint AS version,
+           NULL::boolean AS deleted, NULL::text AS org_id,
+           NULL::text AS public_key, NULL::text AS secret,
+           NULL::text AS redacted, NULL::text AS descr, NULL::text AS roles,
+           NULL::text AS projects, NULL::text AS entries,
+           NULL::boolean AS access_list_required, NULL::text AS name,
+           NULL::text AS created
+     UNION ALL
+    SELECT NULL, NULL, NULL, NULL, * FROM org_states
+     UNION ALL
+    SELECT NULL, NULL, NULL, NULL, * FROM project_states
+     UNION ALL
+    SELECT NULL, NULL, NULL, NULL,
+           'key', k.id, k.version, false, k.org_id,
+           k.public_key, encode(k.secret, 'hex'), k.redacted, k.descr,
+           array_to_string(k.roles, ','), coalesce(p.projects, ''),
+           coalesce(a.entries, ''), NULL, NULL, utc(k.created)
+      FROM keys k
+      LEFT JOIN (SELECT key_id,
+                        string_agg(project_id || ':'
+                                   || array_to_string(roles, ','), ';')
+                        AS projects
+                   FROM (SELECT key_id, project_id, roles FROM key_projects
+                          ORDER BY key_id, project_id) AS sorted
+                  GROUP BY key_id) p ON p.key_id = k.id
+      LEFT JOIN (SELECT key_id, string_agg(text(cidr), ',') AS entries
+                   FROM (SELECT key_id, cidr FROM access_list
+                          ORDER BY key_id, cidr) AS sorted
+                  GROUP BY key_id) a ON a.key_id = k.id;
+
+
+-- An array that the planner can evaluate, when p_since is known.
+CREATE FUNCTION running_at(p_since pg_snapshot) RETURNS xid8[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ARRAY(SELECT pg_snapshot_xip(p_since))
+$$;
+
+
+-- The feed's rows that p_since did not see.  Reading by xid and snapshot, not
+-- by version or time, finds each committed change once: a transaction that
+-- was running at p_since is in its xip or beyond its xmax, however late it
+-- commits.  An xid that this database has not reached came with a dump.
+CREATE FUNCTION changes_since(p_since pg_snapshot) RETURNS SETOF changes
+LANGUAGE sql STABLE AS $$
+    SELECT c.*
+      FROM apikeys.changes c
+     WHERE (c.xid >= pg_snapshot_xmax(p_since)
+            OR c.xid = ANY (apikeys.running_at(p_since)))
+       AND c.xid < pg_snapshot_xmax(pg_current_snapshot())
+$$;
+
+
+-- What changed since the snapshot p_snapshot of the database p_identity.
+-- The first row tells what the others are (column kind):
+--
+--     feed     the states of the objects changed since
+--     load     there are none: read the view load, versions still compare
+--     epoch    there are none: read the view load, forget all versions
+--
+-- and has the identity, the snapshot to come back with, the version of the
+-- schema, and the oldest version whose nodes may follow it.  STABLE, so that
+-- all of it reads the snapshot of the calling statement.
+--
+-- Plans are made for the snapshot at hand: one for any snapshot would expect
+-- a third of the feed, and read all of it.
+CREATE FUNCTION feed_since(p_identity text, p_snapshot text)
+RETURNS TABLE (identity text, snapshot text, schema_version integer,
+               compatible_from integer, kind text, id text, version bigint,
+               deleted boolean, org_id text, public_key text, secret text,
+               redacted text, descr text, roles text, projects text,
+               entries text, access_list_required boolean, name text,
+               created text)
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_identity  text := identity();
+    v_since     pg_snapshot := p_snapshot;
+    v_now       pg_snapshot := pg_current_snapshot();
+    v_kind      text := 'feed';
+    v_changes   bigint := 0;
+    v_reload    boolean;
+BEGIN
+    IF p_identity IS DISTINCT FROM v_identity
+       OR pg_snapshot_xmax(v_now) < pg_snapshot_xmax(v_since)
+       OR pg_snapshot_xmin(v_since) < (SELECT pruned_below FROM feed)
+    THEN
+        v_kind := 'epoch';
+
+    ELSE
+        SELECT count(*), coalesce(bool_or(c.kind = 'reload'), false)
+          INTO v_changes, v_reload
+          FROM changes_since(v_since) c;
+
+        IF v_reload THEN
+            v_kind := 'load';
+        END IF;
+    END IF;
+
+    identity := v_identity;
+    snapshot := v_now;
+    kind := v_kind;
+
+    SELECT max(s.version), max(s.compatible_from)
+      INTO schema_version, compatible_from
+      FROM apikeys.schema_version s;
+
+    RETURN NEXT;
+
+    IF v_kind <> 'feed' OR v_changes = 0 THEN
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+        SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+               c.kind, c.id,
+               coalesce(s.version, c.version), s.id IS NULL,
+               s.org_id, s.public_key, s.secret, s.redacted, s.descr,
+               s.roles, s.projects, s.entries, s.access_list_required,
+               s.name, s.created
+          FROM (SELECT f.kind, f.id, max(f.version) AS version
+                  FROM changes_since(v_since) f
+                 GROUP BY f.kind, f.id) c
+          LEFT JOIN LATERAL (
+                SELECT * FROM key_states k
+                 WHERE c.kind = 'key' AND k.id = c.id
+                 UNION ALL
+                SELECT * FROM org_states o
+                 WHERE c.kind = 'org' AND o.id = c.id
+                 UNION ALL
+                SELECT * FROM project_states p
+                 WHERE c.kind = 'project' AND p.id = c.id) s ON true;
+END
+$$;

@@ -1,0 +1,228 @@
+--
+-- Copyright (C) ngx_http_apikeys_module contributors
+--
+-- What every mutation begins with (locks, then who may), answers with, and
+-- leaves in the audit.
+--
+-- A mutation is one call of one function.  It checks first and writes after:
+-- a refusal writes nothing, raises nothing, and is one row with a code and a
+-- detail; everything else is the state of each changed object.  So a request
+-- that is refused leaves no line in the server's log.  The mark "apikeys
+-- audited" at the end of a function's search_path says that its changes have
+-- their rows in the audit (see 10-audit.sql).
+--
+
+
+-- code and detail are null but for a refusal:
+--
+--     caller_gone          the key that calls does not exist
+--     unauthorized         the caller lacks the role
+--     org_not_found        project_not_found, key_not_found, entry_not_found
+--     public_key_taken     another key has it
+--     max_keys             detail: the quota; also max_projects,
+--                          max_assignments, max_org_entries
+--     max_key_entries      detail: how many entries a key may have
+--     demotes_last_owner   deletes_last_owner: of the organization
+--     already_assigned
+--     entry_exists         detail: the entry
+--     own_address          no other entry holds the caller's address; detail:
+--                          the address
+CREATE TYPE outcome AS (
+    refusal  text,
+    detail   text,
+    changed  state
+);
+
+CREATE FUNCTION refused(p_refusal text, p_detail anyelement)
+RETURNS outcome
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ROW(p_refusal, p_detail::text, NULL)::apikeys.outcome
+$$;
+
+CREATE FUNCTION changed_org(p_org text) RETURNS SETOF outcome
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT NULL::text, NULL::text, ROW(s.*)::state
+      FROM org_states s WHERE id = p_org
+$$;
+
+CREATE FUNCTION changed_project(p_project text) RETURNS SETOF outcome
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT NULL::text, NULL::text, ROW(s.*)::state
+      FROM project_states s WHERE id = p_project
+$$;
+
+CREATE FUNCTION changed_key(p_key text) RETURNS SETOF outcome
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT NULL::text, NULL::text, ROW(s.*)::state
+      FROM key_states s WHERE id = p_key
+$$;
+
+
+-- The first call of every mutation: takes the locks, then judges the caller
+-- by what the locks waited for.  Statements of a VOLATILE function see what
+-- was committed before each began, so only what is read after this call
+-- counts.  The order is the same everywhere: organization, project, keys by
+-- id.  All mutations of an organization thus follow one another; the locks
+-- on keys and the project are against psql.
+--
+-- p_key is the key to change, p_delete says that it will go (its lock cannot
+-- be strengthened later: a row being inserted into its list would deadlock).
+-- The organization of p_project is found here and returned.
+--
+-- A snapshot taken before the lock, as under REPEATABLE READ, would not see
+-- what the lock waited for.
+CREATE FUNCTION begin_change(p_caller text, p_org_roles text[],
+                             p_project_roles text[], p_org text,
+                             p_project text, p_key text,
+                             p_delete boolean DEFAULT false,
+                             OUT org text, OUT refusal text,
+                             OUT detail text)
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_id             text;
+    v_org_found      boolean;
+    v_project_found  boolean;
+BEGIN
+    IF current_setting('transaction_isolation') = 'repeatable read' THEN
+        RAISE EXCEPTION 'changes need READ COMMITTED or SERIALIZABLE'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
+
+    org := p_org;
+
+    IF p_project IS NOT NULL THEN
+        SELECT org_id INTO org FROM projects WHERE id = p_project;
+    END IF;
+
+    PERFORM FROM orgs WHERE id = org FOR NO KEY UPDATE;
+    v_org_found := FOUND;
+
+    PERFORM FROM projects WHERE id = p_project AND org_id = org
+        FOR KEY SHARE;
+    v_project_found := FOUND;
+
+    FOR v_id IN SELECT DISTINCT i COLLATE "C"
+                  FROM unnest(ARRAY[p_caller, p_key]) AS i ORDER BY 1
+    LOOP
+        IF v_id IS DISTINCT FROM p_key THEN
+            PERFORM FROM keys WHERE id = v_id FOR KEY SHARE;
+        ELSIF p_delete THEN
+            PERFORM FROM keys WHERE id = v_id FOR UPDATE;
+        ELSE
+            PERFORM FROM keys WHERE id = v_id FOR NO KEY UPDATE;
+        END IF;
+    END LOOP;
+
+    IF p_caller IS NOT NULL
+       AND NOT EXISTS (SELECT FROM keys WHERE id = p_caller)
+    THEN
+        refusal := 'caller_gone';
+        detail := p_caller;
+
+    ELSIF p_project IS NOT NULL AND NOT v_project_found THEN
+        refusal := 'project_not_found';
+        detail := p_project;
+
+    ELSIF NOT v_org_found THEN
+        refusal := 'org_not_found';
+        detail := p_org;
+
+    ELSIF NOT may_change(p_caller, p_org_roles, p_project_roles, org,
+                         p_project, p_key)
+    THEN
+        refusal := 'unauthorized';
+        detail := p_caller;
+
+    ELSIF p_key IS NOT NULL
+          AND NOT EXISTS (SELECT FROM keys WHERE id = p_key AND org_id = org)
+    THEN
+        refusal := 'key_not_found';
+        detail := p_key;
+    END IF;
+END
+$$;
+
+
+-- The operator may; without roles only the key itself; else the roles.
+CREATE FUNCTION may_change(p_caller text, p_org_roles text[],
+                           p_project_roles text[], p_org text,
+                           p_project text, p_key text)
+RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN p_caller IS NULL THEN
+            true
+        WHEN p_org_roles IS NULL AND p_project_roles IS NULL THEN
+            p_key IS NOT NULL AND p_caller = p_key
+        ELSE
+            EXISTS (SELECT FROM keys
+                     WHERE id = p_caller AND org_id = p_org
+                       AND roles && p_org_roles)
+            OR EXISTS (SELECT FROM key_projects
+                        WHERE key_id = p_caller AND project_id = p_project
+                          AND roles && p_project_roles)
+        END
+$$;
+
+
+-- Whether the caller owns the project: by a role in it, or as an owner of
+-- its organization.
+CREATE FUNCTION owns_project(p_caller text, p_org text, p_project text)
+RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT may_change(p_caller, '{ORG_OWNER}', '{GROUP_OWNER}', p_org,
+                      p_project, NULL)
+$$;
+
+
+-- Whether the caller may grant, and take away, these roles in the project.
+-- An owner of the project may grant all; an access manager all but those
+-- that would let their holder manage access.
+CREATE FUNCTION may_grant(p_caller text, p_org text, p_project text,
+                          p_roles text[])
+RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT owns_project(p_caller, p_org, p_project)
+           OR (NOT p_roles && '{GROUP_OWNER,GROUP_ACCESS_MANAGER}'
+               AND EXISTS (SELECT FROM key_projects
+                            WHERE key_id = p_caller
+                              AND project_id = p_project
+                              AND 'GROUP_ACCESS_MANAGER' = ANY (roles)))
+$$;
+
+
+-- Whether the caller could grant every role that the key has, which is what
+-- a project's manager needs to rename a key.  ORG_MEMBER is what each key
+-- made through a project has.
+CREATE FUNCTION may_grant_all(p_caller text, p_org text, p_key text)
+RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT may_change(p_caller, '{ORG_OWNER}', NULL, p_org, NULL, NULL)
+           OR (EXISTS (SELECT FROM keys
+                        WHERE id = p_key AND roles <@ '{ORG_MEMBER}')
+               AND NOT EXISTS (SELECT FROM key_projects
+                                WHERE key_id = p_key
+                                  AND NOT may_grant(p_caller, p_org,
+                                                    project_id, roles)))
+$$;
+
+
+-- Whether another key of the organization than p_key owns it.
+CREATE FUNCTION has_other_owner(p_org text, p_key text) RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM keys
+                    WHERE org_id = p_org AND id <> p_key
+                      AND 'ORG_OWNER' = ANY (roles))
+$$;
+
+
+CREATE FUNCTION audit_event(p_event text, p_caller text, p_address text,
+                            p_org text, p_project text, p_key text,
+                            p_before jsonb, p_after jsonb)
+RETURNS void
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    INSERT INTO audit (event, caller, address, org_id, project_id, key_id,
+                       before, after)
+        VALUES (p_event, coalesce(p_caller, 'operator'), p_address, p_org,
+                p_project, p_key, p_before, p_after)
+$$;
