@@ -1,0 +1,154 @@
+# Every refusal of the functions of sql/: it writes no row of any table, and
+# PostgreSQL's log has no line for it.
+
+use strict;
+use warnings;
+
+use FindBin ();
+use lib "$FindBin::Bin/lib";
+
+use ApiKeys::Pg ();
+use ApiKeys::Sql ();
+use Test::More;
+
+my $pg = ApiKeys::Pg->new(own => 1);
+my $db = $pg->database(schema => 1);
+my $s = ApiKeys::Sql->new($db);
+my $none = 'f' x 24;
+
+my ($org, $owner, $project) = $s->organization;
+my ($full, $full_owner, $full_project) = $s->organization;
+my $key = $s->key($org, 'ORG_MEMBER');
+my $member = $s->key($org, 'ORG_MEMBER');
+my $manager = $s->key($org, 'ORG_MEMBER');
+my ($taken) = $s->value('SELECT public_key FROM apikeys.keys WHERE id = ?',
+    $key);
+
+$s->call('assign_key', project => $project, key => $key,
+    grants => ['GROUP_OWNER']);
+$s->call('assign_key', project => $project, key => $manager,
+    grants => ['GROUP_ACCESS_MANAGER']);
+$s->call('add_access_entries', org => $org, key => $key,
+    entries => ['10.0.0.1']);
+$s->run('SELECT apikeys.set_quota(?, 0, 0, 0, 0)', $full) or die $s->error;
+
+my @tables = $s->column(q{SELECT tablename FROM pg_tables
+    WHERE schemaname = 'apikeys' ORDER BY 1});
+my $count = join ' UNION ALL ', map { "SELECT '$_', count(*)::text,
+    coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '')
+    FROM apikeys.$_ t" } @tables;
+
+sub rows { return join "\n", map { join ' ', @$_ }
+    @{ $s->dbh->selectall_arrayref($count) } }
+
+my @by = (caller => $owner, org_roles => ['ORG_OWNER'],
+    project_roles => ['GROUP_OWNER']);
+my @by_manager = (caller => $manager, org_roles => ['ORG_OWNER'],
+    project_roles => [ 'GROUP_OWNER', 'GROUP_ACCESS_MANAGER' ]);
+
+sub credential { return ApiKeys::Sql::credential() }
+
+# what a call is without, to be refused
+my %calls = (
+    create_org => [ org => $none, name => 'o', credential(), descr => 'd' ],
+    update_org_settings => [ org => $org, required => 1 ],
+    create_project => [ org => $org, name => 'n' ],
+    create_key => [ org => $org, credential(), descr => 'd', roles => [] ],
+    update_key => [ org => $org, key => $key, descr => 'x',
+        roles => ['ORG_MEMBER'] ],
+    delete_key => [ org => $org, key => $key ],
+    set_key_grants => [ project => $project, key => $key, descr => 'x',
+        grants => ['GROUP_READ_ONLY'] ],
+    assign_key => [ project => $project, key => $member,
+        grants => ['GROUP_READ_ONLY'] ],
+    unassign_key => [ project => $project, key => $key ],
+    add_access_entries => [ org => $org, key => $key,
+        entries => [ '10.0.0.1', '10.0.0.2' ] ],
+    delete_access_entry => [ org => $org, key => $key,
+        entry => '10.0.0.1' ],
+);
+
+my %seen;
+
+sub refused {
+    my ($expected, $function, @args) = @_;
+
+    my %args = (@{ $calls{$function} }, @args);
+    my $before = rows();
+    my $log = length $pg->log_text;
+    my @rows = $s->call($function, %args);
+
+    my ($refusal) = $s->error =~ /^(\w+)/;
+    is $refusal, $expected, "$function: $expected";
+    is scalar @rows, 0, "$function, $expected: no state is returned";
+    is rows(), $before, "$function, $expected: no row is written";
+    is substr($pg->log_text, $log), '', "$function, $expected: no log line";
+    $seen{$expected} = 1;
+}
+
+for my $function (sort keys %calls) {
+    my %args = @{ $calls{$function} };
+
+    if ($function eq 'create_org') {
+        refused('unauthorized', $function, @by);
+        refused('public_key_taken', $function, public_key => $taken);
+        next;
+    }
+
+    refused('caller_gone', $function, @by, caller => $none);
+    refused('unauthorized', $function, @by, org_roles => [],
+        project_roles => []);
+    refused($args{org} ? 'org_not_found' : 'project_not_found', $function,
+        $args{org} ? (org => $none) : (project => $none));
+    refused('key_not_found', $function, key => $none) if $args{key};
+}
+
+refused('public_key_taken', 'create_key', public_key => $taken);
+refused('max_keys', 'create_key', org => $full);
+refused('max_projects', 'create_project', org => $full);
+refused('max_assignments', 'assign_key', project => $full_project,
+    key => $full_owner);
+refused('max_assignments', 'set_key_grants', project => $full_project,
+    key => $full_owner);
+refused('max_org_entries', 'add_access_entries', org => $full,
+    key => $full_owner);
+refused('entry_exists', 'add_access_entries');
+refused('entry_not_found', 'delete_access_entry', entry => '10.0.0.9');
+refused('own_address', 'delete_access_entry', caller => $key,
+    guard => '10.0.0.1');
+refused('demotes_last_owner', 'update_key', @by, key => $owner);
+refused('deletes_last_owner', 'delete_key', @by, key => $owner);
+refused('already_assigned', 'assign_key', key => $key);
+refused('key_not_found', 'unassign_key', key => $member);
+refused('key_not_found', 'set_key_grants', key => $member, grants => undef);
+
+# an access manager
+refused('unauthorized', 'set_key_grants', @by_manager, key => $manager);
+refused('unauthorized', 'set_key_grants', @by_manager);
+refused('unauthorized', 'set_key_grants', @by_manager, key => $member);
+refused('unauthorized', 'unassign_key', @by_manager);
+refused('unauthorized', 'create_key', @by_manager, org => undef,
+    project => $project, grants => ['GROUP_OWNER']);
+
+$s->run('UPDATE apikeys.default_quotas SET key_entries = 1') or die;
+refused('max_key_entries', 'add_access_entries', entries => ['10.0.0.2']);
+
+
+# none is left out
+
+my %known;
+for my $file (glob "$FindBin::Bin/../sql/v*/*.sql") {
+    open my $f, '<', $file or die;
+    local $/;
+    my $text = <$f>;
+    $known{$1} = 1 while $text =~ /refus(?:ed\(|al := )'(\w+)'/g;
+}
+is_deeply [ sort keys %seen ], [ sort keys %known ], 'each refusal was tried';
+
+# the test would see a line
+my $log = length $pg->log_text;
+$s->call('update_key', org => $org, key => $key, descr => '');
+is $s->error, '23514', 'what is no refusal of ours is an error';
+like substr($pg->log_text, $log), qr/ERROR/, 'and in the log';
+
+done_testing;
