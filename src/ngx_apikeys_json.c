@@ -4,9 +4,9 @@
  *
  * JSON in and out.
  *
- * In: jansson.  Nesting is bounded on the text before jansson, which
- * recurses, sees it.  A document is freed by its pool; the cleanup is
- * registered first, so that no failure in between leaks it.
+ * In: jansson.  Nesting and the number of values are bounded on the text
+ * before jansson sees it, which recurses, and takes some 250 bytes for an
+ * empty object.
  *
  * Out: bytes go straight into the buffers that will be sent.  A buffer is
  * never moved once it holds something, and what is written at once lies in
@@ -31,8 +31,8 @@
 #define NGX_APIKEYS_JSON_OUT_DEPTH     32
 
 
-static ngx_int_t ngx_apikeys_json_check_depth(const ngx_str_t *text);
-static void ngx_apikeys_json_cleanup(void *data);
+static ngx_int_t ngx_apikeys_json_check_bounds(const ngx_str_t *text,
+    ngx_uint_t max);
 static void ngx_apikeys_json_out_open(ngx_apikeys_json_out_t *o,
     ngx_uint_t array);
 static void ngx_apikeys_json_out_close(ngx_apikeys_json_out_t *o);
@@ -53,20 +53,14 @@ static void ngx_apikeys_json_out_advance(ngx_apikeys_json_out_t *o,
 
 
 ngx_int_t
-ngx_apikeys_json_parse(ngx_pool_t *pool, const ngx_str_t *text,
+ngx_apikeys_json_parse(const ngx_str_t *text, ngx_uint_t max,
     ngx_apikeys_json_t **value)
 {
-    json_t              *root;
-    json_error_t         error;
-    ngx_pool_cleanup_t  *cln;
+    json_t        *root;
+    json_error_t   error;
 
-    if (ngx_apikeys_json_check_depth(text) != NGX_OK) {
+    if (ngx_apikeys_json_check_bounds(text, max) != NGX_OK) {
         return NGX_DECLINED;
-    }
-
-    cln = ngx_pool_cleanup_add(pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
     }
 
     /* integers as reals: a number too large for 64 bits is still a number */
@@ -85,28 +79,35 @@ ngx_apikeys_json_parse(ngx_pool_t *pool, const ngx_str_t *text,
         return NGX_DECLINED;
     }
 
-    cln->handler = ngx_apikeys_json_cleanup;
-    cln->data = root;
-
     *value = (ngx_apikeys_json_t *) root;
 
     return NGX_OK;
 }
 
 
+void
+ngx_apikeys_json_free(ngx_apikeys_json_t *value)
+{
+    json_decref((json_t *) value);
+}
+
+
 /*
- * Exact for every text that is JSON; what is counted in other text does not
- * matter as long as it bounds the brackets that jansson can meet.
+ * A value is the first of its container, or follows a comma: so commas and
+ * opening brackets bound their number, empty containers aside.  Exact for
+ * every text that is JSON; what is counted in other text does not matter as
+ * long as it bounds the brackets and commas that jansson can meet.
  */
 
 static ngx_int_t
-ngx_apikeys_json_check_depth(const ngx_str_t *text)
+ngx_apikeys_json_check_bounds(const ngx_str_t *text, ngx_uint_t max)
 {
     u_char      *p, *last;
-    ngx_uint_t   depth, quoted;
+    ngx_uint_t   depth, quoted, values;
 
     depth = 0;
     quoted = 0;
+    values = 1;
     last = text->data + text->len;
 
     for (p = text->data; p < last; p++) {
@@ -125,7 +126,15 @@ ngx_apikeys_json_check_depth(const ngx_str_t *text)
 
         case '[':
         case '{':
-            if (!quoted && ++depth > NGX_APIKEYS_JSON_MAX_DEPTH) {
+            if (!quoted
+                && (++depth > NGX_APIKEYS_JSON_MAX_DEPTH || ++values > max))
+            {
+                return NGX_DECLINED;
+            }
+            break;
+
+        case ',':
+            if (!quoted && ++values > max) {
                 return NGX_DECLINED;
             }
             break;
@@ -143,15 +152,6 @@ ngx_apikeys_json_check_depth(const ngx_str_t *text)
     }
 
     return NGX_OK;
-}
-
-
-static void
-ngx_apikeys_json_cleanup(void *data)
-{
-    json_t *root = data;
-
-    json_decref(root);
 }
 
 

@@ -4,8 +4,9 @@
  *
  * JSON in (jansson) and out.  No other file sees jansson.
  *
- * A parsed document belongs to the pool given to parse; values are valid as
- * long as the pool.  The writer appends to a chain of pool buffers, either
+ * A parsed document takes up to a hundred times the memory of its text.  It
+ * belongs to the caller, who frees it as soon as what is needed was copied
+ * out of it; values are valid until then.  The writer appends to a chain of pool buffers, either
  * compact or in the style of Jackson's pretty printer, which the service
  * that clients know uses and no library that we link writes.
  */
@@ -37,12 +38,14 @@ typedef enum {
 
 /*
  * NGX_OK; NGX_DECLINED for text that is not one JSON value: bad syntax or
- * UTF-8, a NUL in a string, a member twice, nesting beyond
- * NGX_APIKEYS_JSON_MAX_DEPTH, anything after the value; NGX_ERROR without
- * memory.  Scalars at the top are values too.
+ * UTF-8, a NUL in a string, a member twice, anything after the value; for
+ * nesting beyond NGX_APIKEYS_JSON_MAX_DEPTH and for more than "max" values,
+ * both before a value is built; NGX_ERROR without memory.  Scalars at the
+ * top are values too.
  */
-ngx_int_t ngx_apikeys_json_parse(ngx_pool_t *pool, const ngx_str_t *text,
+ngx_int_t ngx_apikeys_json_parse(const ngx_str_t *text, ngx_uint_t max,
     ngx_apikeys_json_t **value);
+void ngx_apikeys_json_free(ngx_apikeys_json_t *value);
 
 ngx_apikeys_json_type_e ngx_apikeys_json_type(ngx_apikeys_json_t *value);
 ngx_uint_t ngx_apikeys_json_true(ngx_apikeys_json_t *value);

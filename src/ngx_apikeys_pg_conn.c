@@ -92,6 +92,7 @@ ngx_apikeys_pg_conn_open(ngx_apikeys_pg_conn_t *pc,
     pc->forget = 0;
     pc->fatal = 0;
     pc->readonly = 0;
+    pc->large = 0;
     pc->channel = channel;
     pc->tls = ngx_strcmp(host->sslmode, "disable") != 0;
 

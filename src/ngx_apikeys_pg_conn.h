@@ -24,6 +24,10 @@
 #include <ngx_apikeys_pg_host.h>
 
 
+/* bytes that tell tenants apart: an id */
+#define NGX_APIKEYS_PG_TENANT_LEN      12
+
+
 typedef struct ngx_apikeys_pg_conn_s  ngx_apikeys_pg_conn_t;
 typedef struct ngx_apikeys_pg_work_s  ngx_apikeys_pg_work_t;
 
@@ -67,6 +71,9 @@ struct ngx_apikeys_pg_work_s {
 
     ngx_apikeys_pg_work_state_e     state;
     ngx_str_t                      *params;
+    ngx_str_t                    *(*make)(ngx_apikeys_pg_work_t *work,
+                                          ngx_pool_t *pool);
+    const u_char                   *tenant;  /* or NULL */
     ngx_msec_t                      timeout;
     struct ngx_apikeys_pg_pool_s   *pool;
     ngx_apikeys_pg_conn_t          *conn;    /* RUNNING only */
@@ -170,6 +177,7 @@ struct ngx_apikeys_pg_conn_s {
     unsigned                forget:1;    /* prepared is not to be trusted */
     unsigned                fatal:1;     /* the server said good-bye */
     unsigned                readonly:1;
+    unsigned                large:1;     /* libpq keeps large buffers */
     unsigned                tls:1;       /* required by sslmode */
 
     const char             *channel;     /* LISTEN; may be NULL */

@@ -20,9 +20,15 @@
 #include <libpq-fe.h>
 
 
+/* a message of that size has libpq enlarge a buffer, which it keeps */
+#define NGX_APIKEYS_PG_CONN_LARGE      131072
+
+
 static ngx_uint_t ngx_apikeys_pg_conn_run_prepared(ngx_apikeys_pg_conn_t *pc,
     const ngx_apikeys_pg_stmt_t *stmt);
 static int ngx_apikeys_pg_conn_run_execute(ngx_apikeys_pg_conn_t *pc);
+static int ngx_apikeys_pg_conn_run_send(ngx_apikeys_pg_conn_t *pc,
+    ngx_str_t *params);
 
 
 /*
@@ -109,30 +115,61 @@ ngx_apikeys_pg_conn_run_prepared(ngx_apikeys_pg_conn_t *pc,
 }
 
 
+static int
+ngx_apikeys_pg_conn_run_execute(ngx_apikeys_pg_conn_t *pc)
+{
+    int                     ok;
+    ngx_str_t              *params;
+    ngx_pool_t             *pool;
+    ngx_apikeys_pg_work_t  *work;
+
+    work = pc->work;
+
+    if (work->make == NULL) {
+        return ngx_apikeys_pg_conn_run_send(pc, work->params);
+    }
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, pc->log);
+    if (pool == NULL) {
+        return 0;
+    }
+
+    params = work->make(work, pool);
+
+    ok = params ? ngx_apikeys_pg_conn_run_send(pc, params) : 0;
+
+    ngx_destroy_pool(pool);
+
+    return ok;
+}
+
+
 /*
  * libpq wants C strings.  The query made sure that no value holds a NUL,
  * which would have cut it.
  */
 
 static int
-ngx_apikeys_pg_conn_run_execute(ngx_apikeys_pg_conn_t *pc)
+ngx_apikeys_pg_conn_run_send(ngx_apikeys_pg_conn_t *pc, ngx_str_t *params)
 {
     int                     ok;
     size_t                  len;
     u_char                 *p;
-    ngx_str_t              *params;
     ngx_uint_t              i, n;
     const char            **values;
     ngx_apikeys_pg_work_t  *work;
 
     work = pc->work;
-    params = work->params;
     n = work->stmt->nparams;
 
     len = (n + 1) * sizeof(char *);
 
     for (i = 0; i < n; i++) {
         len += params[i].len + 1;
+    }
+
+    if (len > NGX_APIKEYS_PG_CONN_LARGE) {
+        pc->large = 1;
     }
 
     values = ngx_alloc(len, pc->log);
@@ -233,6 +270,12 @@ ngx_apikeys_pg_conn_run_finish(ngx_apikeys_pg_conn_t *pc)
 
     default:
         work->rc = NGX_APIKEYS_PG_OK;
+    }
+
+    if (PQresultMemorySize(pc->result)
+        > (size_t) NGX_APIKEYS_PG_CONN_LARGE * (PQntuples(pc->result) + 1) / 2)
+    {
+        pc->large = 1;
     }
 
     work->result = pc->result;

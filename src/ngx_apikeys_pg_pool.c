@@ -33,12 +33,17 @@
 
 #define NGX_APIKEYS_PG_POOL_KEEPALIVE  15000
 
+/* an idle connection with large buffers is kept for so long, in ms */
+#define NGX_APIKEYS_PG_POOL_LARGE      1000
+
 
 static ngx_int_t ngx_apikeys_pg_pool_init(ngx_apikeys_pg_pool_t *pp);
 static void ngx_apikeys_pg_pool_event(ngx_apikeys_pg_pool_t *pp,
     ngx_event_t *ev, ngx_event_handler_pt handler);
 static void ngx_apikeys_pg_pool_dispatch_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_apikeys_pg_pool_assign(ngx_apikeys_pg_pool_t *pp);
+static ngx_uint_t ngx_apikeys_pg_pool_assign_below(ngx_apikeys_pg_pool_t *pp,
+    ngx_uint_t n);
 static ngx_apikeys_pg_conn_t *ngx_apikeys_pg_pool_take(
     ngx_apikeys_pg_pool_t *pp, ngx_apikeys_pg_work_t *work);
 static ngx_uint_t ngx_apikeys_pg_pool_wanted(ngx_apikeys_pg_pool_t *pp);
@@ -327,12 +332,29 @@ ngx_apikeys_pg_pool_dispatch_handler(ngx_event_t *ev)
 
 
 /*
- * Gives works to idle connections, in the order of the queue; returns whether
- * a login is wanted, for works that found none.
+ * Gives works to idle connections: first those of tenants for whom nothing
+ * runs, then the others, each in the order of the queue.  Returns whether a
+ * login is wanted, for works that found no connection.
  */
 
 static ngx_uint_t
 ngx_apikeys_pg_pool_assign(ngx_apikeys_pg_pool_t *pp)
+{
+    ngx_uint_t  wanted;
+
+    wanted = ngx_apikeys_pg_pool_assign_below(pp, 1);
+
+    /* one tenant leaves a connection for the others */
+
+    return ngx_apikeys_pg_pool_assign_below(pp, ngx_max(pp->nconns, 2) - 1)
+           || wanted;
+}
+
+
+/* to works of tenants for whom fewer than "n" run */
+
+static ngx_uint_t
+ngx_apikeys_pg_pool_assign_below(ngx_apikeys_pg_pool_t *pp, ngx_uint_t n)
 {
     ngx_uint_t              wanted;
     ngx_queue_t            *q, *next, *waiting;
@@ -348,6 +370,12 @@ ngx_apikeys_pg_pool_assign(ngx_apikeys_pg_pool_t *pp)
     {
         next = ngx_queue_next(q);
         work = ngx_queue_data(q, ngx_apikeys_pg_work_t, queue);
+
+        if (ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_RUNNING)
+            >= n)
+        {
+            continue;
+        }
 
         pc = ngx_apikeys_pg_pool_take(pp, work);
 
@@ -612,6 +640,11 @@ ngx_apikeys_pg_pool_release(ngx_apikeys_pg_conn_t *pc)
     }
 
     ngx_apikeys_pg_pool_move(pc, NGX_APIKEYS_PG_IDLE);
+
+    if (pc->large && pp->options.listen == NULL) {
+        ngx_add_timer(&pc->timer, NGX_APIKEYS_PG_POOL_LARGE);
+    }
+
     ngx_apikeys_pg_pool_post(pp);
 }
 
@@ -663,7 +696,16 @@ ngx_apikeys_pg_pool_drain(ngx_apikeys_pg_conn_t *pc)
 static void
 ngx_apikeys_pg_pool_conn_timer_handler(ngx_event_t *ev)
 {
-    ngx_apikeys_pg_pool_failed(ev->data, "it does not answer in time");
+    ngx_apikeys_pg_conn_t  *pc;
+
+    pc = ev->data;
+
+    if (pc->state == NGX_APIKEYS_PG_IDLE) {
+        ngx_apikeys_pg_pool_close(pc, NGX_LOG_INFO, "its buffers have grown");
+        return;
+    }
+
+    ngx_apikeys_pg_pool_failed(pc, "it does not answer in time");
 }
 
 

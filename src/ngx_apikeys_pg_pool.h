@@ -4,6 +4,9 @@
  *
  * The connections of one worker to one database, and the queries that wait
  * for them.  Pools are made in init_process and belong to the cycle.
+ *
+ * Queries of one tenant run on all connections but one, wait in half of the
+ * queue, and give way to those of tenants for whom nothing runs.
  */
 
 

@@ -94,6 +94,10 @@ void ngx_apikeys_pg_pool_login_pause_handler(ngx_event_t *ev);
 
 void ngx_apikeys_pg_pool_work_forget(ngx_apikeys_pg_pool_t *pp);
 
+/* works of the same tenant in a state; 0 where there is no tenant */
+ngx_uint_t ngx_apikeys_pg_pool_work_same(ngx_apikeys_pg_work_t *work,
+    ngx_apikeys_pg_work_state_e state);
+
 /*
  * NGX_OK: the work waits once more, at the head; fresh: for a connection
  * that is made from now on, and once only.  NGX_DECLINED: it must end.

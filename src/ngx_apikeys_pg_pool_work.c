@@ -71,8 +71,55 @@ ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work)
         return;
     }
 
+    /* nor does one tenant fill the queue */
+
+    if (pp->works[NGX_APIKEYS_PG_WORK_WAITING] > pp->queue / 2 + ready
+        && ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_WAITING)
+           > pp->queue / 2 + ready)
+    {
+        pp->stat.refused++;
+        ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_BUSY,
+                                        "the tenant's half of the queue is "
+                                        "full");
+        return;
+    }
+
     ngx_add_timer(&work->timer, work->timeout);
     ngx_apikeys_pg_pool_post(pp);
+}
+
+
+ngx_uint_t
+ngx_apikeys_pg_pool_work_same(ngx_apikeys_pg_work_t *work,
+    ngx_apikeys_pg_work_state_e state)
+{
+    ngx_uint_t              n;
+    ngx_queue_t            *q, *list;
+    ngx_apikeys_pg_work_t  *other;
+
+    if (work->tenant == NULL) {
+        return 0;
+    }
+
+    n = 0;
+    list = &work->pool->work[state];
+
+    for (q = ngx_queue_head(list);
+         q != ngx_queue_sentinel(list);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_apikeys_pg_work_t, queue);
+
+        if (other->tenant
+            && ngx_memcmp(other->tenant, work->tenant,
+                          NGX_APIKEYS_PG_TENANT_LEN)
+               == 0)
+        {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 

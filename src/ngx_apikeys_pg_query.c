@@ -21,6 +21,8 @@
 
 
 static void ngx_apikeys_pg_query_cleanup(void *data);
+static ngx_str_t *ngx_apikeys_pg_query_make(ngx_apikeys_pg_work_t *work,
+    ngx_pool_t *pool);
 static ngx_int_t ngx_apikeys_pg_query_row(ngx_apikeys_pg_work_t *work);
 static void ngx_apikeys_pg_query_done(ngx_apikeys_pg_work_t *work);
 static void ngx_apikeys_pg_query_field(ngx_apikeys_pg_query_t *q, int field,
@@ -88,6 +90,8 @@ ngx_apikeys_pg_query_start(ngx_apikeys_pg_query_t *q)
     work->stmt = q->stmt;
     work->params = q->params;
     work->timeout = q->timeout;
+    work->make = q->make ? ngx_apikeys_pg_query_make : NULL;
+    work->tenant = q->tenant;
     work->row = q->row ? ngx_apikeys_pg_query_row : NULL;
     work->handler = ngx_apikeys_pg_query_done;
     work->timer.cancelable = q->cancelable;
@@ -99,7 +103,7 @@ ngx_apikeys_pg_query_start(ngx_apikeys_pg_query_t *q)
 
     ngx_apikeys_pg_pool_work_start(work);
 
-    for (i = 0; i < q->stmt->nparams; i++) {
+    for (i = 0; q->params && i < q->stmt->nparams; i++) {
         v = &q->params[i];
 
         /* libpq would send what comes before the NUL, silently */
@@ -131,6 +135,18 @@ void
 ngx_apikeys_pg_query_resume(ngx_apikeys_pg_query_t *q)
 {
     ngx_apikeys_pg_pool_work_resume(&q->work);
+}
+
+
+static ngx_str_t *
+ngx_apikeys_pg_query_make(ngx_apikeys_pg_work_t *work, ngx_pool_t *pool)
+{
+    ngx_apikeys_pg_query_t  *q;
+
+    q = (ngx_apikeys_pg_query_t *)
+            ((u_char *) work - offsetof(ngx_apikeys_pg_query_t, work));
+
+    return q->make(q, pool);
 }
 
 
@@ -223,6 +239,13 @@ ngx_uint_t
 ngx_apikeys_pg_query_nrows(ngx_apikeys_pg_query_t *q)
 {
     return q->work.result ? PQntuples(q->work.result) : 0;
+}
+
+
+size_t
+ngx_apikeys_pg_query_size(ngx_apikeys_pg_query_t *q)
+{
+    return q->work.result ? PQresultMemorySize(q->work.result) : 0;
 }
 
 

@@ -39,6 +39,14 @@ typedef void (*ngx_apikeys_pg_handler_pt)(ngx_apikeys_pg_query_t *q);
  */
 typedef ngx_int_t (*ngx_apikeys_pg_row_pt)(ngx_apikeys_pg_query_t *q);
 
+/*
+ * For parameters that are too large to be kept while the query waits: makes
+ * all of them each time the statement is sent, from "pool", which is destroyed
+ * as soon as it was.  They hold no NUL.  NULL: the query fails.
+ */
+typedef ngx_str_t *(*ngx_apikeys_pg_params_pt)(ngx_apikeys_pg_query_t *q,
+    ngx_pool_t *pool);
+
 
 struct ngx_apikeys_pg_query_s {
     /* in */
@@ -46,8 +54,11 @@ struct ngx_apikeys_pg_query_s {
     ngx_str_t                    *params;    /* stmt->nparams; data == NULL
                                                 is SQL NULL; kept until the
                                                 handler has run */
+    ngx_apikeys_pg_params_pt      make;      /* or NULL; then no params */
     ngx_apikeys_pg_handler_pt     handler;
     ngx_apikeys_pg_row_pt         row;       /* NULL: the whole result */
+    const u_char                 *tenant;    /* NGX_APIKEYS_PG_TENANT_LEN
+                                                bytes, or NULL: see the pool */
     void                         *data;
     ngx_msec_t                    timeout;   /* 0: the pool's; counts from
                                                 start, waiting included */
@@ -85,6 +96,9 @@ void ngx_apikeys_pg_query_resume(ngx_apikeys_pg_query_t *q);
 
 /* whole results: rows; then values, NUL-terminated too, owned by q */
 ngx_uint_t ngx_apikeys_pg_query_nrows(ngx_apikeys_pg_query_t *q);
+
+/* bytes that the result takes */
+size_t ngx_apikeys_pg_query_size(ngx_apikeys_pg_query_t *q);
 
 /* NGX_OK, or NGX_DECLINED for SQL NULL (value is then empty, data NULL) */
 ngx_int_t ngx_apikeys_pg_query_value(ngx_apikeys_pg_query_t *q,

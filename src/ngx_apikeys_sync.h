@@ -49,7 +49,8 @@ void ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync);
  * columns first in the row, in order; see sql/) and calls the handler when
  * the zone has them, from the event loop.  NGX_OK: done, the handler is not
  * called; NGX_AGAIN: the zone was busy, it will be called.  The caller fills
- * sync, pool, handler and data, and epoch before the mutation is sent.
+ * sync, handler and data, and epoch before the mutation is sent; the rest is
+ * zero.
  * There is no failure: the mutation is committed, and what cannot be
  * published here arrives by the feed.
  */
@@ -57,11 +58,11 @@ typedef void (*ngx_apikeys_sync_handler_pt)(void *data);
 
 typedef struct {
     ngx_apikeys_sync_t           *sync;
-    ngx_pool_t                   *pool;
     ngx_apikeys_sync_handler_pt   handler;
     void                         *data;
     uint64_t                      epoch;    /* ngx_apikeys_store_epoch() */
-    ngx_array_t                  *states;   /* decoded, waiting */
+    ngx_pool_t                   *pool;     /* of the states */
+    ngx_array_t                  *states;   /* decoded, waiting; or NULL */
     ngx_uint_t                    next;     /* the first that waits */
     uint64_t                      since;    /* boot-time clock, ms */
     ngx_event_t                   event;

@@ -27,7 +27,7 @@
 #define NGX_APIKEYS_SYNC_PUBLISH_PATIENCE  1000
 
 
-static ngx_array_t *ngx_apikeys_sync_publish_decode(
+static ngx_int_t ngx_apikeys_sync_publish_decode(
     ngx_apikeys_sync_publication_t *p, ngx_apikeys_pg_query_t *q);
 static ngx_int_t ngx_apikeys_sync_publish_try(
     ngx_apikeys_sync_publication_t *p);
@@ -44,7 +44,6 @@ ngx_apikeys_sync_publish(ngx_apikeys_sync_publication_t *p,
 
     p->since = now;
     p->next = 0;
-    p->states = NULL;
 
     ngx_memzero(&p->event, sizeof(ngx_event_t));
 
@@ -55,9 +54,8 @@ ngx_apikeys_sync_publish(ngx_apikeys_sync_publication_t *p,
         return NGX_OK;
     }
 
-    p->states = ngx_apikeys_sync_publish_decode(p, q);
-
-    if (p->states == NULL) {
+    if (ngx_apikeys_sync_publish_decode(p, q) != NGX_OK) {
+        ngx_apikeys_sync_publish_cancel(p);
         ngx_log_error(NGX_LOG_ERR, p->sync->log, 0,
                       "a change cannot be published, it is left to the feed");
         return NGX_OK;
@@ -79,21 +77,27 @@ ngx_apikeys_sync_publish(ngx_apikeys_sync_publication_t *p,
 }
 
 
-static ngx_array_t *
+/* the states of long lists are large: they have a pool of their own */
+
+static ngx_int_t
 ngx_apikeys_sync_publish_decode(ngx_apikeys_sync_publication_t *p,
     ngx_apikeys_pg_query_t *q)
 {
     ngx_uint_t                 n;
-    ngx_array_t               *states;
     ngx_apikeys_sync_row_t     row;
     ngx_apikeys_sync_state_t  *state;
 
     n = ngx_apikeys_pg_query_nrows(q);
 
-    states = ngx_array_create(p->pool, n + 1,
-                              sizeof(ngx_apikeys_sync_state_t));
-    if (states == NULL) {
-        return NULL;
+    p->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, p->sync->log);
+    if (p->pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    p->states = ngx_array_create(p->pool, n + 1,
+                                 sizeof(ngx_apikeys_sync_state_t));
+    if (p->states == NULL) {
+        return NGX_ERROR;
     }
 
     row.query = q;
@@ -101,19 +105,18 @@ ngx_apikeys_sync_publish_decode(ngx_apikeys_sync_publication_t *p,
 
     for (row.number = 0; row.number < n; row.number++) {
 
-        state = ngx_array_push(states);
+        state = ngx_array_push(p->states);
 
         if (state == NULL
             || ngx_apikeys_sync_state_decode(p->sync->conf, p->pool, &row,
                                              state)
                != NGX_OK)
         {
-            ngx_apikeys_sync_state_wipe(states);
-            return NULL;
+            return NGX_ERROR;
         }
     }
 
-    return states;
+    return NGX_OK;
 }
 
 
@@ -145,8 +148,7 @@ ngx_apikeys_sync_publish_try(ngx_apikeys_sync_publication_t *p)
         return NGX_AGAIN;
     }
 
-    ngx_apikeys_sync_state_wipe(p->states);
-    p->states = NULL;
+    ngx_apikeys_sync_publish_cancel(p);
 
     return NGX_OK;
 }
@@ -176,5 +178,10 @@ ngx_apikeys_sync_publish_cancel(ngx_apikeys_sync_publication_t *p)
     if (p->states) {
         ngx_apikeys_sync_state_wipe(p->states);
         p->states = NULL;
+    }
+
+    if (p->pool) {
+        ngx_destroy_pool(p->pool);
+        p->pool = NULL;
     }
 }

@@ -188,7 +188,8 @@ struct ngx_http_apikeys_ctx_s {
     uint32_t                      project_right; /* the route demands */
     ngx_http_apikeys_code_e       refusal;      /* of who has none of them */
 
-    ngx_apikeys_json_t           *body;
+    ngx_apikeys_json_t           *body;         /* while its route's handler
+                                                   runs */
     void                         *data;         /* the resource's own */
 
     /* of a refusal, see ngx_http_apikeys_output_refuse() */
@@ -197,7 +198,13 @@ struct ngx_http_apikeys_ctx_s {
 
     /* of ngx_http_apikeys_run */
     ngx_apikeys_pg_query_t       *query;
+    ngx_apikeys_pg_params_pt      make;         /* of large parameters, or
+                                                   NULL; its data is ctx */
     ngx_http_apikeys_handler_pt   done;
+    const ngx_apikeys_pg_stmt_t  *reread;       /* by id, what "done" prints:
+                                                   for a mutation whose result
+                                                   is too large to be kept */
+    ngx_str_t                     changed;      /* that id */
     ngx_http_apikeys_handler_pt   conflict;     /* on 23505, or NULL */
     ngx_http_cleanup_t           *cleanup;
     ngx_http_apikeys_wait_t      *wait;
@@ -208,6 +215,8 @@ struct ngx_http_apikeys_ctx_s {
                                                    roles, or the operator */
     unsigned                      whitelist:1;  /* the deprecated spelling */
     unsigned                      answered:1;   /* the answer is ours */
+    unsigned                      committed:1;  /* a mutation is */
+    unsigned                      dropped:1;    /* the result of it was */
     unsigned                      pending:1;    /* not applied everywhere, and
                                                    this was asked for: 202 */
 };

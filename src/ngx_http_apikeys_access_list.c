@@ -14,6 +14,10 @@
 #include <ngx_http_apikeys_run.h>
 
 
+/* bytes of a parameter that a request may hold while it waits */
+#define NGX_HTTP_APIKEYS_ACCESS_LIST_KEPT  16384
+
+
 enum {
     NGX_HTTP_APIKEYS_ENTRY_CIDR = 0,
     NGX_HTTP_APIKEYS_ENTRY_CREATED,
@@ -41,6 +45,11 @@ static void ngx_http_apikeys_access_list_count(ngx_http_apikeys_ctx_t *ctx,
 static void ngx_http_apikeys_access_list_text(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,
     ngx_uint_t column);
+static ngx_str_t *ngx_http_apikeys_access_list_make(
+    ngx_apikeys_pg_query_t *q, ngx_pool_t *pool);
+static ngx_int_t ngx_http_apikeys_access_list_entries(
+    ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *document,
+    ngx_pool_t *pool, ngx_str_t *param);
 static ngx_int_t ngx_http_apikeys_access_list_parse(
     ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *item,
     ngx_apikeys_cidr_t *entry);
@@ -298,49 +307,132 @@ ngx_http_apikeys_access_list_text(ngx_http_apikeys_ctx_t *ctx,
 }
 
 
+/*
+ * A long list is not kept as a parameter while its statement waits for a
+ * connection: it is made of the body, which nginx has in a file, once more.
+ */
+
 ngx_int_t
 ngx_http_apikeys_access_list_add(ngx_http_apikeys_ctx_t *ctx)
 {
+    ngx_int_t    rc;
+    ngx_str_t   *params, entries;
+    ngx_pool_t  *pool;
+
+    params = ngx_http_apikeys_run_params(ctx, 7);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+    params[5] = ctx->key;
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE,
+                           ctx->request->connection->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_apikeys_access_list_entries(ctx, ctx->body, pool, &entries);
+
+    if (rc == NGX_OK) {
+
+        if (entries.len > NGX_HTTP_APIKEYS_ACCESS_LIST_KEPT) {
+            ctx->data = params;
+            ctx->make = ngx_http_apikeys_access_list_make;
+            params = NULL;
+
+        } else {
+            params[6].len = entries.len;
+            params[6].data = ngx_pstrdup(ctx->request->pool, &entries);
+
+            if (params[6].data == NULL) {
+                rc = NGX_ERROR;
+            }
+        }
+    }
+
+    ngx_destroy_pool(pool);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* the answer is the list as it is then */
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_access_list_add_stmt,
+                                params, ngx_http_apikeys_access_list_get);
+}
+
+
+static ngx_str_t *
+ngx_http_apikeys_access_list_make(ngx_apikeys_pg_query_t *q, ngx_pool_t *pool)
+{
+    ngx_int_t                rc;
+    ngx_str_t               *params;
+    ngx_apikeys_json_t      *document;
+    ngx_http_apikeys_ctx_t  *ctx;
+
+    ctx = q->data;
+
+    params = ngx_palloc(pool, 7 * sizeof(ngx_str_t));
+    if (params == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(params, ctx->data, 7 * sizeof(ngx_str_t));
+
+    if (ngx_http_apikeys_body_parse(ctx, NGX_HTTP_APIKEYS_BODY_LIST,
+                                    &document)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    rc = ngx_http_apikeys_access_list_entries(ctx, document, pool,
+                                              &params[6]);
+    ngx_apikeys_json_free(document);
+
+    return (rc == NGX_OK) ? params : NULL;
+}
+
+
+/* the entries of a body, as an array for PostgreSQL, from "pool" */
+
+static ngx_int_t
+ngx_http_apikeys_access_list_entries(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *document, ngx_pool_t *pool, ngx_str_t *param)
+{
     ngx_int_t            rc;
-    ngx_str_t           *params;
     ngx_uint_t           i, n;
     ngx_apikeys_cidr_t  *entries;
 
-    if (ngx_apikeys_json_type(ctx->body) != NGX_APIKEYS_JSON_ARRAY) {
+    if (ngx_apikeys_json_type(document) != NGX_APIKEYS_JSON_ARRAY) {
         return ngx_http_apikeys_output_refuse(ctx,
                                               NGX_HTTP_APIKEYS_INVALID_JSON,
                                               NULL, NULL);
     }
 
-    n = ngx_apikeys_json_size(ctx->body);
+    n = ngx_apikeys_json_size(document);
 
-    entries = ngx_pcalloc(ctx->request->pool,
-                          (n + 1) * sizeof(ngx_apikeys_cidr_t));
+    entries = ngx_pcalloc(pool, (n + 1) * sizeof(ngx_apikeys_cidr_t));
     if (entries == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
         rc = ngx_http_apikeys_access_list_parse(ctx,
-                                      ngx_apikeys_json_item(ctx->body, i),
+                                      ngx_apikeys_json_item(document, i),
                                       &entries[i]);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
-    params = ngx_http_apikeys_run_params(ctx, 7);
-
-    if (params == NULL
-        || ngx_http_apikeys_access_list_array(ctx->request->pool, entries, n,
-                                              &params[6])
-           != NGX_OK)
+    if (ngx_http_apikeys_access_list_array(pool, entries, n, param) != NGX_OK)
     {
         return NGX_ERROR;
     }
-
-    params[4] = ctx->org;
-    params[5] = ctx->key;
 
     if (!ngx_http_apikeys_access_list_unique(entries, n)) {
         return ngx_http_apikeys_output_refuse(ctx,
@@ -348,10 +440,7 @@ ngx_http_apikeys_access_list_add(ngx_http_apikeys_ctx_t *ctx)
                                           NULL, NULL);
     }
 
-    /* the answer is the list as it is then */
-
-    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_access_list_add_stmt,
-                                params, ngx_http_apikeys_access_list_get);
+    return NGX_OK;
 }
 
 

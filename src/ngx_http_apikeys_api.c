@@ -543,10 +543,13 @@ ngx_http_apikeys_api_body_handler(ngx_http_request_t *r)
     ctx = ngx_http_apikeys_record(r)->call;
     route = ctx->route;
 
-    rc = ngx_http_apikeys_body_parse(ctx);
+    rc = ngx_http_apikeys_body_parse(ctx, route->body, &ctx->body);
 
     if (rc == NGX_OK) {
         rc = route->handler(ctx);
+
+        ngx_apikeys_json_free(ctx->body);
+        ctx->body = NULL;
     }
 
     ngx_http_apikeys_run_finish(ctx, rc);

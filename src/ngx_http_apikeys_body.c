@@ -13,6 +13,8 @@
 
 
 static ngx_int_t ngx_http_apikeys_body_text(ngx_http_request_t *r,
+    ngx_str_t *text, u_char **copy);
+static ngx_int_t ngx_http_apikeys_body_copy(ngx_http_apikeys_ctx_t *ctx,
     ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
     const ngx_http_apikeys_attr_t *attr, ngx_str_t *name,
@@ -22,16 +24,22 @@ static ngx_uint_t ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
 
 
 ngx_int_t
-ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx)
+ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx, ngx_uint_t max,
+    ngx_apikeys_json_t **document)
 {
-    ngx_int_t  rc;
-    ngx_str_t  text;
+    u_char      *copy;
+    ngx_int_t    rc;
+    ngx_str_t    text;
 
-    if (ngx_http_apikeys_body_text(ctx->request, &text) != NGX_OK) {
+    if (ngx_http_apikeys_body_text(ctx->request, &text, &copy) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_apikeys_json_parse(ctx->request->pool, &text, &ctx->body);
+    rc = ngx_apikeys_json_parse(&text, max, document);
+
+    if (copy) {
+        ngx_free(copy);
+    }
 
     if (rc == NGX_DECLINED) {
         return ngx_http_apikeys_output_refuse(ctx,
@@ -45,11 +53,13 @@ ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx)
 
 /*
  * The body may be in several buffers, some of them in a temporary file;
- * client_max_body_size has bounded it.
+ * client_max_body_size has bounded it.  Where it is not in one buffer, "copy"
+ * is to be freed by the caller.
  */
 
 static ngx_int_t
-ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
+ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text,
+    u_char **copy)
 {
     u_char       *p;
     size_t        len;
@@ -57,6 +67,7 @@ ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
+    *copy = NULL;
     ngx_str_set(text, "");
 
     if (r->request_body == NULL || r->request_body->bufs == NULL) {
@@ -77,11 +88,12 @@ ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
         len += ngx_buf_size(cl->buf);
     }
 
-    p = ngx_pnalloc(r->pool, len);
+    p = ngx_alloc(len + 1, r->connection->log);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
+    *copy = p;
     text->data = p;
     text->len = len;
 
@@ -104,6 +116,7 @@ ngx_http_apikeys_body_text(ngx_http_request_t *r, ngx_str_t *text)
         n = ngx_read_file(b->file, p, len, b->file_pos);
 
         if (n != (ssize_t) len) {
+            ngx_free(*copy);
             return NGX_ERROR;
         }
 
@@ -307,7 +320,7 @@ ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
                                               &max, NULL);
     }
 
-    return NGX_OK;
+    return ngx_http_apikeys_body_copy(ctx, text);
 }
 
 
@@ -332,5 +345,16 @@ ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
                                        &attribute, NULL);
     }
 
-    return NGX_OK;
+    return ngx_http_apikeys_body_copy(ctx, text);
+}
+
+
+/* out of the document, which will not live as long */
+
+static ngx_int_t
+ngx_http_apikeys_body_copy(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *text)
+{
+    text->data = ngx_pstrdup(ctx->request->pool, text);
+
+    return text->data ? NGX_OK : NGX_ERROR;
 }

@@ -34,8 +34,17 @@ typedef struct {
 } ngx_http_apikeys_attr_t;
 
 
-/* all of r->request_body, parsed into ctx->body */
-ngx_int_t ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx);
+/* values of a body, at most: of an object, and of a list of 10,000 entries */
+#define NGX_HTTP_APIKEYS_BODY_OBJECT   4000
+#define NGX_HTTP_APIKEYS_BODY_LIST     60000
+
+/*
+ * All of r->request_body, parsed.  The document and its text take memory that
+ * a request which waits must not hold: what is needed is copied out and the
+ * document freed before the event ends.
+ */
+ngx_int_t ngx_http_apikeys_body_parse(ngx_http_apikeys_ctx_t *ctx,
+    ngx_uint_t max, ngx_apikeys_json_t **document);
 
 /*
  * Takes the attributes of an object into the zeroed structure "to".  Refuses
@@ -53,11 +62,11 @@ ngx_int_t ngx_http_apikeys_body_attributes(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *roles, uint32_t *org_roles, uint32_t *project_roles);
 
-/* a key's description: not NULL or empty, at most 250 characters */
+/* a key's description, copied: not NULL or empty, at most 250 characters */
 ngx_int_t ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *desc, ngx_str_t *text);
 
-/* the name of an organisation or project: 1 to 64 characters */
+/* the name of an organization or project, copied: 1 to 64 characters */
 ngx_int_t ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *name, ngx_str_t *text);
 

@@ -29,6 +29,14 @@ static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
     const char *member, const ngx_str_t *id, ngx_str_t *names);
 
 
+const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt = {
+    "apikeys_key",
+    "SELECT " NGX_APIKEYS_STATE_PRINTED
+    "  FROM apikeys.key_states WHERE id = $1",
+    1, 0
+};
+
+
 ngx_int_t
 ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key)

@@ -41,6 +41,9 @@ void ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
 /* a "done" step that answers with the key of the first row, redacted */
 ngx_int_t ngx_http_apikeys_key_answer(ngx_http_apikeys_ctx_t *ctx);
 
+/* the key of an id, as ctx->reread */
+extern const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt;
+
 /*
  * The "done" step of a list of keys: rows as above and in the column NEXT the
  * size of the whole set; an empty page is one row without a key.  "path" is

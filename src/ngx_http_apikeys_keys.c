@@ -287,6 +287,8 @@ ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
     params[4] = ctx->org;
     params[5] = ctx->key;
 
+    ctx->reread = &ngx_http_apikeys_key_stmt;
+
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_update_stmt,
                                 params, ngx_http_apikeys_key_answer);
 }

@@ -7,10 +7,16 @@
 #include <ngx_http_apikeys_output.h>
 
 
+/* bytes of a parameter in an error document: as a request line may have */
+#define NGX_HTTP_APIKEYS_OUTPUT_MAX_PARAM  8192
+
+
 static ngx_int_t ngx_http_apikeys_output_chain(ngx_http_apikeys_ctx_t *ctx,
     ngx_chain_t *out, off_t size, ngx_uint_t status, const ngx_str_t *type);
 static const ngx_str_t *ngx_http_apikeys_output_type(
     ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_output_param(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *param, const ngx_str_t *text);
 static void ngx_http_apikeys_output_detail(ngx_apikeys_json_out_t *out,
     const ngx_str_t *text, const ngx_str_t params[2]);
 static void ngx_http_apikeys_output_parameters(ngx_apikeys_json_out_t *out,
@@ -176,18 +182,45 @@ ngx_http_apikeys_output_refuse(ngx_http_apikeys_ctx_t *ctx,
 
     ctx->code = code;
 
-    ngx_str_null(&ctx->params[0]);
-    ngx_str_null(&ctx->params[1]);
-
-    if (one) {
-        ctx->params[0] = *one;
-    }
-
-    if (two) {
-        ctx->params[1] = *two;
-    }
+    ngx_http_apikeys_output_param(ctx, &ctx->params[0], one);
+    ngx_http_apikeys_output_param(ctx, &ctx->params[1], two);
 
     return NGX_DECLINED;
+}
+
+
+/*
+ * A copy: the text may be of the body, or of a result, which are freed before
+ * the answer is sent.  What a client sent is repeated to it within bounds.
+ */
+
+static void
+ngx_http_apikeys_output_param(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *param,
+    const ngx_str_t *text)
+{
+    ngx_str_t  s;
+
+    ngx_str_null(param);
+
+    if (text == NULL) {
+        return;
+    }
+
+    s = *text;
+
+    if (s.len > NGX_HTTP_APIKEYS_OUTPUT_MAX_PARAM) {
+        s.len = NGX_HTTP_APIKEYS_OUTPUT_MAX_PARAM;
+
+        while (s.len && (s.data[s.len] & 0xc0) == 0x80) {
+            s.len--;
+        }
+    }
+
+    param->data = ngx_pstrdup(ctx->request->pool, &s);
+
+    if (param->data) {
+        param->len = s.len;
+    }
 }
 
 

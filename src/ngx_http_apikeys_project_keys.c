@@ -357,6 +357,8 @@ ngx_http_apikeys_project_keys_update(ngx_http_apikeys_ctx_t *ctx)
         }
     }
 
+    ctx->reread = &ngx_http_apikeys_key_stmt;
+
     return ngx_http_apikeys_run(ctx,
                                 &ngx_http_apikeys_project_keys_update_stmt,
                                 params, ngx_http_apikeys_key_answer);

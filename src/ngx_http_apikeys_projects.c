@@ -269,33 +269,45 @@ ngx_http_apikeys_projects_create(ngx_http_apikeys_ctx_t *ctx)
     params[4] = ctx->org;
     params[5] = name;
 
+    ctx->reread = &ngx_http_apikeys_projects_get_stmt;
+
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_projects_create_stmt,
                                 params,
                                 ngx_http_apikeys_projects_create_done);
 }
 
 
-/* here the organisation is named in the body, and so judged after it */
+/*
+ * The organization is named in the body: the route has demanded the right in
+ * the caller's own, before the body was read.
+ */
 
 static ngx_int_t
 ngx_http_apikeys_projects_org(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *value)
 {
+    ngx_str_t                     text;
     ngx_http_apikeys_identity_t  *identity;
     static ngx_str_t              name = ngx_string("orgId");
 
     identity = &ctx->identity;
 
+    ngx_str_null(&text);
+
     if (value) {
-        ngx_apikeys_json_string(value, &ctx->org);
+        ngx_apikeys_json_string(value, &text);
     }
 
-    if (value == NULL
-        || ngx_apikeys_objectid_parse(&ctx->org_id, &ctx->org) != NGX_OK)
-    {
+    if (ngx_apikeys_objectid_parse(&ctx->org_id, &text) != NGX_OK) {
         return ngx_http_apikeys_output_refuse(ctx,
                                        NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE,
                                        &name, NULL);
+    }
+
+    ctx->org.len = text.len;
+    ctx->org.data = ngx_pstrdup(ctx->request->pool, &text);
+    if (ctx->org.data == NULL) {
+        return NGX_ERROR;
     }
 
     if (identity->operator) {
@@ -309,14 +321,6 @@ ngx_http_apikeys_projects_org(ngx_http_apikeys_ctx_t *ctx,
         return ngx_http_apikeys_output_refuse(ctx,
                                               NGX_HTTP_APIKEYS_ORG_NOT_FOUND,
                                               &ctx->org, NULL);
-    }
-
-    ctx->org_right = NGX_APIKEYS_ORG_OWNER|NGX_APIKEYS_ORG_GROUP_CREATOR;
-
-    if (!(identity->roles & ctx->org_right)) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                            NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-                                            NULL, NULL);
     }
 
     return NGX_OK;

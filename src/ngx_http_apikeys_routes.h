@@ -18,6 +18,7 @@ typedef enum {
     NGX_HTTP_APIKEYS_OPERATOR = 0,
     NGX_HTTP_APIKEYS_ANYONE,            /* any key of the organisation */
     NGX_HTTP_APIKEYS_MEMBER,
+    NGX_HTTP_APIKEYS_CREATOR,           /* of projects */
     NGX_HTTP_APIKEYS_OWNER,
     NGX_HTTP_APIKEYS_PROJECT_READER,
     NGX_HTTP_APIKEYS_PROJECT_MANAGER,
@@ -34,8 +35,9 @@ typedef struct {
                                                may, too */
     ngx_http_apikeys_code_e       refusal;  /* of those who may not */
     ngx_http_apikeys_handler_pt   handler;
+    ngx_uint_t                    body;     /* values that it may have, 0:
+                                               there is none */
     unsigned                      list:1;   /* takes pageNum and so on */
-    unsigned                      body:1;
 } ngx_http_apikeys_route_t;
 
 

@@ -15,6 +15,10 @@
 #include <ngx_http_apikeys_wait.h>
 
 
+/* bytes of a result that a request may hold while it waits */
+#define NGX_HTTP_APIKEYS_RUN_KEPT      32768
+
+
 /* what the parameters of an error document are taken from */
 typedef enum {
     NGX_HTTP_APIKEYS_PARAM_NONE = 0,
@@ -42,6 +46,7 @@ typedef struct {
 static void ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q);
 static void ngx_http_apikeys_run_published(void *data);
 static void ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx);
+static void ngx_http_apikeys_run_drop(ngx_http_apikeys_ctx_t *ctx);
 static void ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_run_refuse(ngx_http_apikeys_ctx_t *ctx,
@@ -149,8 +154,13 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
 
     q->stmt = stmt;
     q->params = params;
+    q->make = params ? NULL : ctx->make;
     q->handler = ngx_http_apikeys_run_done;
     q->data = ctx;
+
+    if (!ctx->identity.operator) {
+        q->tenant = ctx->identity.org.data;
+    }
 
     /* a mutation is answered after its publication, from its result */
 
@@ -207,7 +217,6 @@ ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
 
         p = &ctx->publication;
         p->sync = amcf->worker.sync;
-        p->pool = r->pool;
         p->handler = ngx_http_apikeys_run_published;
         p->data = ctx;
 
@@ -247,6 +256,8 @@ ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx)
 {
     ngx_str_t  xid, identity;
 
+    ctx->committed = 1;
+
     if (ngx_apikeys_pg_query_value(ctx->query, 0, NGX_HTTP_APIKEYS_RUN_XID,
                                    &xid)
         != NGX_OK
@@ -264,6 +275,32 @@ ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx)
         == NGX_OK)
     {
         ngx_http_apikeys_run_waited(ctx);
+        return;
+    }
+
+    if (ngx_apikeys_pg_query_size(ctx->query) > NGX_HTTP_APIKEYS_RUN_KEPT) {
+        ngx_http_apikeys_run_drop(ctx);
+    }
+}
+
+
+/* the state of a key with long lists, which was published */
+
+static void
+ngx_http_apikeys_run_drop(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  id;
+
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0, NGX_APIKEYS_STATE_ID,
+                                      &id);
+
+    ctx->changed.data = ngx_pstrdup(ctx->request->pool, &id);
+
+    if (ctx->changed.data) {
+        ctx->changed.len = id.len;
+        ctx->dropped = 1;
+
+        ngx_apikeys_pg_query_cancel(ctx->query);
     }
 }
 
@@ -273,7 +310,13 @@ ngx_http_apikeys_run_wait(ngx_http_apikeys_ctx_t *ctx)
 static void
 ngx_http_apikeys_run_waited(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_http_apikeys_run_finish(ctx, ctx->done(ctx));
+    ngx_int_t  rc;
+
+    rc = (ctx->dropped && ctx->reread)
+         ? ngx_http_apikeys_run(ctx, ctx->reread, &ctx->changed, ctx->done)
+         : ctx->done(ctx);
+
+    ngx_http_apikeys_run_finish(ctx, rc);
 }
 
 
@@ -283,8 +326,11 @@ ngx_http_apikeys_run_failed(ngx_http_apikeys_ctx_t *ctx)
     ngx_http_apikeys_handler_pt      conflict;
     const ngx_http_apikeys_fault_t  *fault;
 
+    /* what was read for the answer of a mutation leaves it without one */
+
     if (ctx->query->rc != NGX_APIKEYS_PG_FAILED) {
-        return ngx_http_apikeys_output_refuse(ctx, ctx->query->unknown
+        return ngx_http_apikeys_output_refuse(ctx,
+                                      ctx->query->unknown || ctx->committed
                                       ? NGX_HTTP_APIKEYS_OUTCOME_UNKNOWN
                                       : NGX_HTTP_APIKEYS_SERVICE_UNAVAILABLE,
                                       NULL, NULL);
@@ -429,6 +475,13 @@ ngx_http_apikeys_run_finish(ngx_http_apikeys_ctx_t *ctx, ngx_int_t rc)
 
     if (rc == NGX_DECLINED) {
         rc = ngx_http_apikeys_output_refusal(ctx);
+    }
+
+    /* all of it that is sent was written into the answer */
+
+    if (ctx->query) {
+        ngx_apikeys_pg_query_cancel(ctx->query);
+        ctx->query = NULL;
     }
 
     ngx_http_finalize_request(ctx->request, rc);

@@ -14,6 +14,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <ngx_apikeys_json.h>
+
 
 #define must(condition)                                                      \
     do {                                                                     \
@@ -27,6 +29,34 @@
 
 static ngx_cycle_t  fuzz_cycle;
 static ngx_log_t    fuzz_log;
+
+
+static void
+fuzz_free(void *data)
+{
+    ngx_apikeys_json_free(data);
+}
+
+
+/* a document that lives as long as the pool */
+
+static ngx_int_t __attribute__((unused))
+fuzz_parse(ngx_pool_t *pool, ngx_str_t *text, ngx_apikeys_json_t **value)
+{
+    ngx_int_t            rc;
+    ngx_pool_cleanup_t  *cln;
+
+    rc = ngx_apikeys_json_parse(text, NGX_MAX_UINT32_VALUE, value);
+
+    if (rc == NGX_OK) {
+        cln = ngx_pool_cleanup_add(pool, 0);
+        must(cln != NULL);
+        cln->handler = fuzz_free;
+        cln->data = *value;
+    }
+
+    return rc;
+}
 
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

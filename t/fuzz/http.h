@@ -15,6 +15,7 @@
 #include "fuzz.h"
 
 #include <ngx_http_apikeys_routes.h>
+#include <ngx_http_apikeys_wait.h>
 
 #include <openssl/sha.h>
 
@@ -267,6 +268,13 @@ fuzz_configure(void)
     fuzz_seal(&cf);
     fuzz_zone(&cf);
     fuzz_load();
+
+    must(ngx_event_timer_init(&fuzz_log) == NGX_OK);
+    ngx_queue_init(&ngx_posted_events);
+
+    fuzz_main.worker.waiter = ngx_http_apikeys_waiter_create(&fuzz_cycle, NULL,
+                                                             fuzz_main.store);
+    must(fuzz_main.worker.waiter != NULL);
 }
 
 

@@ -36,11 +36,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.len = size;
     s.data = (u_char *) data;
 
-    if (ngx_apikeys_json_parse(pool, &s, &value) == NGX_OK && plain(value)) {
+    if (fuzz_parse(pool, &s, &value) == NGX_OK && plain(value)) {
 
         for (pretty = 0; pretty < 2; pretty++) {
             one = write_value(pool, value, pretty);
-            must(ngx_apikeys_json_parse(pool, &one, &again) == NGX_OK);
+            must(fuzz_parse(pool, &one, &again) == NGX_OK);
             two = write_value(pool, again, pretty);
             must(one.len == two.len
                  && memcmp(one.data, two.data, one.len) == 0);
@@ -54,7 +54,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* jansson takes no NUL in a string, and that is as it should be */
 
     if (memchr(data, '\0', size) == NULL) {
-        must(ngx_apikeys_json_parse(pool, &one, &again) == NGX_OK);
+        must(fuzz_parse(pool, &one, &again) == NGX_OK);
     }
 
     ngx_destroy_pool(pool);

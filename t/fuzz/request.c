@@ -184,13 +184,24 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params,
     ngx_http_apikeys_handler_pt done)
 {
-    ngx_uint_t  i;
-    ngx_str_t   none = ngx_null_string;
+    ngx_uint_t              i;
+    ngx_str_t               none = ngx_null_string;
+    ngx_apikeys_pg_query_t  q;
 
     must(ctx->request->method & (stmt->write
                                  ? NGX_HTTP_POST|NGX_HTTP_PATCH
                                    |NGX_HTTP_DELETE
                                  : NGX_HTTP_GET|NGX_HTTP_HEAD));
+
+    if (params == NULL) {
+
+        /* a long list, made when it is sent */
+
+        memset(&q, 0, sizeof(q));
+        q.data = ctx;
+        params = ctx->make(&q, ctx->request->pool);
+        must(params != NULL);
+    }
 
     for (i = 0; i < stmt->nparams; i++) {
         must(params[i].len == 0
@@ -200,8 +211,11 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     check_caller(ctx, stmt, params);
     check_params(stmt, params);
 
-    if (stmt->write) {
-        must(ngx_http_apikeys_wait(ctx, &none, &none, NULL) == NGX_OK);
+    if (stmt->write
+        && ngx_http_apikeys_wait(ctx, &none, &none, NULL) == NGX_AGAIN)
+    {
+        ngx_http_apikeys_wait_cancel(ctx);
+        ngx_http_apikeys_waiter_destroy(fuzz_main.worker.waiter);
     }
 
     asked++;
@@ -255,7 +269,7 @@ check_caller(ngx_http_apikeys_ctx_t *ctx, const ngx_apikeys_pg_stmt_t *stmt,
 }
 
 
-/* formats and lengths of sql/001-schema.sql, once more */
+/* formats and lengths of sql/v1/01-tables.sql, once more */
 
 static void
 check_params(const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params)
@@ -265,12 +279,13 @@ check_params(const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params)
     name = stmt->name + sizeof("apikeys_") - 1;
 
     if (strcmp(name, "orgs_create") == 0) {
-        check_text(&params[4], 64);
+        must(is_made_of(&params[4], 24, "0123456789abcdef"));
+        check_text(&params[5], 64);
 
-        if (params[5].data) {
-            check_new_key(&params[5]);
-            check_text(&params[9], 250);
-            check_roles(&params[10], NGX_APIKEYS_SCOPE_ORG);
+        if (params[6].data) {
+            check_new_key(&params[6]);
+            check_text(&params[10], 250);
+            check_roles(&params[11], NGX_APIKEYS_SCOPE_ORG);
         }
 
     } else if (strcmp(name, "projects_create") == 0) {
@@ -485,7 +500,7 @@ check_answer(ngx_http_request_t *r)
         return;
     }
 
-    must(ngx_apikeys_json_parse(r->pool, &document, &value) == NGX_OK);
+    must(fuzz_parse(r->pool, &document, &value) == NGX_OK);
     content = ngx_apikeys_json_member(value, "content");
     content = content ? content : value;
 

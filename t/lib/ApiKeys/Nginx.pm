@@ -10,6 +10,7 @@ package ApiKeys::Nginx;
 use strict;
 use warnings;
 
+use Cwd ();
 use File::Path qw( remove_tree );
 use File::Temp qw( tempdir );
 use IO::Socket::INET ();
@@ -57,9 +58,25 @@ sub new {
 sub _module {
     my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
 
-    require Cwd;
     return Cwd::abs_path($root eq '' ? '.' : $root)
         . '/build/ngx_http_apikeys_module.so';
+}
+
+
+# a module of t/modules, built for the nginx that is tested
+sub test_module {
+    my ($name) = @_;
+
+    my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
+    $root = Cwd::abs_path($root eq '' ? '.' : $root);
+    chomp(my $file = qx{$root/t/modules/build $name});
+    $? == 0 or die "the module $name was not built\n";
+
+    # every module that is loaded has an ngx_modules of its own, by design
+    $ENV{ASAN_OPTIONS} .= ',detect_odr_violation=0'
+        if $ENV{APIKEYS_TEST_ASAN}
+            && $ENV{ASAN_OPTIONS} !~ /detect_odr_violation/;
+    return $file;
 }
 
 

@@ -6,7 +6,6 @@ package ApiKeys::PgTest;
 use strict;
 use warnings;
 
-use Cwd ();
 use Exporter qw( import );
 use IO::Select ();
 use IO::Socket::INET ();
@@ -15,22 +14,6 @@ use Time::HiRes qw( sleep time );
 use ApiKeys::Nginx ();
 
 our @EXPORT_OK = qw( pgtest get start answer stat_of eventually );
-
-my $module;
-
-# every module that is loaded has an ngx_modules of its own, by design
-$ENV{ASAN_OPTIONS} .= ',detect_odr_violation=0' if $ENV{APIKEYS_TEST_ASAN};
-
-
-sub _module {
-    return $module ||= do {
-        my ($root) = __FILE__ =~ m{^(.*?)t/lib/ApiKeys/};
-        $root = Cwd::abs_path($root eq '' ? '.' : $root);
-        chomp(my $file = qx{$root/t/modules/build pgtest});
-        $? == 0 or die "the module pgtest was not built\n";
-        $file;
-    };
-}
 
 
 # pgtest(conninfo => '..', database => 'parameters of the directive',
@@ -47,7 +30,7 @@ sub pgtest {
     $server .= "location = /$_ { $locations->{$_} }\n"
         for sort keys %$locations;
 
-    return ApiKeys::Nginx->new(load => [ _module() ], %opt,
+    return ApiKeys::Nginx->new(load => [ ApiKeys::Nginx::test_module('pgtest') ], %opt,
         http => ($opt{http} // '')
             . qq{pgtest_database "$conninfo" $database;\n},
         server => $server);
