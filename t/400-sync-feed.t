@@ -82,9 +82,10 @@ my $dbh = $db->connect;
 $dbh->begin_work;
 $dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $late->{id});
 
-my $other = $f->key($org, 'ORG_READ_ONLY');
+my $beside = $f->org;
+my $other = $f->key($beside, 'ORG_READ_ONLY');
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$other->{id}'");
-soon(401, $other, $org->{path}, 'a change beside an open transaction');
+soon(401, $other, $beside->{path}, 'a change beside an open transaction');
 is(code($late, $org->{path}), 200, 'a deletion that is not committed');
 
 $dbh->commit;

@@ -129,26 +129,48 @@ ok(refused($second), 'a change after a reload during an outage');
 }
 
 
-# a schema of another version
+# a schema that is upgraded under a node that follows it
 
-$nginx->log_mark;
-$db->psql(q{INSERT INTO apikeys.schema_version (version)
-            SELECT max(version) + 1 FROM apikeys.schema_version});
-$db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE usename = 'apikeys_nginx'});
-ok(eval { $nginx->wait_log(
-    qr/\[error\].*its schema is too new.*upgrade the module/, 30) },
-    'a schema that is too new is named');
+{
+    my $loads = sub { scalar(() = $nginx->error_log =~ /replica loaded/g) };
+    my $before = $loads->();
 
-$db->psql(q{DELETE FROM apikeys.schema_version WHERE version = (
-            SELECT max(version) FROM apikeys.schema_version)});
-ok(eval { $nginx->wait_log(qr/follows the database again/, 30) },
-    'and followed when it is right again');
+    $nginx->log_mark;
+    $db->psql(q{INSERT INTO apikeys.schema_version (version, compatible_from)
+                SELECT max(version) + 1, max(compatible_from)
+                  FROM apikeys.schema_version});
+    my $late = $f->key($org, 'ORG_READ_ONLY');
+    is($f->client(key => $late->{secret})->request('GET', $org->{path})->code,
+        200, 'a compatible newer schema is followed');
+    $db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE usename = 'apikeys_nginx'});
+    $late = $f->key($org, 'ORG_READ_ONLY');
+    is($f->client(key => $late->{secret})->request('GET', $org->{path})->code,
+        200, 'by a new connection, too');
+
+    $db->psql(q{INSERT INTO apikeys.schema_version (version, compatible_from)
+                SELECT max(version) + 1, max(version) + 1
+                  FROM apikeys.schema_version});
+    $db->psql("DELETE FROM apikeys.keys WHERE id = '$late->{id}'");
+    ok(eval { $nginx->wait_log(
+        qr/\[error\].*its schema is too new.*upgrade the module/, 30) },
+        'an incompatible newer schema is noticed while connected');
+    is($f->client(key => $late->{secret})->request('GET', $org->{path})->code,
+        200, 'what the node has still decides');
+
+    $db->psql(q{DELETE FROM apikeys.schema_version WHERE version > (
+                SELECT min(version) FROM apikeys.schema_version)});
+    ok(eval { $nginx->wait_log(qr/follows the database again/, 30) },
+        'the schema is compatible again: the node follows it');
+    $nginx->wait_for(sub { $f->client(key => $late->{secret})
+        ->request('GET', $org->{path})->code == 401 }, 30, 'not followed');
+    is($loads->(), $before, "no version made the node load everything");
+}
 
 my $old = ApiKeys::Fixture->new(db => $pg->database(grant => 1), start => 0);
 $old->nginx->start;
 ok(eval { $old->nginx->wait_log(
-    qr/\[error\].*replica cannot follow.*apply the files in sql/, 30) },
+    qr/\[error\].*replica cannot follow.*apply sql\/apply.sh/, 30) },
     'no schema at all, and what to do');
 is($old->client(key => 'aaaaaaaa:x')->request('GET', $org->{path})->code, 503,
     'nothing is decided without a replica');

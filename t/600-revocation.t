@@ -73,7 +73,7 @@ sub admitted { return $_[0] == 200 }
 sub refused { return $_[0] == 401 || $_[0] == 403 }
 
 sub key {
-    my $key = $f->key($org, 'ORG_MEMBER');
+    my $key = $f->key($_[0] || $org, 'ORG_MEMBER');
     $dbh->do("INSERT INTO apikeys.access_list (key_id, cidr)
               VALUES (?, '127.0.0.0/8'), (?, '10.0.0.0/8')", undef,
         ($key->{id}) x 2);
@@ -238,13 +238,17 @@ sub syncers {
 }
 
 
-# committed late: younger changes are read long before it is visible
+# committed late: younger changes, of another organization, are read long
+# before it is visible
+
+my $beside = $f->org;
 
 sub late {
     my ($end) = @_;
 
-    my @keys = map { key() } 1 .. 2;
-    $_->watch(map { [ $uri, $_->{secret} ] } @keys) for @probers;
+    my @keys = (key(), key($beside));
+    $_->watch([ $uri, $keys[0]{secret} ],
+        [ "/org?id=$beside->{id}", $keys[1]{secret} ]) for @probers;
     settled(\&admitted, 30 * $slow, @probers) or die "not known\n";
 
     my $session = $db->connect;

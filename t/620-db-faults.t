@@ -213,7 +213,8 @@ cmp_ok(logins() - $before, '<=', 2 * (2 + 1) + 4, 'and few when it is up');
 
 {
     my $version = $db->psql('SELECT max(version) FROM apikeys.schema_version');
-    $db->psql("INSERT INTO apikeys.schema_version VALUES ($version + 1)");
+    $db->psql("INSERT INTO apikeys.schema_version (version, compatible_from)
+        VALUES ($version + 1, $version + 1)");
     $db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE usename = 'apikeys_nginx'});
     ok(eval { $nginx->wait_log(qr/schema is too new/, 10 * $slow, $mark) },

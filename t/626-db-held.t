@@ -174,22 +174,24 @@ sub refusals {
 
 # a schema that is older than the module, under a node that follows it
 
-my $version = $db->psql('SELECT max(version) FROM apikeys.schema_version');
 
 {
     my $mark = $nginx->log_mark;
     my $before = $o->logins;
+    my $version = $db->psql(
+        'SELECT max(version) FROM apikeys.schema_version');
     $db->psql("DELETE FROM apikeys.schema_version WHERE version = $version;
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE usename = 'apikeys_nginx'");
     ok(eval { $nginx->wait_log(qr/schema is too old, version @{[
-        $version - 1]} instead of $version, apply the files in sql/,
+        $version - 1]} instead of $version, apply sql\/apply.sh/,
         10 * $slow, $mark) }, 'a schema too old: the log says what to do');
     is($o->code, 200, 'a schema too old: decisions go on');
     ok(eval { $nginx->wait_for(sub { $o->code('/brief') == 503 }, 10 * $slow,
         '') }, 'a schema too old: for apikeys_stale');
     cmp_ok($o->logins - $before, '<=', 4, 'a schema too old: few logins');
-    $db->psql("INSERT INTO apikeys.schema_version VALUES ($version)");
+    $db->psql("INSERT INTO apikeys.schema_version (version, compatible_from)
+        VALUES ($version, $version)");
     $o->heals('a schema too old');
 }
 
@@ -198,10 +200,11 @@ my $version = $db->psql('SELECT max(version) FROM apikeys.schema_version');
 
 {
     my $old = $pg->database;
-    my @files = sort glob "$FindBin::Bin/../sql/[0-9]*.sql";
-    pop @files;
-    $old->_psql('-o', '/dev/null', '-f', $_) for @files;
-    $old->psql('GRANT USAGE ON SCHEMA apikeys TO apikeys_nginx;
+    $old->psql('CREATE SCHEMA apikeys;
+        CREATE TABLE apikeys.schema_version (version integer,
+                                             compatible_from integer);
+        INSERT INTO apikeys.schema_version VALUES (0, 0);
+        GRANT USAGE ON SCHEMA apikeys TO apikeys_nginx;
         GRANT SELECT ON apikeys.schema_version TO apikeys_nginx');
 
     my $late = ApiKeys::Outage->new(db => $old, start => 0);
@@ -219,6 +222,7 @@ my $version = $db->psql('SELECT max(version) FROM apikeys.schema_version');
     is(join(' ', keys %codes), '503', 'too old at the start: not loaded, 503');
     cmp_ok($late->logins - $before, '<=', 4, 'too old at the start: few'
         . ' logins');
+    $old->psql('DROP SCHEMA apikeys CASCADE');
     $old->apply_schema;
     $old->grant;
     ok(eval { $late->f->wait_loaded($node, 30 * $slow) },
