@@ -22,6 +22,10 @@
 
 #define NGX_APIKEYS_SNAPSHOT_MAGIC      "apikeysS"
 #define NGX_APIKEYS_SNAPSHOT_MAGIC_LEN  8
+
+/* flags of a key */
+#define NGX_APIKEYS_SNAPSHOT_UNREADABLE  0x01
+#define NGX_APIKEYS_SNAPSHOT_STUB        0x02
 #define NGX_APIKEYS_SNAPSHOT_IV_LEN     12
 #define NGX_APIKEYS_SNAPSHOT_LAST       0x80000000
 #define NGX_APIKEYS_SNAPSHOT_TEXT_SIZE  65536
@@ -401,7 +405,8 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     p = ngx_cpymem(p, key->public_key, NGX_APIKEYS_PUBLIC_KEY_LEN);
     p = ngx_apikeys_snapshot_format_put_64(p, key->version);
     p = ngx_apikeys_snapshot_format_put_32(p, key->roles);
-    *p++ = key->unreadable ? 1 : 0;
+    *p++ = (u_char) ((key->unreadable ? NGX_APIKEYS_SNAPSHOT_UNREADABLE : 0)
+                     | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0));
     p = ngx_cpymem(p, &key->secret, sizeof(ngx_apikeys_secret_t));
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->ngrants);
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->nentries);
@@ -554,7 +559,8 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
 
     key->version = ngx_apikeys_snapshot_format_64(p);
     key->roles = ngx_apikeys_snapshot_format_32(p + 8);
-    key->unreadable = p[12];
+    key->unreadable = p[12] & NGX_APIKEYS_SNAPSHOT_UNREADABLE;
+    key->stub = p[12] & NGX_APIKEYS_SNAPSHOT_STUB;
     p += 13;
 
     ngx_memcpy(&key->secret, p, sizeof(ngx_apikeys_secret_t));

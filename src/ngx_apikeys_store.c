@@ -231,8 +231,12 @@ ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     stat->projects = sh->counts.projects;
     stat->tombstones = sh->counts.tombstones;
     stat->invalid = sh->counts.invalid;
+    stat->stubs = sh->counts.stubs;
     stat->size = (uint64_t) sh->arena.ncells * NGX_APIKEYS_ARENA_CELL;
     stat->free_bytes = (uint64_t) sh->arena.nfree * NGX_APIKEYS_ARENA_CELL;
+    stat->reserved_bytes = (uint64_t) ngx_apikeys_store_room_reserve(st)
+                           * NGX_APIKEYS_ARENA_CELL;
+    stat->low = sh->room.low;
     stat->retired_bytes = ((uint64_t) sh->nretired + sh->lost)
                           * NGX_APIKEYS_ARENA_CELL;
     stat->epoch = sh->db_epoch;

@@ -26,6 +26,12 @@
 
 #define NGX_APIKEYS_PUBLIC_KEY_LEN     8
 
+/* of one key; with longer lists it answers NGX_BUSY to readers */
+#define NGX_APIKEYS_STORE_MAX_ENTRIES  0xfffe
+#define NGX_APIKEYS_STORE_MAX_GRANTS   0xffff
+
+#define NGX_APIKEYS_STORE_STUB_IDS     10
+
 
 typedef struct ngx_apikeys_store_s  ngx_apikeys_store_t;
 
@@ -52,6 +58,8 @@ typedef struct {
     uint32_t                         roles;     /* in the organisation */
     ngx_uint_t                       unreadable; /* the secret did not open:
                                                     NGX_BUSY to readers */
+    ngx_uint_t                       stub;      /* the same, for want of room:
+                                                   no secret, no lists */
     ngx_uint_t                       ngrants;
     ngx_apikeys_store_grant_t       *grants;    /* ascending by id */
     ngx_uint_t                       nentries;
@@ -192,9 +200,14 @@ ngx_int_t ngx_apikeys_store_watch(ngx_apikeys_store_t *st);
  * load_begin() gave: then it replaces without comparing and is marked as
  * brought by that load; a record that was published without a load since
  * load_begin() and is newer stays.  NGX_DECLINED: a newer one is here, or
- * the load was abandoned.  NGX_ERROR: the zone is full; the old record, if
- * any, is now invalid (NGX_BUSY to readers) and the replica is incomplete
- * until a load succeeds.
+ * the load was abandoned.  NGX_AGAIN: memory that readers of now may still
+ * look at would do, try again from a timer; that is said for 50 ms at most.
+ *
+ * A key for which there is no room then, or that would take what is reserved
+ * for changes of other objects, becomes a stub: it is NGX_BUSY to readers,
+ * and the replica stays complete.  NGX_ERROR: not even a stub fits; the old
+ * record, if any, is now invalid (NGX_BUSY to readers) and the replica is
+ * incomplete until a load succeeds.
  */
 ngx_int_t ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_key_t *key, uint32_t load);
@@ -202,6 +215,18 @@ ngx_int_t ngx_apikeys_store_publish_org_locked(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_org_t *org, uint32_t load);
 ngx_int_t ngx_apikeys_store_publish_project_locked(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_project_t *project, uint32_t load);
+
+/*
+ * Stubs are published again when there may be room for some, which heals
+ * tells without the mutex.  stubs appends their ids to ids[*n..max), for
+ * about a millisecond, from *bucket on (0 at first), which it moves: NGX_OK,
+ * NGX_AGAIN: there is room for more of them, NGX_DONE: there are no more.
+ * healed is called when all stubs were published again.
+ */
+ngx_uint_t ngx_apikeys_store_heals(ngx_apikeys_store_t *st);
+ngx_int_t ngx_apikeys_store_stubs(ngx_apikeys_store_t *st, uint32_t *bucket,
+    ngx_apikeys_objectid_t *ids, ngx_uint_t *n, ngx_uint_t max);
+void ngx_apikeys_store_healed_locked(ngx_apikeys_store_t *st);
 
 /*
  * The object is gone as of a version: readers miss it from now on, nothing
@@ -340,8 +365,12 @@ typedef struct {
     uint64_t                         projects;
     uint64_t                         tombstones;
     uint64_t                         invalid;
+    uint64_t                         stubs;
     uint64_t                         size;            /* of the arena, bytes */
     uint64_t                         free_bytes;
+    uint64_t                         reserved_bytes;  /* of them, for changes
+                                                         of what is there */
+    ngx_uint_t                       low;
     uint64_t                         retired_bytes;
     uint64_t                         epoch;           /* of the database */
     uint64_t                         load_failures;   /* zone full */
@@ -355,6 +384,10 @@ typedef struct {
 
 void ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     ngx_apikeys_store_stat_t *stat);
+
+/* ids of NGX_APIKEYS_STORE_STUB_IDS stubs at most; returns how many */
+ngx_uint_t ngx_apikeys_store_stub_ids(ngx_apikeys_store_t *st,
+    ngx_apikeys_objectid_t *ids);
 
 
 #endif /* _NGX_APIKEYS_STORE_H_INCLUDED_ */

@@ -183,14 +183,27 @@ ngx_apikeys_store_copy_record(ngx_apikeys_store_t *st,
         cells += ngx_apikeys_store_retire_body_cells(old, rec);
     }
 
+    if (cells > 1 && ngx_apikeys_store_room(st, NULL, cells) != NGX_OK) {
+
+        /* nobody reads here yet: it is not NGX_AGAIN */
+
+        draft.state = NGX_APIKEYS_STORE_INVALID;
+        draft.flags |= NGX_APIKEYS_STORE_STUB;
+
+        ngx_apikeys_store_room_refused(st, &draft.id, cells);
+        cells = 1;
+    }
+
     if (st->arena.sh->nfree < cells) {
-        st->full = old->head->arena.ncells - old->head->arena.nfree;
+        st->full = 1;
         return NGX_ERROR;
     }
 
     if (cells > 1) {
         draft.body = ngx_apikeys_store_copy_body(st, old, rec);
     }
+
+    ngx_apikeys_store_room_kept(st, cells);
 
     ngx_apikeys_store_write_insert(st, link, &draft, 0);
 

@@ -29,7 +29,7 @@
 
 
 #define NGX_APIKEYS_STORE_MAGIC        0x41504b53
-#define NGX_APIKEYS_STORE_LAYOUT       4
+#define NGX_APIKEYS_STORE_LAYOUT       5
 
 #define NGX_APIKEYS_STORE_UUID_LEN     36
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
@@ -39,8 +39,6 @@
 #define NGX_APIKEYS_STORE_SLOTS        (NGX_MAX_PROCESSES + 1)
 
 #define NGX_APIKEYS_STORE_NONE         0xffff     /* no enclosing entry */
-#define NGX_APIKEYS_STORE_MAX_ENTRIES  0xfffe
-#define NGX_APIKEYS_STORE_MAX_GRANTS   0xffff
 
 #define NGX_APIKEYS_STORE_V4_LEAF      8          /* entries in a cell */
 #define NGX_APIKEYS_STORE_V6_LEAF      3
@@ -62,6 +60,8 @@ typedef enum {
 #define NGX_APIKEYS_STORE_DETACHED       0x02     /* another key has taken the
                                                      public key: not in its
                                                      chain */
+#define NGX_APIKEYS_STORE_STUB           0x04     /* of a key whose body has
+                                                     no room: invalid */
 
 /* record.pending, what waits for the readers of now to leave */
 typedef enum {
@@ -147,7 +147,24 @@ typedef struct {
     uint64_t                  projects;
     uint64_t                  tombstones;
     uint64_t                  invalid;
+    uint64_t                  stubs;      /* of them */
 } ngx_apikeys_store_counts_t;
+
+
+/* ngx_apikeys_store_room.c */
+typedef struct {
+    uint32_t                  largest;    /* cells of the largest record */
+    uint32_t                  loaded;     /* the same, since the last load
+                                             began */
+    uint32_t                  smallest;   /* cells that a stub needs, at
+                                             least; 0: not known */
+    uint32_t                  failed;     /* the same, since the last pass
+                                             over all stubs ended */
+    uint32_t                  low;        /* an addition may find no room
+                                             soon */
+    uint32_t                  nids;
+    ngx_apikeys_objectid_t    ids[NGX_APIKEYS_STORE_STUB_IDS];
+} ngx_apikeys_store_room_t;
 
 
 typedef struct {
@@ -178,6 +195,7 @@ typedef struct {
 
     ngx_apikeys_arena_sh_t    arena;
     ngx_apikeys_store_counts_t  counts;
+    ngx_apikeys_store_room_t  room;
 
     uint32_t                  retired;    /* list: unlinked since waiting
                                              was closed */
@@ -201,6 +219,7 @@ typedef struct {
     uint64_t                  load_failures;
     uint64_t                  repairs;
     uint64_t                  full_logged;  /* boot time, ms */
+    uint64_t                  refused_logged;
 
     ngx_pid_t                 syncer;
     uint64_t                  syncer_deadline;
@@ -239,7 +258,14 @@ struct ngx_apikeys_store_s {
     /* for the log, once the mutex is free */
     ngx_pid_t                 freed;
     ngx_uint_t                repaired;
-    uint64_t                  full;       /* cells it would take */
+    ngx_uint_t                full;
+    ngx_uint_t                low;
+    uint32_t                  refused;    /* cells, and whom */
+    ngx_apikeys_objectid_t    refused_id;
+
+    /* since when no reader gives memory back, and the epoch of then */
+    uint64_t                  held;
+    uint64_t                  held_epoch;
 
     ngx_slab_pool_t          *shpool;
     ngx_shm_zone_t           *shm_zone;
@@ -342,6 +368,28 @@ void ngx_apikeys_store_retire_visit_body(ngx_apikeys_store_t *st,
     uint32_t body, ngx_apikeys_arena_visit_pt visit);
 uint32_t ngx_apikeys_store_retire_body_cells(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec);
+
+/* ngx_apikeys_store_room.c */
+
+/*
+ * Whether a record of so many cells may take the place of "old" (or NULL).
+ * NGX_OK: they are free; NGX_AGAIN: they will be when the readers of now have
+ * left, which is waited for a moment; NGX_DECLINED: no.
+ */
+ngx_int_t ngx_apikeys_store_room(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *old, uint32_t cells);
+/* a record of so many cells is kept; or was refused them */
+void ngx_apikeys_store_room_kept(ngx_apikeys_store_t *st, uint32_t cells);
+void ngx_apikeys_store_room_refused(ngx_apikeys_store_t *st,
+    const ngx_apikeys_objectid_t *id, uint32_t cells);
+/* adds a stub to those that /status names */
+void ngx_apikeys_store_room_name(ngx_apikeys_store_t *st,
+    const ngx_apikeys_objectid_t *id);
+/* tells when little is left */
+void ngx_apikeys_store_room_watch(ngx_apikeys_store_t *st);
+/* bytes of a zone that would do */
+uint64_t ngx_apikeys_store_room_needs(ngx_apikeys_store_t *st);
+uint32_t ngx_apikeys_store_room_reserve(ngx_apikeys_store_t *st);
 
 /* ngx_apikeys_store_repair.c */
 void ngx_apikeys_store_repair(ngx_apikeys_store_t *st);

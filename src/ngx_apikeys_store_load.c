@@ -46,6 +46,7 @@ ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
     sh->loading = 1;
     sh->load_failed = 0;
     sh->load_cells = 0;
+    sh->room.loaded = 0;
     sh->sweep = 0;
 
     if (new_epoch) {
@@ -100,6 +101,7 @@ ngx_apikeys_store_load_sweep_locked(ngx_apikeys_store_t *st, uint32_t load)
     }
 
     sh->failed = 0;
+    sh->room.largest = sh->room.loaded;
     ngx_apikeys_store_set(&sh->complete, 1);
 
     return NGX_OK;

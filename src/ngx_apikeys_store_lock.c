@@ -35,7 +35,7 @@
  */
 #define NGX_APIKEYS_STORE_STOPPED_TIME  200
 
-#define NGX_APIKEYS_STORE_FULL_INTERVAL  60000
+#define NGX_APIKEYS_STORE_LOG_INTERVAL  60000     /* of a full zone, ms */
 
 /* records freed by one lock; a long list is more than a hundred cells */
 #define NGX_APIKEYS_STORE_RECLAIM       64
@@ -50,6 +50,7 @@ static ngx_uint_t ngx_apikeys_store_lock_process_stopped(ngx_pid_t pid);
 static u_char *ngx_apikeys_store_lock_process_stat(ngx_pid_t pid, u_char *buf,
     size_t size);
 static void ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st);
+static ngx_uint_t ngx_apikeys_store_lock_log_due(uint64_t *logged);
 
 
 ngx_int_t
@@ -101,6 +102,8 @@ ngx_apikeys_store_unlock(ngx_apikeys_store_t *st)
                       "apikeys zone is unlocked but was not locked");
         return;
     }
+
+    ngx_apikeys_store_room_watch(st);
 
     ngx_apikeys_store_set(&st->head->dirty, 0);
     ngx_apikeys_store_set(&st->head->writer, 0);
@@ -393,7 +396,8 @@ ngx_apikeys_store_lock_process_stat(ngx_pid_t pid, u_char *buf, size_t size)
 static void
 ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st)
 {
-    uint64_t  now, size;
+    u_char    id[NGX_APIKEYS_OBJECTID_TEXT_LEN];
+    uint64_t  needs;
 
     if (st->freed) {
         ngx_log_error(NGX_LOG_WARN, st->log, 0,
@@ -409,25 +413,58 @@ ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st)
         st->repaired = 0;
     }
 
-    if (st->full == 0) {
+    if (!st->low && !st->refused && !st->full) {
         return;
     }
+
+    needs = ngx_apikeys_store_room_needs(st);
+
+    if (st->low) {
+        ngx_log_error(NGX_LOG_WARN, st->log, 0,
+                      "apikeys zone \"%V\" of %uz bytes is nearly full, it "
+                      "should have at least %uL bytes",
+                      &st->shm_zone->shm.name, st->shm_zone->shm.size, needs);
+    }
+
+    if (st->refused
+        && ngx_apikeys_store_lock_log_due(&st->head->refused_logged))
+    {
+        (void) ngx_apikeys_objectid_write(id, &st->refused_id);
+
+        ngx_log_error(NGX_LOG_ERR, st->log, 0,
+                      "apikeys zone \"%V\" of %uz bytes has no room for key "
+                      "%*s, requests with it get 503, the zone needs at "
+                      "least %uL bytes", &st->shm_zone->shm.name,
+                      st->shm_zone->shm.size, sizeof(id), id, needs);
+    }
+
+    if (st->full && ngx_apikeys_store_lock_log_due(&st->head->full_logged)) {
+        ngx_log_error(NGX_LOG_CRIT, st->log, 0,
+                      "apikeys zone \"%V\" of %uz bytes is full, the replica "
+                      "is incomplete, it needs at least %uL bytes",
+                      &st->shm_zone->shm.name, st->shm_zone->shm.size, needs);
+    }
+
+    st->low = 0;
+    st->refused = 0;
+    st->full = 0;
+}
+
+
+/* one message a while, of whichever process */
+
+static ngx_uint_t
+ngx_apikeys_store_lock_log_due(uint64_t *logged)
+{
+    uint64_t  now;
 
     now = ngx_apikeys_store_boottime();
-    size = ngx_apikeys_store_zone_size(st->nonces_size, st->full);
-    st->full = 0;
 
-    if (st->head->full_logged
-        && (int64_t) (now - st->head->full_logged)
-           < NGX_APIKEYS_STORE_FULL_INTERVAL)
-    {
-        return;
+    if (*logged && now - *logged < NGX_APIKEYS_STORE_LOG_INTERVAL) {
+        return 0;
     }
 
-    st->head->full_logged = now;
+    *logged = now;
 
-    ngx_log_error(NGX_LOG_CRIT, st->log, 0,
-                  "apikeys zone \"%V\" of %uz bytes is full, the replica is "
-                  "incomplete, it needs at least %uL bytes",
-                  &st->shm_zone->shm.name, st->shm_zone->shm.size, size);
+    return 1;
 }

@@ -49,6 +49,7 @@ ngx_apikeys_store_repair(ngx_apikeys_store_t *st)
     sh->lost_epoch = 0;
 
     ngx_memzero(&sh->counts, sizeof(ngx_apikeys_store_counts_t));
+    sh->room.nids = 0;
 
     ngx_apikeys_arena_unmark(&st->arena);
 
@@ -90,6 +91,12 @@ ngx_apikeys_store_repair_record(ngx_apikeys_store_t *st, uint32_t i)
 
     ngx_apikeys_arena_mark(&st->arena, i);
     ngx_apikeys_store_write_count(st, rec, 1);
+
+    if (rec->state == NGX_APIKEYS_STORE_INVALID
+        && (rec->flags & NGX_APIKEYS_STORE_STUB))
+    {
+        ngx_apikeys_store_room_name(st, &rec->id);
+    }
 
     if (rec->body == 0) {
         return;

@@ -162,6 +162,7 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
 
     if (state != NGX_APIKEYS_STORE_LIVE || body == 0) {
         key->unreadable = 1;
+        key->stub = (rec->flags & NGX_APIKEYS_STORE_STUB) ? 1 : 0;
         return NGX_OK;
     }
 

@@ -9,9 +9,10 @@
  * is killed in between leaves the old record under the public key until the
  * next writer's repair, and nobody was told that the change is here.
  *
- * Nothing that was refused memory is served in its old form: the old record
- * becomes invalid, and where there is none the version is kept in "failed",
- * below which nothing is taken for an object that is not here.
+ * Nothing that was refused memory is served in its old form: a stub takes its
+ * place (see ngx_apikeys_store_room.c).  Where not even that fits, the old
+ * record becomes invalid, and where there is none the version is kept in
+ * "failed", below which nothing is taken for an object that is not here.
  */
 
 
@@ -33,8 +34,10 @@ static ngx_uint_t ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *draft);
 static ngx_uint_t ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec, uint64_t version, uint32_t load);
+static ngx_uint_t ngx_apikeys_store_write_stub(ngx_apikeys_store_t *st,
+    uint32_t i, const ngx_apikeys_store_record_t *draft);
 static ngx_int_t ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_record_t *old, uint64_t version, uint32_t cells);
+    ngx_apikeys_store_record_t *old, uint64_t version);
 static uint32_t ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *draft, uint32_t old, uint32_t load);
 static void ngx_apikeys_store_write_link(ngx_apikeys_store_t *st,
@@ -65,14 +68,26 @@ ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
     ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
 
     draft.kind = NGX_APIKEYS_STORE_KEY;
-    draft.state = key->unreadable ? NGX_APIKEYS_STORE_INVALID
-                                  : NGX_APIKEYS_STORE_LIVE;
+    draft.state = NGX_APIKEYS_STORE_LIVE;
     draft.id = key->id;
     draft.org = key->org;
     draft.version = key->version;
 
     ngx_memcpy(draft.public_key, key->public_key,
                NGX_APIKEYS_PUBLIC_KEY_LEN);
+
+    if (key->stub) {
+        draft.flags = NGX_APIKEYS_STORE_STUB;
+    }
+
+    if (key->unreadable
+        || key->stub
+        || key->nentries > NGX_APIKEYS_STORE_MAX_ENTRIES
+        || key->ngrants > NGX_APIKEYS_STORE_MAX_GRANTS)
+    {
+        draft.state = NGX_APIKEYS_STORE_INVALID;
+        key = NULL;
+    }
 
     return ngx_apikeys_store_write_publish(st, &draft, key, load);
 }
@@ -121,6 +136,7 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     uint32_t load)
 {
     uint32_t                     i, cells, *link;
+    ngx_int_t                    rc;
     ngx_apikeys_store_head_t    *sh;
     ngx_apikeys_store_record_t  *old;
 
@@ -131,7 +147,6 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     }
 
     cells = ngx_apikeys_store_write_cells(key);
-    sh->load_cells += load ? cells : 0;
 
     link = ngx_apikeys_store_write_find(st, draft->kind, &draft->id);
     i = *link;
@@ -140,6 +155,8 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
     if (old) {
         if (load && ngx_apikeys_store_write_same(st, old, draft)) {
             old->load = load;
+            sh->load_cells += cells;
+            ngx_apikeys_store_room_kept(st, cells);
             return NGX_OK;
         }
 
@@ -155,12 +172,36 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
         return NGX_ERROR;
     }
 
-    if (cells == 0 || ngx_apikeys_store_retire_reserve(st, cells) != NGX_OK) {
-        return ngx_apikeys_store_write_full(st, old, draft->version, cells);
+    if (key) {
+        rc = ngx_apikeys_store_room(st, old, cells);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        sh->load_cells += load ? cells : 0;
+
+        if (rc == NGX_DECLINED) {
+            ngx_apikeys_store_room_refused(st, &draft->id, cells);
+
+            if (old && ngx_apikeys_store_write_stub(st, i, draft)) {
+                return NGX_OK;
+            }
+
+            draft->state = NGX_APIKEYS_STORE_INVALID;
+            draft->flags |= NGX_APIKEYS_STORE_STUB;
+            key = NULL;
+        }
+    }
+
+    if (key == NULL && ngx_apikeys_store_retire_reserve(st, 1) != NGX_OK) {
+        return ngx_apikeys_store_write_full(st, old, draft->version);
     }
 
     draft->load = sh->load;
     draft->body = key ? ngx_apikeys_store_write_body(st, key) : 0;
+
+    ngx_apikeys_store_room_kept(st, key ? cells : 1);
 
     ngx_apikeys_store_write_insert(st, link, draft, load);
 
@@ -189,6 +230,10 @@ ngx_apikeys_store_write_insert(ngx_apikeys_store_t *st, uint32_t *link,
     *ngx_apikeys_store_record(st, i) = *draft;
 
     ngx_apikeys_store_write_link(st, link, i);
+
+    if (draft->flags & NGX_APIKEYS_STORE_STUB) {
+        ngx_apikeys_store_room_name(st, &draft->id);
+    }
 
     if (rival) {
         ngx_apikeys_store_record(st, rival)->flags |=
@@ -236,11 +281,50 @@ ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
 }
 
 
+/*
+ * A record that is there becomes a stub without memory.  Killed at it, a
+ * writer leaves a record that is invalid, and a change to be read again.
+ */
+
+static ngx_uint_t
+ngx_apikeys_store_write_stub(ngx_apikeys_store_t *st, uint32_t i,
+    const ngx_apikeys_store_record_t *draft)
+{
+    ngx_apikeys_store_record_t  *rec;
+
+    rec = ngx_apikeys_store_record(st, i);
+
+    if (rec->state == NGX_APIKEYS_STORE_DELETED
+        || (rec->flags & NGX_APIKEYS_STORE_DETACHED)
+        || ngx_memcmp(rec->public_key, draft->public_key,
+                      NGX_APIKEYS_PUBLIC_KEY_LEN)
+           != 0)
+    {
+        return 0;
+    }
+
+    ngx_apikeys_store_write_count(st, rec, -1);
+    ngx_apikeys_store_set(&rec->state, NGX_APIKEYS_STORE_INVALID);
+    rec->flags |= NGX_APIKEYS_STORE_STUB;
+    ngx_apikeys_store_write_count(st, rec, 1);
+
+    ngx_apikeys_store_set(&rec->version, draft->version);
+    rec->load = st->head->load;
+
+    if (rec->pending == NGX_APIKEYS_STORE_KEPT) {
+        ngx_apikeys_store_retire_body(st, i);
+    }
+
+    ngx_apikeys_store_room_name(st, &rec->id);
+
+    return 1;
+}
+
+
 static ngx_int_t
 ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_record_t *old, uint64_t version, uint32_t cells)
+    ngx_apikeys_store_record_t *old, uint64_t version)
 {
-    uint64_t                   used;
     ngx_apikeys_store_head_t  *sh;
 
     sh = st->head;
@@ -259,11 +343,7 @@ ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
     sh->load_failed = 1;
     sh->load_failures++;
 
-    /* a quarter more, for changed records are there twice for a while */
-
-    used = sh->arena.ncells - sh->arena.nfree + cells;
-    used = ngx_max(used, sh->load_cells);
-    st->full = used + used / 4;
+    st->full = 1;
 
     return NGX_ERROR;
 }
@@ -457,7 +537,7 @@ ngx_apikeys_store_delete_locked(ngx_apikeys_store_t *st,
         /* older versions may still be on the way */
 
         if (ngx_apikeys_store_retire_reserve(st, 1) != NGX_OK) {
-            return ngx_apikeys_store_write_full(st, NULL, version + 1, 1);
+            return ngx_apikeys_store_write_full(st, NULL, version + 1);
         }
 
         ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
@@ -521,6 +601,7 @@ ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
 
     if (rec->state == NGX_APIKEYS_STORE_INVALID) {
         counts->invalid += n;
+        counts->stubs += (rec->flags & NGX_APIKEYS_STORE_STUB) ? n : 0;
     }
 
     switch (rec->kind) {
@@ -539,7 +620,7 @@ ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
 }
 
 
-/* cells of a record and what is below it; 0: no list can be so long */
+/* cells of a record and what is below it */
 
 static uint32_t
 ngx_apikeys_store_write_cells(const ngx_apikeys_store_key_t *key)
@@ -549,12 +630,6 @@ ngx_apikeys_store_write_cells(const ngx_apikeys_store_key_t *key)
 
     if (key == NULL) {
         return 1;
-    }
-
-    if (key->nentries > NGX_APIKEYS_STORE_MAX_ENTRIES
-        || key->ngrants > NGX_APIKEYS_STORE_MAX_GRANTS)
-    {
-        return 0;
     }
 
     nv4 = ngx_apikeys_store_write_nv4(key);

@@ -42,6 +42,10 @@
 #define NGX_APIKEYS_SYNC_ROUND_IN_FLIGHT  10000
 
 
+static void ngx_apikeys_sync_round_stubs(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync);
+static ngx_int_t ngx_apikeys_sync_round_stub_ids(ngx_apikeys_sync_t *sync,
+    ngx_str_t *ids);
 static void ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_announce(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_announce_done(ngx_apikeys_pg_query_t *q);
@@ -50,6 +54,7 @@ static void ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync);
 static ngx_int_t ngx_apikeys_sync_round_lock(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_step_pt step);
+static void ngx_apikeys_sync_round_healed_locked(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_forget_locked(ngx_apikeys_sync_t *sync);
 
 static void ngx_apikeys_sync_round_heartbeat(ngx_apikeys_sync_t *sync,
@@ -65,8 +70,8 @@ static void ngx_apikeys_sync_round_prune_done(ngx_apikeys_pg_query_t *q);
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_feed_stmt = {
     "apikeys_sync_feed",
-    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.feed_since($1, $2)",
-    2, 0
+    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.feed_since($1, $2, $3)",
+    3, 0
 };
 
 
@@ -99,10 +104,59 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_prune_stmt = {
 void
 ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync)
 {
-    ngx_str_t   params[2];
+    sync->nstubs = 0;
+
+    if (sync->snapshot.len && ngx_apikeys_store_heals(sync->conf->store)) {
+        sync->heals = 1;
+        sync->heal_next = sync->heal;
+
+        ngx_apikeys_sync_round_stubs(sync);
+        return;
+    }
+
+    sync->heals = 0;
+    sync->heal = 0;
+
+    ngx_apikeys_sync_round_feed(sync);
+}
+
+
+/*
+ * Keys for which the zone had no room, and may have now, are asked for with
+ * the changes: their states are published by version as those of the feed.
+ */
+
+static void
+ngx_apikeys_sync_round_stubs(ngx_apikeys_sync_t *sync)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_apikeys_store_stubs(sync->conf->store, &sync->heal_next,
+                                 sync->stubs, &sync->nstubs,
+                                 NGX_APIKEYS_SYNC_STUBS);
+    if (rc == NGX_AGAIN) {
+        ngx_apikeys_sync_later(sync, ngx_apikeys_sync_round_stubs, 1);
+        return;
+    }
+
+    sync->healed = (rc == NGX_DONE);
+
+    ngx_apikeys_sync_round_feed(sync);
+}
+
+
+static void
+ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync)
+{
+    ngx_str_t   params[3];
     ngx_msec_t  timeout;
 
     ngx_memzero(params, sizeof(params));
+
+    if (ngx_apikeys_sync_round_stub_ids(sync, &params[2]) != NGX_OK) {
+        ngx_apikeys_sync_no_memory(sync);
+        return;
+    }
 
     /*
      * A feed of very many changes may take longer than a statement should;
@@ -122,6 +176,41 @@ ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_feed_stmt,
                                params, timeout, ngx_apikeys_sync_round_fed);
+}
+
+
+/* as an array of the database */
+
+static ngx_int_t
+ngx_apikeys_sync_round_stub_ids(ngx_apikeys_sync_t *sync, ngx_str_t *ids)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    p = ngx_pnalloc(sync->pool, sizeof("{}")
+                    + sync->nstubs * (NGX_APIKEYS_OBJECTID_TEXT_LEN + 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ids->data = p;
+
+    *p++ = '{';
+
+    for (i = 0; i < sync->nstubs; i++) {
+
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_apikeys_objectid_write(p, &sync->stubs[i]);
+    }
+
+    *p++ = '}';
+
+    ids->len = p - ids->data;
+
+    return NGX_OK;
 }
 
 
@@ -313,6 +402,10 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
     (void) ngx_apikeys_store_cursor_set_locked(store, &sync->identity,
                                                &sync->snapshot);
 
+    if (sync->heals) {
+        ngx_apikeys_sync_round_healed_locked(sync);
+    }
+
     ngx_apikeys_sync_round_forget_locked(sync);
 
     /* what was forgotten, or deleted by thousands, where nothing else comes */
@@ -371,6 +464,23 @@ ngx_apikeys_sync_round_lock(ngx_apikeys_sync_t *sync,
     }
 
     return NGX_OK;
+}
+
+
+/* the next round goes on with the stubs, at once */
+
+static void
+ngx_apikeys_sync_round_healed_locked(ngx_apikeys_sync_t *sync)
+{
+    if (!sync->healed) {
+        sync->heal = sync->heal_next;
+        sync->again = 1;
+        return;
+    }
+
+    ngx_apikeys_store_healed_locked(sync->conf->store);
+
+    sync->heal = 0;
 }
 
 

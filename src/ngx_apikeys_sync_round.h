@@ -30,6 +30,10 @@ typedef enum {
 } ngx_apikeys_sync_trouble_e;
 
 
+/* that one round reads again */
+#define NGX_APIKEYS_SYNC_STUBS  100
+
+
 typedef void (*ngx_apikeys_sync_step_pt)(ngx_apikeys_sync_t *sync);
 
 
@@ -78,6 +82,7 @@ struct ngx_apikeys_sync_s {
     ngx_uint_t                    rows;
     ngx_uint_t                    keys;
     ngx_uint_t                    unreadable;
+    ngx_uint_t                    oversize;  /* keys with too long lists */
     ngx_int_t                     schema;    /* a version that may not be
                                                 followed, or 0 */
     uint64_t                      version;   /* the greatest seen */
@@ -86,6 +91,12 @@ struct ngx_apikeys_sync_s {
     uint64_t                      progress;  /* boot-time ms, last row */
     ngx_msec_t                    slice;     /* the loop's time, and what */
     uint64_t                      spent;     /* rows cost in it, us */
+
+    /* stubs of the zone are read again, up to these buckets */
+    uint32_t                      heal;
+    uint32_t                      heal_next; /* when this round is over */
+    ngx_uint_t                    nstubs;    /* in this round */
+    ngx_apikeys_objectid_t        stubs[NGX_APIKEYS_SYNC_STUBS];
 
     /* tombstones below "forget" were seen at "forget_since" */
     uint64_t                      forget;
@@ -109,6 +120,8 @@ struct ngx_apikeys_sync_s {
     unsigned                      moved:1;   /* no heartbeat told it yet */
     unsigned                      header:1;  /* the header row has come */
     unsigned                      epoch:1;   /* the load begins one */
+    unsigned                      heals:1;   /* stubs are read again */
+    unsigned                      healed:1;  /* and none is left */
     unsigned                      fenced:1;  /* another has the lease */
     unsigned                      signing:1; /* "query" signs off */
     unsigned                      signed_off:1;

@@ -63,6 +63,7 @@ ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,
     sync->rows = 0;
     sync->keys = 0;
     sync->unreadable = 0;
+    sync->oversize = 0;
     sync->spent = 0;
     sync->schema = 0;
     sync->header = 0;
@@ -256,6 +257,10 @@ ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     if (state->kind == NGX_APIKEYS_STORE_KEY && !state->deleted) {
         sync->keys++;
         sync->unreadable += state->u.key.unreadable;
+        sync->oversize += (state->u.key.nentries
+                           > NGX_APIKEYS_STORE_MAX_ENTRIES
+                           || state->u.key.ngrants
+                              > NGX_APIKEYS_STORE_MAX_GRANTS);
         sync->weight += (state->u.key.nentries + state->u.key.ngrants) / 32;
     }
 
@@ -351,6 +356,15 @@ ngx_apikeys_sync_rows_rest(ngx_apikeys_sync_t *sync)
                       "%ui of %ui keys from the database do not open with "
                       "apikeys_master_key_file and apikeys_realm, requests "
                       "with them get 503", sync->unreadable, sync->keys);
+    }
+
+    if (sync->oversize) {
+        ngx_log_error(NGX_LOG_ERR, sync->log, 0,
+                      "%ui of %ui keys from the database have more than %d "
+                      "access list entries or %d projects, requests with "
+                      "them get 503", sync->oversize, sync->keys,
+                      NGX_APIKEYS_STORE_MAX_ENTRIES,
+                      NGX_APIKEYS_STORE_MAX_GRANTS);
     }
 
     if (sync->rows) {

@@ -468,11 +468,15 @@ ngx_apikeys_sync_state_publish(ngx_apikeys_store_t *store,
     do {
         /*
          * A full zone is the store's to log and to remember: the record is
-         * invalid and the replica incomplete.  The others still have to be
-         * brought up to date.
+         * invalid.  The others still have to be brought up to date.
          */
-        (void) ngx_apikeys_sync_state_publish_locked(store, &state[*next],
-                                                     terms->load);
+        if (ngx_apikeys_sync_state_publish_locked(store, &state[*next],
+                                                  terms->load)
+            == NGX_AGAIN)
+        {
+            break;
+        }
+
         (*next)++;
 
     } while (*next < states->nelts

@@ -22,6 +22,7 @@ typedef struct {
     uint64_t                      age;          /* ms; -1: never fresh */
     uint64_t                      complete;
     uint64_t                      behind;
+    uint64_t                      low;
     uint64_t                      leader;
     uint64_t                      listening;
     uint64_t                      open;
@@ -33,6 +34,8 @@ typedef struct {
     ngx_apikeys_pg_pool_stat_t    pool;
     ngx_apikeys_usage_stat_t      usage;
     ngx_apikeys_counters_t        decisions;
+    ngx_uint_t                    nstubs;
+    ngx_apikeys_objectid_t        stubs[NGX_APIKEYS_STORE_STUB_IDS];
 } ngx_http_apikeys_status_t;
 
 
@@ -85,6 +88,9 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
       "Deleted objects that are remembered for a while" },
     { "replica", "invalid", ngx_http_apikeys_figure(store.invalid),
       NGX_HTTP_APIKEYS_GAUGE, "Objects that could not be kept or opened" },
+    { "replica", "keys_without_room", ngx_http_apikeys_figure(store.stubs),
+      NGX_HTTP_APIKEYS_GAUGE,
+      "Keys that the zone has no room for, requests with them get 503" },
 
     { "feed", "lag", ngx_http_apikeys_figure(store.lag),
       NGX_HTTP_APIKEYS_DURATION,
@@ -97,6 +103,12 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
       NGX_HTTP_APIKEYS_GAUGE, "Memory for records in the zone" },
     { "zone", "free_bytes", ngx_http_apikeys_figure(store.free_bytes),
       NGX_HTTP_APIKEYS_GAUGE, "Memory that is free" },
+    { "zone", "reserved_bytes",
+      ngx_http_apikeys_figure(store.reserved_bytes),
+      NGX_HTTP_APIKEYS_GAUGE,
+      "Free memory that is kept for changes of what is in the zone" },
+    { "zone", "low", ngx_http_apikeys_figure(low),
+      NGX_HTTP_APIKEYS_GAUGE, "Whether the zone is nearly full" },
     { "zone", "retired_bytes", ngx_http_apikeys_figure(store.retired_bytes),
       NGX_HTTP_APIKEYS_GAUGE, "Memory that waits for its last readers" },
     { "zone", "full_total", ngx_http_apikeys_figure(store.load_failures),
@@ -242,9 +254,12 @@ ngx_http_apikeys_status_collect(ngx_http_request_t *r,
     ngx_apikeys_usage_stat(amcf->worker.usage, &status->usage);
     ngx_apikeys_counters_sum(amcf->counters, &status->decisions);
 
+    status->nstubs = ngx_apikeys_store_stub_ids(amcf->store, status->stubs);
+
     status->age = status->store.age;
     status->complete = status->store.complete;
     status->behind = status->store.behind;
+    status->low = status->store.low;
     status->leader = status->sync.leader;
     status->listening = status->sync.listening;
     status->open = status->pool.open;
@@ -260,6 +275,7 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
 {
     u_char                            text[64];
     uint64_t                          value;
+    ngx_str_t                         id;
     ngx_uint_t                        i;
     const char                       *section;
     const ngx_str_t                  *name;
@@ -318,6 +334,18 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     }
 
     ngx_apikeys_json_out_object_end(out);
+
+    ngx_apikeys_json_out_name(out, "keys_without_room");
+    ngx_apikeys_json_out_array(out);
+
+    for (i = 0; i < status->nstubs; i++) {
+        id.data = text;
+        id.len = ngx_apikeys_objectid_write(text, &status->stubs[i]) - text;
+
+        ngx_apikeys_json_out_string(out, &id);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
     ngx_apikeys_json_out_object_end(out);
 }
 

@@ -45,11 +45,11 @@ sub get {
 # JSON
 
 my %sections = (
-    replica => [qw( age_milliseconds complete invalid keys orgs projects
-                    tombstones )],
+    replica => [qw( age_milliseconds complete invalid keys keys_without_room
+                    orgs projects tombstones )],
     feed => [qw( behind lag_milliseconds )],
-    zone => [qw( free_bytes full_total repairs_total retired_bytes
-                 size_bytes )],
+    zone => [qw( free_bytes full_total low repairs_total reserved_bytes
+                 retired_bytes size_bytes )],
     sync => [qw( changes_total errors_total leader listening loads_total
                  polls_total )],
     pool => [qw( busy connects_total errors_total failures_total open
@@ -64,8 +64,9 @@ my $res = get('/status');
 is($res->code, 200, 'the status');
 is($res->header('content-type'), 'application/json', 'its type');
 my $json = $res->json;
-is_deeply([ sort keys %$json ], [ sort 'pid', 'worker', keys %sections ],
-    'its sections');
+is_deeply([ sort keys %$json ], [ sort 'pid', 'worker', 'keys_without_room',
+        keys %sections ], 'its sections');
+is_deeply($json->{keys_without_room}, [], 'no key is without room');
 for my $section (sort keys %sections) {
     my $has = $json->{$section};
     is_deeply([ sort keys %$has ], $sections{$section},

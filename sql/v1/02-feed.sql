@@ -372,7 +372,8 @@ $$;
 -- What changed since the snapshot p_snapshot of the database p_identity.
 -- The first row tells what the others are (column kind):
 --
---     feed     the states of the objects changed since
+--     feed     the states of the objects changed since, and of the keys
+--              p_keys
 --     load     there are none: read the view load, versions still compare
 --     epoch    there are none: read the view load, forget all versions
 --
@@ -382,7 +383,8 @@ $$;
 --
 -- Plans are made for the snapshot at hand: one for any snapshot would expect
 -- a third of the feed, and read all of it.
-CREATE FUNCTION feed_since(p_identity text, p_snapshot text)
+CREATE FUNCTION feed_since(p_identity text, p_snapshot text,
+                           p_keys text[] DEFAULT '{}')
 RETURNS TABLE (identity text, snapshot text, schema_version integer,
                compatible_from integer, kind text, id text, version bigint,
                deleted boolean, org_id text, public_key text, secret text,
@@ -426,7 +428,7 @@ BEGIN
 
     RETURN NEXT;
 
-    IF v_kind <> 'feed' OR v_changes = 0 THEN
+    IF v_kind <> 'feed' OR v_changes = 0 AND p_keys = '{}' THEN
         RETURN;
     END IF;
 
@@ -438,7 +440,11 @@ BEGIN
                s.roles, s.projects, s.entries, s.access_list_required,
                s.name, s.created
           FROM (SELECT f.kind, f.id, max(f.version) AS version
-                  FROM changes_since(v_since) f
+                  FROM (SELECT f.kind, f.id, f.version
+                          FROM changes_since(v_since) f
+                         UNION ALL
+                        SELECT 'key', k.id, k.version
+                          FROM keys k WHERE k.id = ANY (p_keys)) f
                  GROUP BY f.kind, f.id) c
           LEFT JOIN LATERAL (
                 SELECT * FROM key_states k

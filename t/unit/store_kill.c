@@ -192,6 +192,47 @@ before_repair(ngx_apikeys_store_t *st)
 }
 
 
+/* a zone that has no room for more keys, nor for a longer list */
+
+static void
+before_refuse(ngx_apikeys_store_t *st)
+{
+    ngx_uint_t  n;
+
+    base(st);
+
+    for (n = 1000; st->head->counts.stubs == 0; n++) {
+        (void) unit_publish(st, n, 100, 200, 0, 0);
+    }
+}
+
+
+static void
+work_refuse(ngx_apikeys_store_t *st)
+{
+    (void) unit_publish(st, 20, 200, 300, 0, 0);
+    (void) unit_publish(st, 5, 201, 300, 5, 0);
+}
+
+
+static void
+before_heal(ngx_apikeys_store_t *st)
+{
+    before_refuse(st);
+    work_refuse(st);
+    (void) unit_delete(st, 5, 202);
+    (void) unit_publish(st, 6, 203, 300, 0, 0);
+}
+
+
+static void
+work_heal(ngx_apikeys_store_t *st)
+{
+    (void) unit_publish(st, 20, 200, 20, 0, 0);
+    (void) unit_publish(st, 6, 203, 20, 0, 0);
+}
+
+
 static work_t  works[] = {
     { "replacing", base, work_replace },
     { "adding", base, work_add },
@@ -200,7 +241,9 @@ static work_t  works[] = {
     { "reclaiming", before_reclaim, work_reclaim },
     { "forgetting", before_reclaim, work_forget },
     { "loading", base, work_load },
-    { "repairing", before_repair, work_reclaim }
+    { "repairing", before_repair, work_reclaim },
+    { "refusing memory", before_refuse, work_refuse },
+    { "healing", before_heal, work_heal }
 };
 
 
