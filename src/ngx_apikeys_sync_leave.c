@@ -8,14 +8,14 @@
  * all of them leave (a quit, or the zone of an old configuration), they
  * follow the database for as long as they still have requests to decide, and
  * the last one signs the instance off, so that receipts no longer wait for
- * it.  It signs off when it has nothing left to do and is alone, at most
- * once, and does not hold its exit up for more than a second.  Who is killed
- * signs nothing: its lease runs out.
+ * it.  It signs off when it has nothing left to do and is alone, and does not
+ * hold its exit up for more than a second.  Who is killed signs nothing: its
+ * lease runs out.
  *
  * What must hold.  A lease covers every copy of the replica that decides: so
  * an instance whose zone was copied signs off only when the database knows
- * the copy, and one that writes snapshots, which may be loaded at any time,
- * never does.
+ * the copy, which may take its first moments, and one that writes snapshots,
+ * which may be loaded at any time, never does.
  */
 
 
@@ -192,7 +192,9 @@ ngx_apikeys_sync_leave_handler(ngx_event_t *ev)
 
     ngx_add_timer(ev, NGX_APIKEYS_SYNC_LEAVE_TICK);
 
-    if (all == 0 && !sync->signing) {
+    if (all == 0 && !sync->signing
+        && now - sync->declined >= NGX_APIKEYS_SYNC_LEAVE_BUSY)
+    {
         ngx_apikeys_sync_leave_sign(sync);
     }
 }
@@ -246,9 +248,19 @@ ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q)
     sync = q->data;
 
     sync->query = NULL;
+
+    if (q->rc == NGX_APIKEYS_PG_OK && ngx_apikeys_pg_query_nrows(q) == 0) {
+
+        /* the copy is not known yet */
+
+        sync->signing = 0;
+        sync->declined = ngx_apikeys_store_boottime();
+        return;
+    }
+
     sync->signed_off = 1;
 
-    if (q->rc == NGX_APIKEYS_PG_OK && ngx_apikeys_pg_query_nrows(q) == 1) {
+    if (q->rc == NGX_APIKEYS_PG_OK) {
         ngx_log_error(NGX_LOG_INFO, sync->log, 0,
                       "the instance has signed off");
     }

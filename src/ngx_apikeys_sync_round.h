@@ -55,6 +55,7 @@ struct ngx_apikeys_sync_s {
     ngx_event_t                   leave;
     uint64_t                      leaving;   /* boot-time ms, 0: it stays */
     uint64_t                      idle;      /* since when it only waits */
+    uint64_t                      declined;  /* the last sign-off that was */
 
     /* below: of the process that has the lease, 0 in the others */
 

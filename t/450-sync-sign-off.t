@@ -98,6 +98,28 @@ $held->close;
 instances_become($other, 'the old one signs off when they have gone');
 
 
+# the same, idle: the database must know the new one first
+
+{
+    my $old = instances();
+    my $lock = $db->connect;
+    $lock->begin_work;
+    $lock->do('LOCK TABLE apikeys.instances IN SHARE MODE');
+    $nginx->configure(http => $f->http_conf(%opt, zone => '11m'));
+    $nginx->reload;
+    ok(eval { $nginx->wait_for(sub { $db->dbh->selectrow_array(
+        "SELECT count(*) FROM pg_stat_activity
+          WHERE query LIKE 'SELECT apikeys.sign_off%'") }, 10, '') },
+        'the old one asks while the new one is not known');
+    is(instances(), $old, 'it does not sign off');
+    $lock->rollback;
+    ok(eval { $nginx->wait_for(sub { my $now = instances();
+        $now ne '' && $now !~ /$old/ }, 5, '') },
+        'it does when the new one is known');
+    $other = instances();
+}
+
+
 # the same, with a copy that the database does not know
 
 $nginx->configure(http => $f->http_conf(%opt, zone => '12m')
