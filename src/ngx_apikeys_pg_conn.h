@@ -228,6 +228,15 @@ ngx_int_t ngx_apikeys_pg_conn_discard(ngx_apikeys_pg_conn_t *pc);
 
 void ngx_apikeys_pg_conn_resume(ngx_apikeys_pg_conn_t *pc);
 
+/*
+ * Blocking, in a process that ends: what runs is read away, then the
+ * statement runs (at most 4 parameters of 63 bytes) and *nrows is set, all
+ * within "timeout" ms.  NGX_ERROR: not in time, or it failed.
+ */
+ngx_int_t ngx_apikeys_pg_conn_final(ngx_apikeys_pg_conn_t *pc,
+    const ngx_apikeys_pg_stmt_t *stmt, const ngx_str_t *params,
+    ngx_msec_t timeout, ngx_uint_t *nrows);
+
 /* frees a finished work's result */
 void ngx_apikeys_pg_conn_clear(ngx_apikeys_pg_work_t *work);
 

@@ -225,6 +225,31 @@ ngx_apikeys_pg_pool_destroy(ngx_apikeys_pg_pool_t *pp)
 }
 
 
+ngx_int_t
+ngx_apikeys_pg_pool_final(ngx_apikeys_pg_pool_t *pp,
+    const ngx_apikeys_pg_stmt_t *stmt, const ngx_str_t *params,
+    ngx_msec_t timeout, ngx_uint_t *nrows)
+{
+    ngx_uint_t              i;
+    ngx_apikeys_pg_conn_t  *pc;
+
+    static const ngx_apikeys_pg_state_e  states[] = {
+        NGX_APIKEYS_PG_IDLE, NGX_APIKEYS_PG_DRAIN, NGX_APIKEYS_PG_RUNNING
+    };
+
+    for (i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        pc = ngx_apikeys_pg_pool_first(pp, states[i]);
+
+        if (pc) {
+            return ngx_apikeys_pg_conn_final(pc, stmt, params, timeout,
+                                             nrows);
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
 void
 ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
     ngx_apikeys_pg_pool_stat_t *stat)

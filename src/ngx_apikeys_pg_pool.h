@@ -62,6 +62,15 @@ ngx_apikeys_pg_pool_t *ngx_apikeys_pg_pool_create(ngx_cycle_t *cycle,
  */
 void ngx_apikeys_pg_pool_destroy(ngx_apikeys_pg_pool_t *pp);
 
+/*
+ * Before it is destroyed, in a process that ends: runs a statement on a
+ * connection that is open, blocking, see ngx_apikeys_pg_conn_final().
+ * NGX_DECLINED: there is none.
+ */
+ngx_int_t ngx_apikeys_pg_pool_final(ngx_apikeys_pg_pool_t *pp,
+    const ngx_apikeys_pg_stmt_t *stmt, const ngx_str_t *params,
+    ngx_msec_t timeout, ngx_uint_t *nrows);
+
 void ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
     ngx_apikeys_pg_pool_stat_t *stat);
 

@@ -105,6 +105,7 @@ void
 ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync)
 {
     if (sync->leader) {
+        ngx_apikeys_sync_leave_final(sync);
         ngx_apikeys_sync_resign(sync);
     }
 

@@ -2,15 +2,19 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * The end of a worker that quits gracefully.
+ * The end of a worker.
  *
- * Where workers stay in the zone, one of them takes the lease over.  Where
+ * One that quits gracefully: where workers stay in the zone, one of them takes the lease over.  Where
  * all of them leave (a quit, or the zone of an old configuration), they
  * follow the database for as long as they still have requests to decide, and
  * the last one signs the instance off, so that receipts no longer wait for
  * it.  It signs off when it has nothing left to do and is alone, and does not
- * hold its exit up for more than a second.  Who is killed signs nothing: its
- * lease runs out.
+ * hold its exit up for more than a second.
+ *
+ * One that is told to stop leaves the event loop at once, and about a second
+ * later the master kills it.  So the one with the lease signs off in its
+ * exit, and blocks meanwhile: it waits until the others have gone, then for
+ * the answer.  Who is killed signs nothing: its lease runs out.
  *
  * What must hold.  A lease covers every copy of the replica that decides: so
  * an instance whose zone was copied signs off only when the database knows
@@ -34,11 +38,17 @@
 #define NGX_APIKEYS_SYNC_LEAVE_GRACE   300
 
 
+/* of a stop, for each of its two waits */
+#define NGX_APIKEYS_SYNC_LEAVE_FINAL   300
+
+
 static void ngx_apikeys_sync_leave_quit(ngx_event_t *rev);
 static void ngx_apikeys_sync_leave_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_apikeys_sync_leave_over(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_leave_sign(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q);
+static const char *ngx_apikeys_sync_leave_now(ngx_apikeys_sync_t *sync);
+static ngx_uint_t ngx_apikeys_sync_leave_alone(ngx_apikeys_sync_t *sync);
 
 
 /* an xid that no snapshot has seen: all instances wait for it */
@@ -263,5 +273,108 @@ ngx_apikeys_sync_leave_signed(ngx_apikeys_pg_query_t *q)
     if (q->rc == NGX_APIKEYS_PG_OK) {
         ngx_log_error(NGX_LOG_INFO, sync->log, 0,
                       "the instance has signed off");
+    }
+}
+
+
+void
+ngx_apikeys_sync_leave_final(ngx_apikeys_sync_t *sync)
+{
+    uint64_t     end, now;
+    ngx_str_t    instance;
+    const char  *reason;
+
+    if (sync->signed_off) {
+        return;
+    }
+
+    reason = ngx_apikeys_sync_leave_now(sync);
+
+    if (reason == NULL) {
+        ngx_log_error(NGX_LOG_INFO, sync->log, 0,
+                      "the instance has signed off");
+        return;
+    }
+
+    ngx_apikeys_store_instance(sync->conf->store, &instance);
+
+    if (sync->conf->stale_forever) {
+        ngx_log_error(NGX_LOG_WARN, sync->log, 0,
+                      "instance %V did not sign off: %s, receipts wait for "
+                      "it until it runs again or apikeys.sign_off('%V') is "
+                      "called", &instance, reason, &instance);
+        return;
+    }
+
+    now = ngx_apikeys_store_boottime();
+    end = sync->heartbeat + ngx_apikeys_sync_round_lease(sync);
+
+    ngx_log_error(NGX_LOG_WARN, sync->log, 0,
+                  "instance %V did not sign off: %s, receipts wait for it "
+                  "until its lease ends in %uL s", &instance, reason,
+                  (end > now) ? (end - now) / 1000 + 1 : 0);
+}
+
+
+/* why it did not; or NULL */
+
+static const char *
+ngx_apikeys_sync_leave_now(ngx_apikeys_sync_t *sync)
+{
+    ngx_int_t             rc;
+    ngx_str_t             params[2];
+    ngx_uint_t            n;
+    ngx_apikeys_store_t  *store;
+
+    if (sync->copy) {
+        return "it writes snapshots";
+    }
+
+    if (!ngx_apikeys_sync_leave_alone(sync)) {
+        return "another process decides by its zone";
+    }
+
+    store = sync->conf->store;
+
+    ngx_apikeys_store_instance(store, &params[0]);
+    ngx_apikeys_store_heir(store, &params[1]);
+
+    rc = ngx_apikeys_pg_pool_final(sync->pp, &ngx_apikeys_sync_leave_stmt,
+                                   params, NGX_APIKEYS_SYNC_LEAVE_FINAL, &n);
+
+    if (rc == NGX_DECLINED) {
+        return "it has no connection to the database";
+    }
+
+    if (rc != NGX_OK) {
+        return "the database did not answer";
+    }
+
+    return n ? NULL : "the database does not know the copy of its zone";
+}
+
+
+static ngx_uint_t
+ngx_apikeys_sync_leave_alone(ngx_apikeys_sync_t *sync)
+{
+    uint64_t    since;
+    ngx_uint_t  all, staying;
+
+    since = ngx_apikeys_store_boottime();
+
+    for ( ;; ) {
+        ngx_apikeys_store_others(sync->conf->store, &all, &staying);
+
+        if (all == 0) {
+            return 1;
+        }
+
+        if (ngx_apikeys_store_boottime() - since
+            >= NGX_APIKEYS_SYNC_LEAVE_FINAL)
+        {
+            return 0;
+        }
+
+        ngx_msleep(NGX_APIKEYS_SYNC_LEAVE_TICK);
     }
 }

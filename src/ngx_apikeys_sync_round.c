@@ -569,10 +569,7 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
         return NGX_OK;
     }
 
-    /* two clocks measure it, and ours may be a tick late */
-
-    lease = sync->conf->stale + sync->conf->stale / 1000
-            + NGX_APIKEYS_SYNC_ROUND_MARGIN;
+    lease = ngx_apikeys_sync_round_lease(sync);
 
     p = ngx_pnalloc(sync->pool, NGX_INT64_LEN + sizeof(".000") - 1);
     if (p == NULL) {
@@ -583,6 +580,16 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
     params[4].len = ngx_sprintf(p, "%M.%03M", lease / 1000, lease % 1000)
                     - p;
     return NGX_OK;
+}
+
+
+/* two clocks measure it, and ours may be a tick late */
+
+ngx_msec_t
+ngx_apikeys_sync_round_lease(ngx_apikeys_sync_t *sync)
+{
+    return sync->conf->stale + sync->conf->stale / 1000
+           + NGX_APIKEYS_SYNC_ROUND_MARGIN;
 }
 
 

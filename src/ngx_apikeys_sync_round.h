@@ -162,6 +162,8 @@ void ngx_apikeys_sync_leave_destroy(ngx_apikeys_sync_t *sync);
 
 /* of a process that has the lease and is exiting */
 void ngx_apikeys_sync_leave_watch(ngx_apikeys_sync_t *sync);
+/* of one that has it and ends at once; blocks for half a second or so */
+void ngx_apikeys_sync_leave_final(ngx_apikeys_sync_t *sync);
 
 
 /* ngx_apikeys_sync_session.c */
@@ -188,6 +190,8 @@ void ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync);
 /* how often a heartbeat is due without changes */
 ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
     ngx_apikeys_sync_t *sync);
+/* for how long a heartbeat makes receipts wait, unless stale_forever */
+ngx_msec_t ngx_apikeys_sync_round_lease(ngx_apikeys_sync_t *sync);
 
 
 /* ngx_apikeys_sync_rows.c */

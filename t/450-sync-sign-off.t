@@ -157,4 +157,90 @@ $f->wait_loaded($nginx);
 quits('a quit with snapshots', 2);
 isnt(instances(), '', '... signs nothing off');
 
+
+# a stop: workers leave the event loop at once
+
+sub stops {
+    my ($name, $limit) = @_;
+
+    $nginx->log_mark;
+    my $begin = time;
+    $nginx->stop;
+    cmp_ok(time - $begin, '<', $limit * ($ENV{APIKEYS_TEST_ASAN} ? 5 : 1),
+        "$name: it is not held up");
+}
+
+sub starts {
+    my (%with) = @_;
+
+    $db->psql('DELETE FROM apikeys.instances');
+    $nginx->configure(http => $f->http_conf(%opt, %with), workers => 4);
+    $nginx->start;
+    $f->wait_loaded($nginx);
+    $nginx->wait_for(sub { instances() ne '' }, 20, 'no instance');
+}
+
+for my $round (1 .. 3) {
+    starts();
+    my $wait = hold();
+    stops("a stop of 4 workers, $round", 2);
+    is(instances(), '', 'the instance signs off');
+    $wait->close;
+}
+
+starts();
+my $mutation = $f->client(nginx => $nginx, token => $f->token,
+    headers => { Prefer => 'wait=60' });
+$db->psql("INSERT INTO apikeys.instances (uuid, name, feed, snapshot, horizon,
+                                          heartbeat, lease_until)
+    SELECT 'stuck', 'stuck:1', uuid, '3:3:', '3', now(), 'infinity'
+      FROM apikeys.feed_uuid");
+$mutation->send($mutation->format('POST', "$f->{base}/orgs",
+    { name => 'waits', apiKey => { desc => 'd', roles => ['ORG_OWNER'] } },
+    headers => { Authorization => 'Bearer ' . $f->token }));
+$nginx->wait_for(sub { $db->psql(
+    "SELECT count(*) FROM apikeys.orgs WHERE name = 'waits'") }, 20, '');
+stops('with a request that waits for its receipt', 2);
+is(instances(), 'stuck', 'the instance signs off');
+$mutation->close;
+
+starts();
+$pg->signal_all('STOP');
+stops('with a frozen database', 2);
+$pg->signal_all('CONT');
+ok($nginx->error_log =~ /\[warn\].*instance [-\w]{36} did not sign off: the da/
+    && $nginx->error_log =~ /did not answer, receipts wait for it until its l/
+    && $nginx->error_log =~ /its lease ends in (?:59|60)\d s$/m,
+    'the log says so, and until when');
+
+starts();
+$db->psql(q{ALTER ROLE apikeys_nginx NOLOGIN;
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE usename = 'apikeys_nginx'});
+$nginx->wait_log(qr/the database is unavailable/, 20);
+stops('without a connection', 2);
+$db->psql('ALTER ROLE apikeys_nginx LOGIN');
+ok($nginx->error_log =~ /did not sign off: it has no connection to the datab/,
+    'the log says so');
+isnt(instances(), '', 'it did not sign off');
+
+starts(http => 'apikeys_snapshot %%DIR%%/state/replica;');
+stops('with snapshots', 2);
+ok($nginx->error_log =~ /did not sign off: it writes snapshots, receipts wait/,
+    'the log says so');
+isnt(instances(), '', 'it did not sign off');
+
+starts();
+my ($writer) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
+    'SELECT name FROM apikeys.instances') };
+$nginx->log_mark;
+$nginx->signal('TERM', $writer);
+ok($nginx->wait_log(qr/did not sign off: another process decides by its zone/,
+    10), 'one of several workers is stopped: the log says so');
+isnt(instances(), '', 'it did not sign off');
+$nginx->wait_for(sub { $db->psql('SELECT name FROM apikeys.instances')
+    !~ /:$writer$/ }, 20, 'no other worker follows');
+stops('after that', 2);
+is(instances(), '', 'the instance signs off');
+
 done_testing;

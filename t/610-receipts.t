@@ -291,7 +291,7 @@ is(receipt(patch('wait=20')), '200 wait=20 -', 'until its lease is over');
 # a zone without room for the change
 
 my $small = node(zone => '1m', unloaded => 1, allow => qr/zone/);
-$f->copies($org, $org->{key}, 6000);
+$f->copies($org, $org->{key}, 14_000);
 $here->wait_for(sub { code({ secret => 'zzzzzzzz:x' }, $small) == 503 },
     30 * $slow, 'the small zone is not full');
 
