@@ -139,6 +139,7 @@ typedef struct {
     ngx_flag_t                dry_run;
     ngx_msec_t                wait;
     ngx_array_t              *require;     /* ngx_http_apikeys_require */
+    ngx_uint_t                opened;      /* "auth off", below "require" */
 } ngx_http_apikeys_loc_conf_t;
 
 

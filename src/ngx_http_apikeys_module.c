@@ -332,6 +332,7 @@ ngx_http_apikeys_create_loc_conf(ngx_conf_t *cf)
      *     alcf->auth = 0;
      *     alcf->auth_header = { 0, NULL };
      *     alcf->require = NULL;
+     *     alcf->opened = 0;
      */
 
     alcf->stale = NGX_CONF_UNSET_MSEC;
@@ -349,7 +350,7 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_apikeys_loc_conf_t *prev = parent;
     ngx_http_apikeys_loc_conf_t *conf = child;
 
-    ngx_uint_t                     own;
+    char                          *rv;
     ngx_http_core_loc_conf_t      *clcf;
     ngx_http_apikeys_main_conf_t  *amcf;
 
@@ -369,15 +370,10 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_apikeys_api_handler;
     }
 
-    own = (conf->require != NULL && clcf->name.len != 0);
+    rv = ngx_http_apikeys_require_merge(cf, prev, conf);
 
-    if (conf->require == NULL) {
-        conf->require = prev->require;
-    }
-
-    if (conf->auth == 0) {
-        conf->auth = prev->auth;
-        conf->auth_header = prev->auth_header;
+    if (rv != NGX_CONF_OK) {
+        return rv;
     }
 
     amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_apikeys_module);
@@ -391,14 +387,6 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         if (amcf->sync.fresh == 0 || conf->stale < amcf->sync.fresh) {
             amcf->sync.fresh = conf->stale;
         }
-    }
-
-    if (own && !conf->api && !ngx_http_apikeys_access_protected(conf)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"apikeys_require\" in location \"%V\" demands "
-                           "nothing without \"apikeys_auth\", name a scheme "
-                           "there", &clcf->name);
-        return NGX_CONF_ERROR;
     }
 
     if (conf->api == 0) {
@@ -492,7 +480,14 @@ static ngx_int_t
 ngx_http_apikeys_init(ngx_conf_t *cf)
 {
     ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_apikeys_loc_conf_t   *alcf;
     ngx_http_apikeys_main_conf_t  *amcf;
+
+    alcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_apikeys_module);
+
+    if (ngx_http_apikeys_require_check(cf, alcf) != NGX_CONF_OK) {
+        return NGX_ERROR;
+    }
 
     amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_apikeys_module);
 

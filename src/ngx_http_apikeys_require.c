@@ -5,9 +5,14 @@
  * An id that is written out is parsed at configuration; one with variables
  * is evaluated before the replica is entered, as a variable may do anything.
  * A value that is empty or no id never matches.
+ *
+ * Methods are compared by name; for those that nginx knows by number this is
+ * a bit of a mask.  What no line names and nginx does not know, a backend may
+ * take for anything: such a request must satisfy every line.
  */
 
 
+#include <ngx_http_apikeys_access.h>
 #include <ngx_http_apikeys_require.h>
 
 
@@ -24,10 +29,17 @@ typedef struct {
     uint32_t                       org_roles;      /* any one of these */
     uint32_t                       project_roles;
     ngx_uint_t                     roles;          /* some were named */
-    ngx_uint_t                     methods;        /* 0: all */
+    ngx_uint_t                     methods;        /* by number */
+    ngx_array_t                   *names;          /* of others, or NULL */
+    ngx_uint_t                     some;           /* method= is there */
+    ngx_uint_t                     except;         /* with "!" */
 } ngx_http_apikeys_require_t;
 
 
+static ngx_uint_t ngx_http_apikeys_require_named(ngx_array_t *lines,
+    const ngx_str_t *method);
+static ngx_uint_t ngx_http_apikeys_require_names(
+    const ngx_http_apikeys_require_t *line, const ngx_str_t *method);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_require_line(
     ngx_http_request_t *r, ngx_http_apikeys_require_t *line,
     ngx_http_apikeys_identity_t *identity);
@@ -45,6 +57,23 @@ static char *ngx_http_apikeys_require_role(ngx_conf_t *cf,
     ngx_http_apikeys_require_t *line, ngx_str_t *name);
 static char *ngx_http_apikeys_require_method(ngx_conf_t *cf,
     ngx_http_apikeys_require_t *line, ngx_str_t *name);
+static char *ngx_http_apikeys_require_refuse(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf, ngx_str_t *place);
+static void ngx_http_apikeys_require_warn(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf);
+static void ngx_http_apikeys_require_place(ngx_conf_t *cf,
+    ngx_str_t *place, u_char *buf, size_t size);
+
+
+#define NGX_HTTP_APIKEYS_REQUIRE_METHOD_LEN  32
+#define NGX_HTTP_APIKEYS_REQUIRE_PLACE_LEN   512
+
+/* those of the table below */
+#define NGX_HTTP_APIKEYS_REQUIRE_KNOWN                                       \
+    (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_POST|NGX_HTTP_PUT|NGX_HTTP_DELETE   \
+     |NGX_HTTP_MKCOL|NGX_HTTP_COPY|NGX_HTTP_MOVE|NGX_HTTP_OPTIONS            \
+     |NGX_HTTP_PROPFIND|NGX_HTTP_PROPPATCH|NGX_HTTP_LOCK|NGX_HTTP_UNLOCK     \
+     |NGX_HTTP_PATCH)
 
 
 /* what GET demands holds for HEAD, as with limit_except */
@@ -72,16 +101,25 @@ ngx_http_apikeys_decision_e
 ngx_http_apikeys_require_judge(ngx_http_request_t *r, ngx_array_t *lines,
     ngx_http_apikeys_identity_t *identity)
 {
-    ngx_uint_t                    i;
+    ngx_str_t                    *method;
+    ngx_uint_t                    i, known, all, names;
     ngx_http_apikeys_require_t   *line;
     ngx_http_apikeys_decision_e   decision;
 
     line = lines->elts;
+    method = &r->main->method_name;
+    known = r->main->method & NGX_HTTP_APIKEYS_REQUIRE_KNOWN;
+    all = !known && !ngx_http_apikeys_require_named(lines, method);
 
     for (i = 0; i < lines->nelts; i++) {
 
-        if (line[i].methods && !(line[i].methods & r->main->method)) {
-            continue;
+        if (line[i].some && !all) {
+            names = known ? (line[i].methods & known) != 0
+                          : ngx_http_apikeys_require_names(&line[i], method);
+
+            if (names == line[i].except) {
+                continue;
+            }
         }
 
         decision = ngx_http_apikeys_require_line(r, &line[i], identity);
@@ -92,6 +130,49 @@ ngx_http_apikeys_require_judge(ngx_http_request_t *r, ngx_array_t *lines,
     }
 
     return NGX_HTTP_APIKEYS_ALLOW;
+}
+
+
+static ngx_uint_t
+ngx_http_apikeys_require_named(ngx_array_t *lines, const ngx_str_t *method)
+{
+    ngx_uint_t                   i;
+    ngx_http_apikeys_require_t  *line;
+
+    line = lines->elts;
+
+    for (i = 0; i < lines->nelts; i++) {
+        if (ngx_http_apikeys_require_names(&line[i], method)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_apikeys_require_names(const ngx_http_apikeys_require_t *line,
+    const ngx_str_t *method)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    if (line->names == NULL) {
+        return 0;
+    }
+
+    name = line->names->elts;
+
+    for (i = 0; i < line->names->nelts; i++) {
+        if (name[i].len == method->len
+            && ngx_memcmp(name[i].data, method->data, method->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -280,10 +361,12 @@ ngx_http_apikeys_require_param(ngx_conf_t *cf,
         role = 1;
         p = param->data + 5;
 
-    } else if (ngx_strncmp(param->data, "method=", 7) == 0 && !line->methods)
-    {
+    } else if (ngx_strncmp(param->data, "method=", 7) == 0 && !line->some) {
         role = 0;
         p = param->data + 7;
+
+        line->some = 1;
+        line->except = (*p == '!');
 
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -392,7 +475,34 @@ static char *
 ngx_http_apikeys_require_method(ngx_conf_t *cf,
     ngx_http_apikeys_require_t *line, ngx_str_t *name)
 {
+    u_char                    *p;
+    ngx_str_t                 *other;
     const ngx_conf_bitmask_t  *method;
+
+    if (line->except != (name->len && name->data[0] == '!')) {
+        return "has methods with and without \"!\", use a line for each";
+    }
+
+    name->data += line->except;
+    name->len -= line->except;
+
+    for (p = name->data; p < name->data + name->len; p++) {
+        if (!(*p >= 'A' && *p <= 'Z') && !(*p >= '0' && *p <= '9')
+            && *p != '_' && *p != '-')
+        {
+            break;
+        }
+    }
+
+    if (name->len == 0 || name->len > NGX_HTTP_APIKEYS_REQUIRE_METHOD_LEN
+        || p < name->data + name->len)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid method \"%V\", a method has 1 to %d "
+                           "characters of \"A-Z0-9_-\"",
+                           name, NGX_HTTP_APIKEYS_REQUIRE_METHOD_LEN);
+        return NGX_CONF_ERROR;
+    }
 
     for (method = ngx_http_apikeys_require_methods;
          method->name.len;
@@ -406,7 +516,168 @@ ngx_http_apikeys_require_method(ngx_conf_t *cf,
         }
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "unknown method \"%V\"", name);
+    if (line->names == NULL) {
+        line->names = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
+        if (line->names == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    other = ngx_array_push(line->names);
+    if (other == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *other = *name;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_apikeys_require_merge(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *prev, ngx_http_apikeys_loc_conf_t *conf)
+{
+    u_char      buf[NGX_HTTP_APIKEYS_REQUIRE_PLACE_LEN];
+    ngx_str_t   place;
+    ngx_uint_t  lines, auth;
+
+    lines = (conf->require != NULL);
+    auth = (conf->auth != 0);
+
+    if (!lines) {
+        conf->require = prev->require;
+    }
+
+    if (!auth) {
+        conf->auth = prev->auth;
+        conf->auth_header = prev->auth_header;
+    }
+
+    /* "off" below the lines is meant; with them or above them it is not */
+
+    conf->opened = lines ? 0
+                   : auth ? (conf->auth == NGX_HTTP_APIKEYS_AUTH_OFF)
+                   : prev->opened;
+
+    if (conf->require == NULL || conf->opened) {
+        return NGX_CONF_OK;
+    }
+
+    if (!conf->api && !ngx_http_apikeys_access_protected(conf)) {
+        ngx_http_apikeys_require_place(cf, &place, buf, sizeof(buf));
+        return ngx_http_apikeys_require_refuse(cf, conf, &place);
+    }
+
+    if (lines) {
+        ngx_http_apikeys_require_warn(cf, conf);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* what no server may have inherited */
+
+char *
+ngx_http_apikeys_require_check(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf)
+{
+    static ngx_str_t  place = ngx_string("the http block");
+
+    if (conf->require && conf->auth == NGX_HTTP_APIKEYS_AUTH_OFF) {
+        return ngx_http_apikeys_require_refuse(cf, conf, &place);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_apikeys_require_refuse(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf, ngx_str_t *place)
+{
+    if (conf->auth == NGX_HTTP_APIKEYS_AUTH_OFF) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"apikeys_require\" demands nothing in %V with "
+                           "\"apikeys_auth off\" at the same level or above, "
+                           "name a scheme there", place);
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"apikeys_require\" demands nothing in %V "
+                           "without \"apikeys_auth\", name a scheme there or "
+                           "above, or set \"apikeys_auth off\" there, below "
+                           "\"apikeys_require\"", place);
+    }
 
     return NGX_CONF_ERROR;
+}
+
+
+/* a method that no line of this level fits */
+
+static void
+ngx_http_apikeys_require_warn(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf)
+{
+    u_char                       buf[NGX_HTTP_APIKEYS_REQUIRE_PLACE_LEN];
+    ngx_str_t                    place;
+    ngx_uint_t                   i, fit;
+    const ngx_conf_bitmask_t    *method;
+    ngx_http_apikeys_require_t  *line;
+
+    fit = 0;
+    line = conf->require->elts;
+
+    for (i = 0; i < conf->require->nelts; i++) {
+        fit |= line[i].some ? (line[i].except ? ~line[i].methods
+                                              : line[i].methods)
+                            : ~ (ngx_uint_t) 0;
+    }
+
+    for (method = ngx_http_apikeys_require_methods;
+         method->name.len;
+         method++)
+    {
+        if ((fit & method->mask) == method->mask) {
+            continue;
+        }
+
+        ngx_http_apikeys_require_place(cf, &place, buf, sizeof(buf));
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"apikeys_require\" lets every key use method "
+                           "\"%V\" in %V, no line fits it",
+                           &method->name, &place);
+        return;
+    }
+}
+
+
+static void
+ngx_http_apikeys_require_place(ngx_conf_t *cf, ngx_str_t *place, u_char *buf,
+    size_t size)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    place->data = buf;
+
+    if (clcf->name.len) {
+        place->len = ngx_snprintf(buf, size, "%slocation \"%V\"",
+                                  clcf->lmt_excpt ? "limit_except in "
+                                  : clcf->noname ? "an \"if\" in " : "",
+                                  &clcf->name)
+                     - buf;
+        return;
+    }
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    place->len = ngx_snprintf(buf, size, "the server block in %s:%ui",
+                              cscf->file_name, cscf->line)
+                 - buf;
 }

@@ -18,6 +18,16 @@ char *ngx_http_apikeys_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
+ * Merges what apikeys_require and apikeys_auth say, and refuses lines that
+ * demand nothing because nobody is asked for a key.
+ */
+char *ngx_http_apikeys_require_merge(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *prev, ngx_http_apikeys_loc_conf_t *conf);
+/* the same for the http block, which is merged with nothing */
+char *ngx_http_apikeys_require_check(ngx_conf_t *cf,
+    ngx_http_apikeys_loc_conf_t *conf);
+
+/*
  * Whether every line whose method fits holds for an identity: ALLOW, ROLE,
  * NOT_LOADED when the replica cannot tell, ERROR.
  */

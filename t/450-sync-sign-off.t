@@ -106,7 +106,7 @@ instances_become($other, 'the old one signs off when they have gone');
     $lock->begin_work;
     $lock->do('LOCK TABLE apikeys.instances IN SHARE MODE');
     $nginx->configure(http => $f->http_conf(%opt, zone => '11m'));
-    $nginx->reload;
+    $nginx->signal('HUP');
     ok(eval { $nginx->wait_for(sub { $db->dbh->selectrow_array(
         "SELECT count(*) FROM pg_stat_activity
           WHERE query LIKE 'SELECT apikeys.sign_off%'") }, 10, '') },

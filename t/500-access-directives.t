@@ -62,20 +62,16 @@ refused("apikeys_require $_->[0]", $_->[1],
     [ 'role=ORG_OWNER role=ORG_MEMBER', qr/invalid parameter "role=ORG_M/ ],
     [ 'role=GROUP_OWNER', qr/role of a project, which needs "project="/ ],
     [ 'method=GET', qr/needs "org=", "project=" or "role="/ ],
-    [ 'role=ORG_OWNER method=get', qr/unknown method "get"/ ],
-    [ 'role=ORG_OWNER method=', qr/unknown method ""/ ],
-    [ 'role=ORG_OWNER method=TRACE', qr/unknown method "TRACE"/ ];
-
-refused('apikeys_require where nobody is asked for a key',
-    qr{"apikeys_require" in location "/a" demands nothing without},
-    'location /a { apikeys_require role=ORG_OWNER; }');
-refused('the same below apikeys_auth off',
-    qr{"apikeys_require" in location "/a" demands nothing without},
-    'apikeys_auth off; location /a { apikeys_require role=ORG_OWNER; }
-     location /api/atlas { apikeys_auth digest; }',
-    api => 'apikeys_auth digest;');
-taken('apikeys_require above the location that has apikeys_auth',
-    'apikeys_require role=ORG_OWNER; location /a { apikeys_auth basic; }');
+    [ 'role=ORG_OWNER method=get', qr/invalid method "get", .*"A-Z0-9_-"/ ],
+    [ 'role=ORG_OWNER method=', qr/invalid method ""/ ],
+    [ 'role=ORG_OWNER method=!', qr/invalid method ""/ ],
+    [ 'role=ORG_OWNER method=GET,', qr/invalid method ""/ ],
+    [ 'role=ORG_OWNER method=' . 'A' x 33, qr/invalid method "A{33}", .* 32 / ],
+    [ 'role=ORG_OWNER method=M+', qr/invalid method "M\+"/ ],
+    [ 'role=ORG_OWNER method=!!GET', qr/invalid method "!GET"/ ],
+    [ 'role=ORG_OWNER method=!GET,POST', qr/with and without "!", use a line/ ],
+    [ 'role=ORG_OWNER method=POST,!GET', qr/with and without "!", use a line/ ],
+    [ 'role=ORG_OWNER method=GET method=PUT', qr/invalid parameter "method=P/ ];
 refused("apikeys_dry_run $_", qr/invalid value "$_" in "apikeys_dry_run"/,
     "apikeys_dry_run $_;") for 'yes', '1';
 refused('apikeys_dry_run on for the API',
@@ -328,24 +324,58 @@ $t->serve(<<'END');
         apikeys_require role=ORG_READ_ONLY method=GET;
         proxy_pass http://127.0.0.1:%%PORT_1%%;
     }
+    location /other {
+        apikeys_auth basic;
+        apikeys_require role=ORG_OWNER method=!GET,!PURGE;
+        apikeys_require role=ORG_BILLING_ADMIN method=X_Y-Z,PATCH;
+        proxy_pass http://127.0.0.1:%%PORT_1%%;
+    }
+    location /write {
+        apikeys_auth basic;
+        apikeys_require role=ORG_OWNER method=!GET;
+        proxy_pass http://127.0.0.1:%%PORT_1%%;
+    }
+    location /head {
+        apikeys_auth basic;
+        apikeys_require role=ORG_OWNER method=!HEAD;
+        apikeys_require role=ORG_READ_ONLY method=HEAD;
+        proxy_pass http://127.0.0.1:%%PORT_1%%;
+    }
 END
 
+my $all = join ' ', sort @ours, 'stranger';
 for (
-    [ GET => 'both reader' ], [ HEAD => 'both reader' ],
-    [ POST => 'owner stranger' ], [ PUT => '' ], [ DELETE => 'both' ],
-    [ PATCH => join ' ', sort @ours, 'stranger' ],
-    [ OPTIONS => join ' ', sort @ours, 'stranger' ],
-    [ PURGE => join ' ', sort @ours, 'stranger' ])
+    [ '/n', GET => 'both reader' ], [ '/n', HEAD => 'both reader' ],
+    [ '/n', POST => 'owner stranger' ], [ '/n', PUT => '' ],
+    [ '/n', DELETE => 'both' ], [ '/n', PATCH => $all ],
+    [ '/n', OPTIONS => $all ],
+
+    # which no line names and nginx does not know
+    [ '/n', PURGE => '' ], [ '/n', FOO => '' ],
+
+    [ '/other', GET => $all ], [ '/other', HEAD => $all ],
+    [ '/other', POST => 'owner stranger' ], [ '/other', PATCH => '' ],
+    [ '/other', MOVE => 'owner stranger' ],
+    [ '/other', OPTIONS => 'owner stranger' ],
+    [ '/other', PROPPATCH => 'owner stranger' ],
+    [ '/other', PURGE => $all ], [ '/other', 'X_Y-Z' => '' ],
+    [ '/other', PURGED => '' ], [ '/other', FOO => '' ],
+
+    [ '/write', GET => $all ], [ '/write', HEAD => $all ],
+    (map { [ '/write', $_ => 'owner stranger' ] } qw( POST PUT PATCH DELETE
+        OPTIONS MOVE COPY MKCOL PROPFIND PROPPATCH LOCK UNLOCK FOO GETS )),
+    [ '/head', HEAD => 'both reader' ], [ '/head', GET => 'owner stranger' ],
+    [ '/head', FOO => '' ])
 {
-    my ($method, $in) = @$_;
+    my ($uri, $method, $in) = @$_;
     my @in;
     for my $name (sort keys %keys) {
-        my $res = $t->request('/n', $keys{$name}, scheme => 'basic',
+        my $res = $t->request($uri, $keys{$name}, scheme => 'basic',
             method => $method);
         push @in, $name if $res->code == 200;
         push @in, "$name $res->{code}" if $res->code !~ /^(?:200|403)$/;
     }
-    is("@in", $in, "lines for $method");
+    is("@in", $in, "$uri: lines for $method");
 }
 
 

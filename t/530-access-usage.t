@@ -111,10 +111,10 @@ $db->dbh->do('SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 my $mark = length $db->pg->log_text;
 my $begin = time;
 
+ask(5, $key, from => '127.0.0.3', for => '2001:db8::7');
 ask(200, $key);
 ask(50, $key, from => '127.0.0.2');
 ask(30, $key, nginx => $two);
-ask(5, $key, from => '127.0.0.3', for => '2001:db8::7');
 ask(5, $key, from => '127.0.0.3', for => '2001:db8::8');
 ask(10, $other, nginx => $three);
 ask(4, $key, uri => '/in/dry', from => '127.0.0.3', for => '10.1.2.3');

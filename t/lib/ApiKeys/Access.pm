@@ -123,8 +123,18 @@ sub serve {
 }
 
 
-# what nginx -t says to such locations: undef, or its first line
+# what nginx -t says to such locations: undef, or its first error
 sub refused {
+    my ($self, @conf) = @_;
+
+    my ($code, $text) = $self->tested(@conf);
+    return if $code == 0;
+    return $text =~ /\[emerg\] (.*)/ ? $1 : $text;
+}
+
+
+# the same: its exit code, and all that it says
+sub tested {
     my ($self, $server, %opt) = @_;
 
     my $f = $self->{fixture};
@@ -133,9 +143,7 @@ sub refused {
 
     $nginx->configure(http => $f->http_conf(%conf),
         server => $f->server_conf(%conf));
-    my ($code, $text) = $nginx->test;
-    return if $code == 0;
-    return $text =~ /\[emerg\] (.*)/ ? $1 : $text;
+    return $nginx->test;
 }
 
 
