@@ -18,12 +18,17 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include <openssl/rand.h>
+
 #include <ngx_apikeys_usage.h>
 
 
 #define NGX_APIKEYS_USAGE_BITS         12
 #define NGX_APIKEYS_USAGE_SIZE         (1 << NGX_APIKEYS_USAGE_BITS)
 #define NGX_APIKEYS_USAGE_FULL         (NGX_APIKEYS_USAGE_SIZE / 4 * 3)
+
+/* of a key's id, an entry's address and its prefix */
+#define NGX_APIKEYS_USAGE_WORDS        8
 
 /* one value and its comma in each of the five arrays */
 #define NGX_APIKEYS_USAGE_ROW_LEN                                            \
@@ -60,12 +65,15 @@ struct ngx_apikeys_usage_s {
     ngx_event_t                 event;
     ngx_apikeys_usage_stat_t    stat;
     ngx_uint_t                  failing;   /* said so in the log */
+    uint64_t                    seed[NGX_APIKEYS_USAGE_WORDS + 1];
 };
 
 
 static ngx_apikeys_usage_row_t *ngx_apikeys_usage_row(
-    ngx_apikeys_usage_table_t *table, const ngx_apikeys_objectid_t *key,
+    ngx_apikeys_usage_t *usage, const ngx_apikeys_objectid_t *key,
     const ngx_apikeys_cidr_t *entry);
+static ngx_uint_t ngx_apikeys_usage_place(ngx_apikeys_usage_t *usage,
+    const ngx_apikeys_objectid_t *key, const ngx_apikeys_cidr_t *entry);
 static void ngx_apikeys_usage_flush_handler(ngx_event_t *ev);
 static ngx_int_t ngx_apikeys_usage_flush(ngx_apikeys_usage_t *usage);
 static ngx_str_t *ngx_apikeys_usage_params(ngx_apikeys_usage_t *usage);
@@ -92,7 +100,7 @@ ngx_apikeys_usage_count(ngx_apikeys_usage_t *usage,
 {
     ngx_apikeys_usage_row_t  *row;
 
-    row = ngx_apikeys_usage_row(usage->counting, key, entry);
+    row = ngx_apikeys_usage_row(usage, key, entry);
 
     if (row == NULL) {
         usage->stat.dropped++;
@@ -124,26 +132,16 @@ ngx_apikeys_usage_count(ngx_apikeys_usage_t *usage,
 /* the row of a key and an entry, made when there is room */
 
 static ngx_apikeys_usage_row_t *
-ngx_apikeys_usage_row(ngx_apikeys_usage_table_t *table,
+ngx_apikeys_usage_row(ngx_apikeys_usage_t *usage,
     const ngx_apikeys_objectid_t *key, const ngx_apikeys_cidr_t *entry)
 {
-    uint64_t                  hash, address;
-    ngx_uint_t                i;
-    ngx_apikeys_usage_row_t  *row;
+    ngx_uint_t                  i;
+    ngx_apikeys_usage_row_t    *row;
+    ngx_apikeys_usage_table_t  *table;
 
-    /*
-     * Ids end in a counter; of an IPv6 entry the first half will do.  The
-     * upper bits of a product are those that all bits went into.
-     */
+    table = usage->counting;
 
-    ngx_memcpy(&hash, key->data + NGX_APIKEYS_OBJECTID_LEN - sizeof(uint64_t),
-               sizeof(uint64_t));
-    ngx_memcpy(&address, entry->addr, sizeof(uint64_t));
-
-    hash = (hash ^ (address + entry->prefix) * 0xff51afd7ed558ccd)
-           * 0x9e3779b97f4a7c15;
-
-    for (i = hash >> (64 - NGX_APIKEYS_USAGE_BITS); /* void */ ; i++) {
+    for (i = ngx_apikeys_usage_place(usage, key, entry); /* void */ ; i++) {
         row = &table->rows[i & (NGX_APIKEYS_USAGE_SIZE - 1)];
 
         if (row->count == 0) {
@@ -168,6 +166,38 @@ ngx_apikeys_usage_row(ngx_apikeys_usage_table_t *table,
     row->entry = *entry;
 
     return row;
+}
+
+
+/*
+ * Where the search begins.  Whoever has a key chooses its entries: a vector
+ * multiply-shift hash with secret multipliers, as the store's, lets nobody
+ * choose a long chain.
+ */
+
+static ngx_uint_t
+ngx_apikeys_usage_place(ngx_apikeys_usage_t *usage,
+    const ngx_apikeys_objectid_t *key, const ngx_apikeys_cidr_t *entry)
+{
+    uint32_t    word[NGX_APIKEYS_USAGE_WORDS];
+    uint64_t    hash;
+    ngx_uint_t  i;
+
+    ngx_memcpy(&word[0], key->data, NGX_APIKEYS_OBJECTID_LEN);
+    ngx_memcpy(&word[3], entry->addr, sizeof(entry->addr));
+    word[7] = entry->prefix;
+
+    hash = usage->seed[NGX_APIKEYS_USAGE_WORDS];
+
+    for (i = 0; i < NGX_APIKEYS_USAGE_WORDS; i++) {
+        hash += usage->seed[i] * word[i];
+    }
+
+    /* rows that follow each other must not lie side by side */
+
+    hash = (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15;
+
+    return hash >> (64 - NGX_APIKEYS_USAGE_BITS);
 }
 
 
@@ -373,7 +403,7 @@ ngx_apikeys_usage_restore(ngx_apikeys_usage_t *usage)
             continue;
         }
 
-        row = ngx_apikeys_usage_row(usage->counting, &old->key, &old->entry);
+        row = ngx_apikeys_usage_row(usage, &old->key, &old->entry);
 
         if (row == NULL) {
             usage->stat.dropped += old->count;
@@ -435,6 +465,11 @@ ngx_apikeys_usage_create(ngx_cycle_t *cycle, ngx_apikeys_pg_pool_t *pp)
                                   sizeof(ngx_apikeys_usage_table_t));
 
     if (usage->counting == NULL || usage->flushing == NULL) {
+        return NULL;
+    }
+
+    if (RAND_bytes((u_char *) usage->seed, sizeof(usage->seed)) != 1) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "RAND_bytes() failed");
         return NULL;
     }
 
