@@ -369,9 +369,7 @@ ngx_apikeys_pg_pool_assign(ngx_apikeys_pg_pool_t *pp)
 
     wanted = ngx_apikeys_pg_pool_assign_below(pp, 1);
 
-    /* one tenant leaves a connection for the others */
-
-    return ngx_apikeys_pg_pool_assign_below(pp, ngx_max(pp->nconns, 2) - 1)
+    return ngx_apikeys_pg_pool_assign_below(pp, ngx_apikeys_pg_pool_share(pp))
            || wanted;
 }
 

@@ -94,6 +94,9 @@ void ngx_apikeys_pg_pool_login_pause_handler(ngx_event_t *ev);
 
 void ngx_apikeys_pg_pool_work_forget(ngx_apikeys_pg_pool_t *pp);
 
+/* connections that one tenant may have: it leaves one for the others */
+#define ngx_apikeys_pg_pool_share(pp)  (ngx_max((pp)->nconns, 2) - 1)
+
 /* works of the same tenant in a state; 0 where there is no tenant */
 ngx_uint_t ngx_apikeys_pg_pool_work_same(ngx_apikeys_pg_work_t *work,
     ngx_apikeys_pg_work_state_e state);

@@ -17,6 +17,8 @@
 #include <ngx_apikeys_pg_pool_int.h>
 
 
+static ngx_uint_t ngx_apikeys_pg_pool_work_exceeds(
+    ngx_apikeys_pg_work_t *work, ngx_uint_t ready);
 static void ngx_apikeys_pg_pool_work_timeout_handler(ngx_event_t *ev);
 static void ngx_apikeys_pg_pool_work_finish_handler(ngx_event_t *ev);
 
@@ -71,12 +73,7 @@ ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work)
         return;
     }
 
-    /* nor does one tenant fill the queue */
-
-    if (pp->works[NGX_APIKEYS_PG_WORK_WAITING] > pp->queue / 2 + ready
-        && ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_WAITING)
-           > pp->queue / 2 + ready)
-    {
+    if (ngx_apikeys_pg_pool_work_exceeds(work, ready)) {
         pp->stat.refused++;
         ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_BUSY,
                                         "the tenant's half of the queue is "
@@ -86,6 +83,30 @@ ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work)
 
     ngx_add_timer(&work->timer, work->timeout);
     ngx_apikeys_pg_pool_post(pp);
+}
+
+
+/* one tenant does not fill the queue, nor wait for the others' connection */
+
+static ngx_uint_t
+ngx_apikeys_pg_pool_work_exceeds(ngx_apikeys_pg_work_t *work,
+    ngx_uint_t ready)
+{
+    ngx_uint_t              share, running;
+    ngx_apikeys_pg_pool_t  *pp;
+
+    pp = work->pool;
+
+    if (pp->works[NGX_APIKEYS_PG_WORK_WAITING] <= pp->queue / 2) {
+        return 0;
+    }
+
+    share = ngx_apikeys_pg_pool_share(pp);
+    running = ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_RUNNING);
+    ready = ngx_min(ready, share - ngx_min(share, running));
+
+    return ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_WAITING)
+           > pp->queue / 2 + ready;
 }
 
 
