@@ -6,9 +6,11 @@
  *
  * A parsed document takes up to a hundred times the memory of its text.  It
  * belongs to the caller, who frees it as soon as what is needed was copied
- * out of it; values are valid until then.  The writer appends to a chain of pool buffers, either
- * compact or in the style of Jackson's pretty printer, which the service
- * that clients know uses and no library that we link writes.
+ * out of it; values are valid until then.
+ *
+ * The writer appends to a chain of pool buffers, either compact or in the
+ * style of Jackson's pretty printer, which the service that clients know uses
+ * and no library that we link writes.
  */
 
 

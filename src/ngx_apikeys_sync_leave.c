@@ -4,12 +4,12 @@
  *
  * The end of a worker.
  *
- * One that quits gracefully: where workers stay in the zone, one of them takes the lease over.  Where
- * all of them leave (a quit, or the zone of an old configuration), they
- * follow the database for as long as they still have requests to decide, and
- * the last one signs the instance off, so that receipts no longer wait for
- * it.  It signs off when it has nothing left to do and is alone, and does not
- * hold its exit up for more than a second.
+ * One that quits gracefully: where workers stay in the zone, one of them
+ * takes the lease over.  Where all of them leave (a quit, or the zone of an
+ * old configuration), they follow the database for as long as they still have
+ * requests to decide, and the last one signs the instance off, so that
+ * receipts no longer wait for it.  It signs off when it has nothing left to
+ * do and is alone, and does not hold its exit up for more than a second.
  *
  * One that is told to stop leaves the event loop at once, and about a second
  * later the master kills it.  So the one with the lease signs off in its

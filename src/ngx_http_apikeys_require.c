@@ -12,7 +12,6 @@
  */
 
 
-#include <ngx_http_apikeys_access.h>
 #include <ngx_http_apikeys_require.h>
 
 
@@ -564,7 +563,7 @@ ngx_http_apikeys_require_merge(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
-    if (!conf->api && !ngx_http_apikeys_access_protected(conf)) {
+    if (!conf->api && !(conf->auth & NGX_HTTP_APIKEYS_AUTH_ANY)) {
         ngx_http_apikeys_require_place(cf, &place, buf, sizeof(buf));
         return ngx_http_apikeys_require_refuse(cf, conf, &place);
     }

@@ -309,7 +309,7 @@ ngx_http_apikeys_routes_find(ngx_http_apikeys_ctx_t *ctx)
 
     rc = ngx_http_apikeys_routes_match(ctx, &path);
 
-    if (rc != NGX_OK) {
+    if (path == NULL) {
         return rc;
     }
 

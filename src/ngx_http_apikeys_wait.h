@@ -24,12 +24,12 @@ void ngx_http_apikeys_waiter_destroy(ngx_http_apikeys_waiter_t *waiter);
 
 
 /*
- * Waits for the transaction "xid" of the database "identity": with "Prefer: wait=SECONDS" (RFC 7240) as long, for
- * every instance whose lease runs, and then says so; without, for
- * apikeys_wait and the instances that were heard of lately.  NGX_OK: it is
- * over, the handler is not called; NGX_AGAIN: it will be called, in any case,
- * by the event loop.  ctx->pending tells that a receipt was asked for and
- * cannot be given.
+ * Waits for the transaction "xid" of the database "identity": with "Prefer:
+ * wait=SECONDS" (RFC 7240) as long, for every instance whose lease runs, and
+ * then says so; without, for apikeys_wait and the instances that were heard
+ * of lately.  NGX_OK: it is over, the handler is not called; NGX_AGAIN: it
+ * will be called, in any case, by the event loop.  ctx->pending tells that a
+ * receipt was asked for and cannot be given.
  */
 ngx_int_t ngx_http_apikeys_wait(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *xid,
     ngx_str_t *identity, ngx_http_apikeys_wait_handler_pt handler);
