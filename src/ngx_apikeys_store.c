@@ -570,7 +570,12 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     st->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
-    if (old) {
+    /*
+     * Since nginx 1.27.3 "data" is the old zone's where the new one has
+     * memory of its own, too.
+     */
+
+    if (old && old->shpool == st->shpool) {
 
         /*
          * On a reload this runs in the master while the old workers use the

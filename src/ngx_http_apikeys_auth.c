@@ -726,7 +726,7 @@ ngx_http_apikeys_auth_challenge(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_apikeys_auth_push(ngx_http_request_t *r, ngx_str_t *value)
 {
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t  *h, **link;
 
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
@@ -737,12 +737,23 @@ ngx_http_apikeys_auth_push(ngx_http_request_t *r, ngx_str_t *value)
     ngx_str_set(&h->key, "WWW-Authenticate");
     h->value = *value;
     h->lowcase_key = NULL;
+
+    link = &r->headers_out.www_authenticate;
+
 #if (nginx_version >= 1023000)
+
+    /* auth_request passes on what is linked */
+
     h->next = NULL;
+
+    while (*link) {
+        link = &(*link)->next;
+    }
+
 #endif
 
-    if (r->headers_out.www_authenticate == NULL) {
-        r->headers_out.www_authenticate = h;
+    if (*link == NULL) {
+        *link = h;
     }
 
     return NGX_OK;

@@ -10,10 +10,8 @@ tests = $(patsubst t/unit/%.c,$(out)/%,$(wildcard t/unit/*.c))
 objs = $(patsubst src/%.c,$(out)/obj/%.o,$(wildcard src/ngx_apikeys_*.c))
 core = $(filter-out %/nginx.o,$(shell find $(tree)/objs/src -name '*.o'))
 
-CFLAGS := $(shell sed -n 's/^CFLAGS = *//p' $(tree)/objs/Makefile) \
-    $(patsubst %,-I $(tree)/%,src/core src/event src/event/modules \
-    src/event/quic src/os/unix objs src/http src/http/modules src/http/v2) \
-    -I src -I t/unit $(shell pkg-config --cflags libpq jansson libcrypto)
+CFLAGS := $(shell util/nginx-flags $(tree)) -I src -I t/unit \
+    $(shell pkg-config --cflags libpq jansson libcrypto)
 libs := -fsanitize=address,undefined -Wl,-E -ldl -lpthread -lcrypt \
     $(shell pkg-config --libs libpq jansson openssl libpcre2-8 zlib)
 

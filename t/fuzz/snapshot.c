@@ -119,6 +119,7 @@ check_again(ngx_apikeys_store_object_t *object, ngx_pool_t *pool)
         must(again.u.key.nentries == object->u.key.nentries);
         must(again.u.key.ngrants == object->u.key.ngrants);
         must(!again.u.key.unreadable == !object->u.key.unreadable);
+        must(!again.u.key.stub == !object->u.key.stub);
         must(memcmp(&again.u.key.secret, &object->u.key.secret,
                     sizeof(ngx_apikeys_secret_t))
              == 0);
