@@ -109,7 +109,7 @@ ok(refused($second), 'a change after a reload during an outage');
         CREATE FUNCTION apikeys.changes_since(p_since pg_snapshot)
             RETURNS SETOF apikeys.changes LANGUAGE plpgsql STABLE AS $$
             BEGIN
-                PERFORM pg_sleep(1.2);
+                PERFORM pg_sleep(2.5);
                 RETURN QUERY SELECT * FROM apikeys.changes_at_once(p_since);
             END $$});
     $db->psql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -60,6 +60,10 @@ sub used {
     return $n;
 }
 
+# buffers of the database's connections that grow with what an organization
+# has, and memory that the allocator has given out and not yet merged
+my $noise = 128 * 1024;
+
 # waits until it is what it was, for what ends by a timer
 sub settled {
     my ($before, $room) = @_;
@@ -160,7 +164,7 @@ for my $case (
     # what nginx does not keep in a file
     cmp_ok($peak, '<', $flight + 32 * $MB, "$name: the peak")
         or diag $peak / $MB . ' MB';
-    cmp_ok(settled($begin->{used}, 65536), '<=', 65536,
+    cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
         "$name: what is allocated afterwards");
     cmp_ok(status_of('VmRSS') - $begin->{rss}, '<', 32 * $MB,
         "$name: what is resident afterwards");
@@ -234,7 +238,7 @@ END
     note "each holds $held bytes";
     cmp_ok(peak($begin), '<', 24 * length($list_long) + 32 * $MB, 'the peak');
     $_->close for @waits;
-    cmp_ok(settled($begin->{used}, 65536), '<=', 65536,
+    cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
         'what is allocated when the clients have gone');
 }
 
@@ -250,7 +254,7 @@ END
         'a change of a key with such a list: what it holds');
     note "each holds $held bytes";
     $_->close for @waits;
-    cmp_ok(settled($begin->{used}, 65536), '<=', 65536,
+    cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
         'what is allocated when the clients have gone');
 }
 
@@ -316,7 +320,7 @@ $db->psql("DELETE FROM apikeys.instances WHERE uuid = 'stuck'");
     $_->close for @waits;
     is($db->psql('SELECT count(*) FROM apikeys.access_list'), 240_000,
         'with all entries');
-    cmp_ok(settled($begin->{used}, 65536), '<=', 65536,
+    cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
         'what is allocated afterwards');
     cmp_ok(status_of('VmRSS') - $begin->{rss}, '<', 32 * $MB,
         'what is resident afterwards');
