@@ -43,6 +43,8 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_plain(
     ngx_http_request_t *r, ngx_http_apikeys_credential_t *cred);
 static ngx_int_t ngx_http_apikeys_auth_split(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred, ngx_str_t *password);
+static ngx_int_t ngx_http_apikeys_auth_decode(ngx_http_request_t *r,
+    ngx_str_t *text);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_digest(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_credential_t *cred);
@@ -296,6 +298,7 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred)
 {
+    ngx_int_t                      rc;
     ngx_str_t                      password;
     ngx_apikeys_ha1_t             *place;
     ngx_http_apikeys_main_conf_t  *amcf;
@@ -317,8 +320,11 @@ ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
         return NGX_HTTP_APIKEYS_ALLOW;
     }
 
-    if (ngx_http_apikeys_auth_split(r, cred, &password) != NGX_OK) {
-        return NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
+    rc = ngx_http_apikeys_auth_split(r, cred, &password);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? NGX_HTTP_APIKEYS_ERROR
+                                 : NGX_HTTP_APIKEYS_BAD_CREDENTIAL;
     }
 
     if (ngx_apikeys_digest_ha1_sha256(place->ha1, &cred->username,
@@ -338,33 +344,65 @@ static ngx_int_t
 ngx_http_apikeys_auth_split(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t *cred, ngx_str_t *password)
 {
-    u_char  *colon, *last;
+    u_char     *colon, *last;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+
+    text = cred->value;
 
     if (cred->scheme == NGX_HTTP_APIKEYS_AUTH_BASIC) {
+        rc = ngx_http_apikeys_auth_decode(r, &text);
 
-        if (ngx_http_auth_basic_user(r) != NGX_OK) {
-            return NGX_DECLINED;
+        if (rc != NGX_OK) {
+            return rc;
         }
-
-        cred->username = r->headers_in.user;
-        *password = r->headers_in.passwd;
-
-        return NGX_OK;
     }
 
-    last = cred->value.data + cred->value.len;
+    last = text.data + text.len;
 
-    colon = ngx_strlchr(cred->value.data, last, ':');
+    colon = ngx_strlchr(text.data, last, ':');
     if (colon == NULL) {
         return NGX_DECLINED;
     }
 
-    cred->username.data = cred->value.data;
-    cred->username.len = colon - cred->value.data;
+    cred->username.data = text.data;
+    cred->username.len = colon - text.data;
     password->data = colon + 1;
     password->len = last - colon - 1;
 
     return NGX_OK;
+}
+
+
+/*
+ * ngx_http_auth_basic_user() would do, but takes another header where the
+ * method is CONNECT: what is looked up and kept by the text of this one must
+ * come out of it.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_auth_decode(ngx_http_request_t *r, ngx_str_t *text)
+{
+    ngx_str_t  encoded;
+
+    encoded = *text;
+
+    while (encoded.len && encoded.data[0] == ' ') {
+        encoded.data++;
+        encoded.len--;
+    }
+
+    if (encoded.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    text->data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(encoded.len));
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return (ngx_decode_base64(text, &encoded) == NGX_OK) ? NGX_OK
+                                                         : NGX_DECLINED;
 }
 
 

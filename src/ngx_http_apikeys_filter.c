@@ -78,7 +78,10 @@ ngx_http_apikeys_filter_error(ngx_http_request_t *r)
 
     if (record->call == NULL || !record->call->answered) {
 
+        /* 407 under "satisfy any" is auth_basic's own */
+
         if (refused == alcf
+            && r->headers_out.status != 407
             && ngx_http_apikeys_filter_replace(r, alcf, record) != NGX_OK)
         {
             return NGX_ERROR;

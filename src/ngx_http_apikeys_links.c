@@ -15,8 +15,10 @@ static void ngx_http_apikeys_links_page(ngx_http_apikeys_ctx_t *ctx,
     ngx_uint_t page);
 static ngx_int_t ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx,
     ngx_str_t *href, const char *fmt, va_list args);
+static void ngx_http_apikeys_links_host(ngx_http_request_t *r,
+    ngx_str_t *host);
 static u_char *ngx_http_apikeys_links_origin(ngx_http_request_t *r,
-    u_char *p, u_char *last);
+    const ngx_str_t *name, u_char *p, u_char *last);
 static void ngx_http_apikeys_links_write(ngx_apikeys_json_out_t *out,
     const char *rel, ngx_str_t *href);
 
@@ -189,6 +191,7 @@ ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
 {
     u_char              *p, *last, *end;
     size_t               len;
+    ngx_str_t            host;
     ngx_http_request_t  *r;
 
     r = ctx->request;
@@ -197,9 +200,8 @@ ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
           + ctx->conf->public_url.len + ctx->conf->base.len
           + NGX_SOCKADDR_STRLEN;
 
-    if (r->headers_in.host) {
-        len += r->headers_in.host->value.len;
-    }
+    ngx_http_apikeys_links_host(r, &host);
+    len += host.len;
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -213,7 +215,7 @@ ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
                           ctx->conf->public_url.len);
 
     } else {
-        last = ngx_http_apikeys_links_origin(r, p, end);
+        last = ngx_http_apikeys_links_origin(r, &host, p, end);
     }
 
     last = ngx_slprintf(last, end, "%V", &ctx->conf->base);
@@ -226,16 +228,39 @@ ngx_http_apikeys_links_vhref(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *href,
 }
 
 
+/* as the client wrote it: nginx makes no Host header of HTTP/3's authority */
+
+static void
+ngx_http_apikeys_links_host(ngx_http_request_t *r, ngx_str_t *host)
+{
+    if (r->headers_in.host) {
+        *host = r->headers_in.host->value;
+        return;
+    }
+
+    ngx_str_null(host);
+
+#if (NGX_HTTP_V3)
+
+    if (r->http_version == NGX_HTTP_VERSION_30 && r->host_start) {
+        host->data = r->host_start;
+        host->len = r->host_end - r->host_start;
+    }
+
+#endif
+}
+
+
 static u_char *
-ngx_http_apikeys_links_origin(ngx_http_request_t *r, u_char *p, u_char *last)
+ngx_http_apikeys_links_origin(ngx_http_request_t *r, const ngx_str_t *name,
+    u_char *p, u_char *last)
 {
     ngx_str_t  host;
     u_char     addr[NGX_SOCKADDR_STRLEN];
 
-    if (r->headers_in.host) {
-        host = r->headers_in.host->value;
+    host = *name;
 
-    } else {
+    if (host.len == 0) {
 
         /* HTTP/1.0 without the header: the address that was connected to */
 

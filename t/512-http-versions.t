@@ -77,7 +77,7 @@ close $out;
 
 for my $http (2, 3) {
     SKIP: {
-        skip $missing{$http}, 14 if $missing{$http};
+        skip $missing{$http}, 15 if $missing{$http};
 
         my $curl = sub {
             my ($key, $path, @args) = @_;
@@ -109,11 +109,10 @@ for my $http (2, 3) {
         $is->($far, '/gate', 403, 'an address that is not');
         $is->($member, "/owner?org=$org->{id}", 200, 'a rule for all methods');
         $is->($member, "/owner?org=$other->{id}", 403, 'of others');
-        $is->($member, "/owner?org=$org->{id}", 403, 'a rule for FOO',
-            '-X', 'FOO');
+        $is->($member, "/owner?org=$org->{id}", 403, 'a rule for PUT',
+            '-X', 'PUT');
         $is->($org->{key}, "/owner?org=$org->{id}", 405,
-            'which an owner may use, and the handler does not know',
-            '-X', 'FOO');
+            'which an owner may use, and the handler refuses', '-X', 'PUT');
 
         $is->($org->{key}, $list, 200, 'an access list of 100 kB', '-H',
             'Content-Type: application/json', '--data-binary', "\@$body");
@@ -122,6 +121,7 @@ for my $http (2, 3) {
         my $text = $is->($org->{key}, "$list?itemsPerPage=1", 200,
             'a page of it');
         like($text, qr/"totalCount":5000/, 'with its length');
+        like($text, qr{"href":"\Q$url$list?\E[^"]*pageNum=2}, 'its links');
         $f->db->psql("DELETE FROM apikeys.access_list
             WHERE key_id = '$member->{id}'");
         $nginx->wait_for(sub { ($curl->($member, '/gate'))[0]
