@@ -46,6 +46,7 @@ static void ngx_apikeys_pg_conn_process(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_poll(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc);
 static void ngx_apikeys_pg_conn_notice(void *data, const PGresult *res);
+static int ngx_apikeys_pg_conn_key_password(char *buf, int size, PGconn *pg);
 
 
 ngx_int_t
@@ -162,9 +163,20 @@ ngx_apikeys_pg_conn_start(ngx_apikeys_pg_conn_t *pc,
                   hosts->application_name, name ? " " : "",
                   name ? name : "") = '\0';
 
-    for (n = 0; n < hosts->noptions; n++) {
-        keywords[n] = hosts->keywords[n];
-        values[n] = hosts->values[n];
+    n = 0;
+
+    for (i = 0; i < hosts->noptions; i++) {
+
+        /* newer libpq refuse some of them where TLS is disabled */
+
+        if (ngx_strcmp(host->sslmode, "disable") == 0
+            && ngx_strncmp(hosts->keywords[i], "ssl", 3) == 0)
+        {
+            continue;
+        }
+
+        keywords[n] = hosts->keywords[i];
+        values[n++] = hosts->values[i];
     }
 
     for (i = 0; own[i]; i++) {
@@ -453,6 +465,9 @@ ngx_apikeys_pg_conn_poll(ngx_apikeys_pg_conn_t *pc)
  * The server may be a standby, or read-only by its configuration: then the
  * next host is tried.  In recovery transaction_read_only is on, too.
  *
+ * Time-outs that a site has for its sessions end neither an idle connection
+ * nor a long load: statements and idle transactions have our own.
+ *
  * A server that can is to look after its client: libpq's cancel request
  * blocks, so a statement that nobody waits for ends by the close of its
  * connection.  Beyond Linux a server may refuse the parameter, and the login
@@ -463,9 +478,13 @@ static ngx_int_t
 ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
 {
     int          ok;
-    u_char       sql[512];
-    const char  *check;
+    int          version;
+    u_char       sql[640];
 
+    static const char  idle[] =
+        ", pg_catalog.set_config('idle_session_timeout', '0', false)";
+    static const char  transaction[] =
+        ", pg_catalog.set_config('transaction_timeout', '0', false)";
     static const char  interval[] =
         ", pg_catalog.set_config(name, CASE WHEN setting <> '0'"
         " OR pg_catalog.version() NOT LIKE '%linux%' THEN setting"
@@ -487,11 +506,14 @@ ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
         }
     }
 
-    check = (PQserverVersion(pc->pg) >= 140000) ? interval : "";
+    version = PQserverVersion(pc->pg);
 
     ngx_snprintf(sql, sizeof(sql),
                  "SELECT pg_catalog.current_setting('transaction_read_only')"
-                 "%s%s%s%s%Z", check,
+                 "%s%s%s%s%s%s%Z",
+                 (version >= 170000) ? transaction : "",
+                 (version >= 140000) ? idle : "",
+                 (version >= 140000) ? interval : "",
                  pc->channel ? "; LISTEN \"" : "",
                  pc->channel ? pc->channel : "", pc->channel ? "\"" : "");
 
@@ -613,12 +635,23 @@ ngx_apikeys_pg_conn_notice(void *data, const PGresult *res)
 }
 
 
+static int
+ngx_apikeys_pg_conn_key_password(char *buf, int size, PGconn *pg)
+{
+    return 0;
+}
+
+
 ngx_int_t
 ngx_apikeys_pg_conn_configure(ngx_conf_t *cf, ngx_apikeys_pg_conf_t *conf)
 {
     /* nginx has set up OpenSSL */
 
     PQinitOpenSSL(0, 0);
+
+    /* OpenSSL would ask the terminal for the password of a key */
+
+    PQsetSSLKeyPassHook_OpenSSL(ngx_apikeys_pg_conn_key_password);
 
     return ngx_apikeys_pg_host_configure(cf, conf);
 }

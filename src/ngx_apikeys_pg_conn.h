@@ -183,6 +183,7 @@ struct ngx_apikeys_pg_conn_s {
     const char             *channel;     /* LISTEN; may be NULL */
     char                    label[96];   /* host and port, for the log */
     char                    error[256];
+    size_t                  told;        /* of libpq's message: it appends */
 };
 
 

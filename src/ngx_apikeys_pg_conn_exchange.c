@@ -24,6 +24,7 @@
 #define NGX_APIKEYS_PG_CONN_EXCHANGE_SLICE  2000
 
 
+static ngx_int_t ngx_apikeys_pg_conn_exchange_lost(ngx_apikeys_pg_conn_t *pc);
 static void ngx_apikeys_pg_conn_exchange_notifications(
     ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_exchange_results(
@@ -64,8 +65,7 @@ ngx_apikeys_pg_conn_exchange(ngx_apikeys_pg_conn_t *pc)
         if (PQconsumeInput(pc->pg) == 0) {
             /* a farewell came first and says why */
             return pc->fatal ? NGX_ERROR
-                             : ngx_apikeys_pg_conn_error(pc,
-                                                     PQerrorMessage(pc->pg));
+                             : ngx_apikeys_pg_conn_exchange_lost(pc);
         }
 
         rc = ngx_apikeys_pg_conn_exchange_results(pc);
@@ -85,6 +85,20 @@ ngx_apikeys_pg_conn_exchange(ngx_apikeys_pg_conn_t *pc)
     }
 
     return ngx_apikeys_pg_conn_run_flush(pc);
+}
+
+
+/* libpq appends to what it said of an earlier statement, since 14 */
+
+static ngx_int_t
+ngx_apikeys_pg_conn_exchange_lost(ngx_apikeys_pg_conn_t *pc)
+{
+    const char  *message;
+
+    message = PQerrorMessage(pc->pg);
+
+    return ngx_apikeys_pg_conn_error(pc, ngx_strlen(message) > pc->told
+                                         ? message + pc->told : message);
 }
 
 
@@ -293,6 +307,8 @@ ngx_apikeys_pg_conn_exchange_answered(ngx_apikeys_pg_conn_t *pc)
                          : ngx_apikeys_pg_conn_error(pc,
                                                      PQerrorMessage(pc->pg));
     }
+
+    pc->told = ngx_strlen(PQerrorMessage(pc->pg));
 
     failed = pc->result
              && (PQresultStatus(pc->result) == PGRES_FATAL_ERROR

@@ -216,6 +216,7 @@ ngx_apikeys_pg_conn_run_sent(ngx_apikeys_pg_conn_t *pc, int ok,
 
     pc->step = step;
     pc->flush = 1;
+    pc->told = 0;
 
     return ngx_apikeys_pg_conn_run_flush(pc);
 }

@@ -28,7 +28,7 @@
 
 
 typedef struct {
-    const char  *keyword;
+    const char  *keyword;       /* what it is, or "NAME*": begins with */
     const char  *value;         /* allowed all the same; or NULL */
     const char  *advice;
 } ngx_apikeys_pg_host_refused_t;
@@ -40,6 +40,8 @@ static char *ngx_apikeys_pg_host_value(PQconninfoOption *options,
     const char *keyword);
 static ngx_int_t ngx_apikeys_pg_host_check(ngx_conf_t *cf,
     PQconninfoOption *options);
+static ngx_uint_t ngx_apikeys_pg_host_is(const char *keyword,
+    const char *name);
 static ngx_int_t ngx_apikeys_pg_host_list(ngx_conf_t *cf,
     ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
 static char *ngx_apikeys_pg_host_item(ngx_conf_t *cf, const char *list,
@@ -56,6 +58,8 @@ static ngx_int_t ngx_apikeys_pg_host_sslmode(ngx_conf_t *cf,
     ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
 static ngx_int_t ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf,
     ngx_apikeys_pg_host_t *h, char *file);
+static ngx_int_t ngx_apikeys_pg_host_files(ngx_conf_t *cf,
+    PQconninfoOption *options);
 static ngx_int_t ngx_apikeys_pg_host_options(ngx_conf_t *cf,
     ngx_apikeys_pg_hosts_t *hosts, PQconninfoOption *options);
 static void ngx_apikeys_pg_host_option(ngx_apikeys_pg_hosts_t *hosts,
@@ -67,10 +71,17 @@ static ngx_apikeys_pg_host_refused_t  ngx_apikeys_pg_host_refused[] = {
     { "password", NULL, "\"nginx -T\" would show it, "
                         "use the parameter \"password_file=\"" },
     { "passfile", NULL, "use the parameter \"password_file=\"" },
+    { "sslpassword", NULL, "\"nginx -T\" would show it, use a key without a "
+                           "password that root alone can read" },
+    { "sslkeylogfile", NULL, "remove it, it would hold the keys of sessions" },
+    { "scram_*", NULL, "\"nginx -T\" would show it, "
+                       "use the parameter \"password_file=\"" },
+    { "oauth_*", NULL, "use the parameter \"password_file=\"" },
     { "service", NULL, "write out what the service file says" },
     { "servicefile", NULL, "write out what the service file says" },
     { "connect_timeout", NULL, "use the directive's parameter of that name" },
     { "replication", NULL, "remove it" },
+    { "load_balance_hosts", "disable", "hosts are tried in their order" },
     { "gssencmode", "disable", "remove it, use TLS" },
     { "client_encoding", "UTF8", "it is always UTF8" },
     { "target_session_attrs", "read-write", "it is always \"read-write\"" },
@@ -171,15 +182,23 @@ ngx_apikeys_pg_host_value(PQconninfoOption *options, const char *keyword)
 static ngx_int_t
 ngx_apikeys_pg_host_check(ngx_conf_t *cf, PQconninfoOption *options)
 {
-    char                           *value;
+    PQconninfoOption               *o;
     ngx_apikeys_pg_host_refused_t  *r;
 
-    for (r = ngx_apikeys_pg_host_refused; r->keyword; r++) {
+    for (o = options; o->keyword; o++) {
 
-        value = ngx_apikeys_pg_host_value(options, r->keyword);
+        if (o->val == NULL || o->val[0] == '\0') {
+            continue;
+        }
 
-        if (value == NULL
-            || (r->value && ngx_strcasecmp((u_char *) value,
+        for (r = ngx_apikeys_pg_host_refused; r->keyword; r++) {
+            if (ngx_apikeys_pg_host_is(o->keyword, r->keyword)) {
+                break;
+            }
+        }
+
+        if (r->keyword == NULL
+            || (r->value && ngx_strcasecmp((u_char *) o->val,
                                            (u_char *) r->value) == 0))
         {
             continue;
@@ -189,7 +208,7 @@ ngx_apikeys_pg_host_check(ngx_conf_t *cf, PQconninfoOption *options)
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%s=\" is not allowed in the conninfo: %s",
-                           r->keyword, r->advice);
+                           o->keyword, r->advice);
         return NGX_ERROR;
     }
 
@@ -200,6 +219,18 @@ ngx_apikeys_pg_host_check(ngx_conf_t *cf, PQconninfoOption *options)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_apikeys_pg_host_is(const char *keyword, const char *name)
+{
+    size_t  len;
+
+    len = ngx_strlen(name) - 1;
+
+    return (name[len] == '*') ? ngx_strncmp(keyword, name, len) == 0
+                              : ngx_strcmp(keyword, name) == 0;
 }
 
 
@@ -319,6 +350,13 @@ ngx_apikeys_pg_host_address(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "the directory \"%s\" is too long for a unix "
                                "socket", h->host);
+            return NGX_ERROR;
+        }
+
+        if (h->host && h->host[0] == '@' && PQlibVersion() < 140000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"host=%s\" needs libpq 14, this is %d",
+                               h->host, PQlibVersion() / 10000);
             return NGX_ERROR;
         }
 
@@ -458,6 +496,10 @@ ngx_apikeys_pg_host_sslmode(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
     ngx_uint_t              i;
     ngx_apikeys_pg_host_t  *h;
 
+    if (ngx_apikeys_pg_host_files(cf, options) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     mode = ngx_apikeys_pg_host_value(options, "sslmode");
     rootcert = ngx_apikeys_pg_host_value(options, "sslrootcert");
 
@@ -508,7 +550,19 @@ static ngx_int_t
 ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
     char *file)
 {
-    ngx_file_info_t  fi;
+    /* not a file: newer libpq take the CAs that OpenSSL trusts */
+
+    if (file && ngx_strcmp(file, "system") == 0
+        && ngx_strcmp(h->sslmode, "disable") != 0
+        && (PQlibVersion() < 160000
+            || ngx_strcmp(h->sslmode, "verify-full") != 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"sslrootcert=system\" needs "
+                           "\"sslmode=verify-full\" and libpq 16, this is %d",
+                           PQlibVersion() / 10000);
+        return NGX_ERROR;
+    }
 
     if (ngx_strncmp(h->sslmode, "verify-", 7) != 0) {
         return NGX_OK;
@@ -529,16 +583,40 @@ ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
         return NGX_ERROR;
     }
 
-    /* not a file: newer libpq take the CAs that OpenSSL trusts */
+    return NGX_OK;
+}
 
-    if (ngx_strcmp(file, "system") == 0) {
-        return NGX_OK;
-    }
 
-    if (ngx_file_info(file, &fi) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"sslrootcert=%s\" is not a readable file", file);
-        return NGX_ERROR;
+/* libpq goes on without what it does not find, and verifies less */
+
+static ngx_int_t
+ngx_apikeys_pg_host_files(ngx_conf_t *cf, PQconninfoOption *options)
+{
+    char             *file;
+    ngx_uint_t        i;
+    ngx_file_info_t   fi;
+
+    static const char  *files[] = { "sslrootcert", "sslcert", "sslkey",
+                                    "sslcrl", "sslcrldir", NULL };
+
+    for (i = 0; files[i]; i++) {
+        file = ngx_apikeys_pg_host_value(options, files[i]);
+
+        /* "system" is a store, "engine:key" or "pkcs11:.." a token's key */
+
+        if (file == NULL
+            || (i == 0 && ngx_strcmp(file, "system") == 0)
+            || (file[0] != '/' && ngx_strchr(file, ':')))
+        {
+            continue;
+        }
+
+        if (ngx_file_info(file, &fi) == NGX_FILE_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               "\"%s=%s\" is not a readable file",
+                               files[i], file);
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -584,6 +662,15 @@ ngx_apikeys_pg_host_options(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
     }
 
     for (i = 0; files[i]; i++) {
+
+        /* a list that is not found makes libpq look at no directory, either */
+
+        if (ngx_strcmp(files[i], "sslcrl") == 0
+            && ngx_apikeys_pg_host_value(options, "sslcrldir"))
+        {
+            continue;
+        }
+
         if (ngx_apikeys_pg_host_value(options, files[i]) == NULL) {
             ngx_apikeys_pg_host_option(hosts, files[i],
                                        NGX_APIKEYS_PG_HOST_NOWHERE);
@@ -591,6 +678,15 @@ ngx_apikeys_pg_host_options(ngx_conf_t *cf, ngx_apikeys_pg_hosts_t *hosts,
     }
 
     ngx_apikeys_pg_host_option(hosts, "gssencmode", "disable");
+
+    /* what may block while it authenticates */
+
+    if (PQlibVersion() >= 160000
+        && ngx_apikeys_pg_host_value(options, "require_auth") == NULL)
+    {
+        ngx_apikeys_pg_host_option(hosts, "require_auth", "!gss,!sspi");
+    }
+
     ngx_apikeys_pg_host_option(hosts, "client_encoding", "UTF8");
 
     /* it is the connection's own set-up that asks */
@@ -628,7 +724,7 @@ static void
 ngx_apikeys_pg_host_option(ngx_apikeys_pg_hosts_t *hosts, const char *keyword,
     const char *value)
 {
-    /* libpq has 45 keywords: the array is never full */
+    /* libpq has 55 keywords: the array is never full */
 
     if (hosts->noptions == NGX_APIKEYS_PG_HOST_OPTIONS) {
         return;

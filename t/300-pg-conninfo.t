@@ -30,6 +30,7 @@ sub conninfo {
 
 
 my $ca = $nginx->write_file('ca.crt', '');
+my $dir = $nginx->dir;
 
 my @good = (
     'user=u',
@@ -47,6 +48,9 @@ my @good = (
     'postgresql://u@127.0.0.1:5433/db?application_name=x',
     'user=u target_session_attrs=read-write gssencmode=disable',
     "user=u options='-c work_mem=8MB'",
+    "user=u host=192.0.2.1 sslrootcert=$ca sslcrl=$ca sslcert=$ca sslkey=$ca",
+    "user=u host=192.0.2.1 sslrootcert=$ca sslcrldir=$dir",
+    'user=u host=192.0.2.1 sslmode=require sslkey=pkcs11:object=x',
 );
 
 for my $conninfo (@good) {
@@ -61,6 +65,15 @@ my @bad = (
     [ 'user=u password=geheim', qr/"password=".*use .*"password_file="/ ],
     [ 'postgresql://u:geheim@127.0.0.1/', qr/"password=".*not allowed/ ],
     [ 'user=u passfile=/x', qr/"passfile=".*"password_file="/ ],
+    [ 'user=u sslpassword=geheim', qr/"sslpassword=".*without a password/ ],
+    [ 'user=u host=/tmp sslcert=/nowhere', qr/"sslcert=\/nowhere" is not a re/ ],
+    [ 'user=u host=/tmp sslkey=/nowhere', qr/"sslkey=\/nowhere" is not a re/ ],
+    [ 'user=u host=/tmp sslcrl=/nowhere', qr/"sslcrl=\/nowhere" is not a re/ ],
+    [ 'user=u host=/tmp sslcrldir=/nowhere', qr/"sslcrldir=\/nowhere" is not/ ],
+    [ 'user=u host=192.0.2.1 sslmode=require sslrootcert=/nowhere',
+      qr/"sslrootcert=\/nowhere" is not a readable file/ ],
+    [ 'user=u host=192.0.2.1 sslmode=require sslrootcert=system',
+      qr/"sslrootcert=system" needs "sslmode=verify-full" and libpq 16/ ],
     [ 'user=u service=x', qr/"service=".*write out/ ],
     [ 'user=u connect_timeout=3', qr/"connect_timeout=".*parameter/ ],
     [ 'user=u client_encoding=LATIN1', qr/"client_encoding=".*UTF8/ ],

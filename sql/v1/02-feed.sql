@@ -8,8 +8,9 @@
 -- A change of a key's projects or access list is a change of the key: the
 -- triggers of those tables touch the key's row, whose own triggers do the
 -- rest.  The triggers of the feed are statement triggers (10,000 entries are
--- one change of one key) and ENABLE ALWAYS (the changes that a logical
--- subscriber applies count as well).
+-- one change of one key) and ENABLE ALWAYS (a session that loads data with
+-- session_replication_role changes it as well); 10-subscriber.sql is about
+-- what fires row triggers only.
 --
 
 -- xid, not version, orders the feed: see feed_since()

@@ -157,8 +157,8 @@ END
 $$;
 
 
--- Triggers fire whatever session_replication_role says: what a logical
--- subscriber applies is a change as well.
+-- Triggers fire whatever session_replication_role says, but for those that
+-- are for it alone.
 DO $$
 DECLARE
     t  record;
@@ -169,8 +169,9 @@ BEGIN
               WHERE NOT tgisinternal
                 AND relnamespace = 'apikeys'::regnamespace
     LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I',
-                       t.rel, t.name);
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.rel,
+                       CASE t.name WHEN 'refuse_apply' THEN 'REPLICA'
+                                   ELSE 'ALWAYS' END, t.name);
     END LOOP;
 END
 $$;
