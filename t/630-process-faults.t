@@ -369,7 +369,7 @@ sub upgrade {
     $up->wait_for(sub {
         ($new) = text($file) =~ /^(\d+)$/;
         $new && $new != $old && ApiKeys::Nginx::_children($new,
-            qr/^nginx: worker process\s*$/) == 2;
+            $ApiKeys::Nginx::worker) == 2;
     }, 20 * $slow, 'no new binary');
 }
 

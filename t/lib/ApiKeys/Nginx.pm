@@ -20,7 +20,7 @@ use Test::More ();
 use Time::HiRes qw( sleep time );
 
 # valgrind keeps the title of a process from us
-my $process = $ENV{APIKEYS_TEST_VALGRIND} ? qr/^\S*valgrind/ : qr/^nginx:/;
+my $process = $ENV{APIKEYS_TEST_VALGRIND} ? qr/^\S*valgrind/ : qr/^(?:nginx|angie):/;
 
 my $failed = 0;
 my %used;
@@ -306,6 +306,10 @@ sub error_text {
 }
 
 
+# titles of processes; Angie's have the number of the configuration, too
+our $worker = qr/^(?:nginx|angie): worker process(?! is)/;
+our $exiting = qr/^(?:nginx|angie): worker process is shutting down/;
+
 # pids of the workers that accept connections; exiting => 1: of those that
 # finish instead
 sub workers {
@@ -319,9 +323,7 @@ sub workers {
             _children($self->{pid}, $process);
     }
 
-    my $title = $opt{exiting} ? qr/^nginx: worker process is shutting down/
-        : qr/^nginx: worker process\s*$/;
-    return _children($self->{pid}, $title);
+    return _children($self->{pid}, $opt{exiting} ? $exiting : $worker);
 }
 
 
