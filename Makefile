@@ -18,8 +18,8 @@ srcs = $(wildcard src/*.c src/*.h)
 module = build/ngx_http_apikeys_module.so
 
 
-.PHONY: all deps run start stop reset test test-asan test-valgrind check fuzz \
-    bench clean help
+.PHONY: all deps run start stop reset test test-asan test-valgrind matrix \
+    check fuzz bench clean help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -73,6 +73,9 @@ bench: deps                                    ## what the module costs
 	@util/nginx-asan core
 	@$(MAKE) --no-print-directory -s -f bench/bench.mk
 	@bench/run $(BENCH)
+
+matrix:                                        ## other nginx and PostgreSQL
+	@util/matrix $(CELLS)
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check

@@ -164,6 +164,7 @@ for my $case (
     # what nginx does not keep in a file
     cmp_ok($peak, '<', $flight + 32 * $MB, "$name: the peak")
         or diag $peak / $MB . ' MB';
+    note sprintf '%s: %.1f MB above the idle worker', $name, $peak / $MB;
     cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
         "$name: what is allocated afterwards");
     cmp_ok(status_of('VmRSS') - $begin->{rss}, '<', 32 * $MB,
