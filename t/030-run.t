@@ -140,7 +140,12 @@ SKIP: {
         my $port = ports(1);
 
         my $as = 'setpriv --reuid=www-data --regid=www-data --clear-groups';
-        my ($code, $text) = run($clone, "PORT=$port HOME=$dir $as", 'start');
+        # as root's clone below /root names it to the tests
+        my $lib = tempdir('ak-lib-XXXXXX', DIR => '/tmp', CLEANUP => 1);
+        chmod 0700, $lib;
+
+        my ($code, $text) = run($clone,
+            "PORT=$port HOME=$dir PERL5LIB=$lib/t/lib $as", 'start');
         is $code, 0, 'it starts' or diag $text;
 
         # env is that user's own
