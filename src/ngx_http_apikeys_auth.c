@@ -401,8 +401,11 @@ ngx_http_apikeys_auth_decode(ngx_http_request_t *r, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    return (ngx_decode_base64(text, &encoded) == NGX_OK) ? NGX_OK
-                                                         : NGX_DECLINED;
+    if (ngx_decode_base64(text, &encoded) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return (text->len && text->data[0] != ':') ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -152,7 +152,7 @@ SKIP: {
         my $env = env($clone);
         works($env, 0);
         protects($env);
-        is qx{$as psql -XAtq -d '$env->{APIKEYS_DSN}' -c 'SELECT 1'}, "1\n",
+        is qx{env -u PERL5LIB $as psql -XAtq -d '$env->{APIKEYS_DSN}' -c 'SELECT 1'}, "1\n",
             'psql connects';
         is((run($clone, "HOME=$dir $as", 'stop'))[0], 0, 'it stops');
         ok !alive($env->{APIKEYS_NGINX_PIDS}), 'nginx has ended';
