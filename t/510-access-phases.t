@@ -619,4 +619,28 @@ $api->{challenge} = $t->nonce('MD5');
 is($api->request('GET', $org->{path})->code, 200, 'the API, a first request');
 is($api->request('GET', $org->{path})->code, 429, 'the API, a second one');
 
+
+
+# CONNECT: nginx since 1.31 takes Proxy-Authorization for it, and what a worker
+# remembers by the text of Authorization must be that one's
+
+$t->serve(<<'END', http => $upstream);
+    apikeys_auth basic;
+    location /connect/ { alias %%DIR%%/html/; }
+END
+{
+    my $alias = basic({ secret => "$owner->{publicKey}:junk" });
+
+    my $connect = $t->fixture->client;
+    $connect->send("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n"
+        . "Authorization: $alias\r\nProxy-Authorization: " . basic($member)
+        . "\r\n\r\n");
+    isnt($connect->read->code, 200, 'CONNECT is refused');
+    $connect->close;
+
+    my $res = $t->fixture->client->plain('GET', '/connect/page.html', undef,
+        headers => { Authorization => $alias });
+    is($res->code, 401, 'its Authorization lets nobody in afterwards');
+}
+
 done_testing;
