@@ -27,17 +27,20 @@ GRANT USAGE ON SCHEMA apikeys TO :"role";
 
 GRANT SELECT ON
     schema_version, orgs, projects, keys, key_projects, access_list,
-    access_usage, changes, feed_uuid, feed, org_states, project_states,
-    key_states, access_entries, load
+    access_usage, global_access_list, changes, feed_uuid, feed, org_states,
+    project_states, key_states, access_entries, load, events, shown_events
     TO :"role";
 
 GRANT EXECUTE ON FUNCTION
-    utc, identity, running_at, changes_since, feed_since,
+    utc, global_entries, list_events, newest_events, identity, running_at, changes_since, feed_since,
     heartbeat, sign_off, waiting_for, prune, flush_usage, check_master_key,
-    create_org, update_org_settings, create_project,
+    create_org, update_org, delete_org,
+    create_project, update_project, delete_project,
     create_key, update_key, delete_key,
     set_key_grants, assign_key, unassign_key,
-    add_access_entries, delete_access_entry
+    add_access_entries, delete_access_entry,
+    create_global_key, update_global_key, delete_global_key,
+    add_global_entry, update_global_entry, delete_global_entry
     TO :"role";
 
 COMMIT;

@@ -26,7 +26,7 @@
 #include <openssl/sha.h>
 
 
-#define NGX_APIKEYS_DIGEST_NC_LEN      8
+#define NGX_APIKEYS_DIGEST_MAX_NC      8
 #define NGX_APIKEYS_DIGEST_MAX_LEN     NGX_APIKEYS_DIGEST_SHA256_LEN
 
 /* characters, by RFC 9110 */
@@ -368,11 +368,13 @@ ngx_apikeys_digest_judge_count(ngx_apikeys_digest_t *d)
 {
     ngx_int_t  count;
 
-    if (d->nc.len != NGX_APIKEYS_DIGEST_NC_LEN) {
+    /* some clients write no leading zeros; the hash is of what was sent */
+
+    if (d->nc.len > NGX_APIKEYS_DIGEST_MAX_NC) {
         return NGX_DECLINED;
     }
 
-    count = ngx_hextoi(d->nc.data, NGX_APIKEYS_DIGEST_NC_LEN);
+    count = ngx_hextoi(d->nc.data, d->nc.len);
 
     if (count == NGX_ERROR || count == 0) {
         return NGX_DECLINED;

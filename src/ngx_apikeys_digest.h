@@ -38,7 +38,7 @@ typedef struct {
     ngx_str_t                 uri;
     ngx_str_t                 response;   /* its length fits alg */
     ngx_str_t                 cnonce;
-    ngx_str_t                 nc;         /* 8 hex digits */
+    ngx_str_t                 nc;         /* 1 to 8 hex digits, as sent */
     uint32_t                  count;      /* nc's value, never 0 */
     ngx_apikeys_digest_alg_e  alg;        /* MD5 where the header is silent */
 } ngx_apikeys_digest_t;
@@ -69,7 +69,7 @@ typedef struct {
  * that cannot authenticate: bad syntax, a parameter twice, one missing
  * (username, realm, nonce, uri, response, cnonce, nc, qop), a qop other
  * than auth, an unknown algorithm or "-sess", userhash=true, username*,
- * a NUL or a backslash escape, nc that is not 8 hex digits or is 0, a
+ * a NUL or a backslash escape, nc that is not 1 to 8 hex digits or is 0, a
  * response of the wrong length.  Values may be quoted or tokens; order,
  * spaces and unknown parameters do not matter.
  */

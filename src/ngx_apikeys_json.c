@@ -45,7 +45,6 @@ static void ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o,
 static ngx_uint_t ngx_apikeys_json_plain(const u_char *data, size_t len);
 static void ngx_apikeys_json_out_replaced(ngx_apikeys_json_out_t *o,
     u_char *data, size_t len);
-static ngx_int_t ngx_apikeys_json_check_utf8(u_char *data, size_t len);
 static u_char *ngx_apikeys_json_out_reserve(ngx_apikeys_json_out_t *o,
     size_t len);
 static void ngx_apikeys_json_out_advance(ngx_apikeys_json_out_t *o,
@@ -372,6 +371,85 @@ ngx_apikeys_json_out_member(ngx_apikeys_json_out_t *o, const char *name,
 }
 
 
+void
+ngx_apikeys_json_out_value(ngx_apikeys_json_out_t *o,
+    ngx_apikeys_json_t *value)
+{
+    ngx_str_t                s;
+    ngx_uint_t               i;
+    ngx_apikeys_json_t      *member;
+    ngx_apikeys_json_iter_t  it;
+
+    switch (ngx_apikeys_json_type(value)) {
+
+    case NGX_APIKEYS_JSON_BOOLEAN:
+        ngx_apikeys_json_out_bool(o, ngx_apikeys_json_true(value));
+        break;
+
+    case NGX_APIKEYS_JSON_NUMBER:
+        ngx_apikeys_json_out_int(o, json_integer_value((json_t *) value));
+        break;
+
+    case NGX_APIKEYS_JSON_STRING:
+        ngx_apikeys_json_string(value, &s);
+        ngx_apikeys_json_out_string(o, &s);
+        break;
+
+    case NGX_APIKEYS_JSON_ARRAY:
+        ngx_apikeys_json_out_array(o);
+
+        for (i = 0; i < ngx_apikeys_json_size(value); i++) {
+            ngx_apikeys_json_out_value(o, ngx_apikeys_json_item(value, i));
+        }
+
+        ngx_apikeys_json_out_array_end(o);
+        break;
+
+    case NGX_APIKEYS_JSON_OBJECT:
+        ngx_apikeys_json_out_object(o);
+        ngx_memzero(&it, sizeof(ngx_apikeys_json_iter_t));
+
+        while (ngx_apikeys_json_next(value, &it, &s, &member) == NGX_OK) {
+            ngx_apikeys_json_out_name(o, (char *) s.data);
+            ngx_apikeys_json_out_value(o, member);
+        }
+
+        ngx_apikeys_json_out_object_end(o);
+        break;
+
+    default: /* NGX_APIKEYS_JSON_NULL */
+        ngx_apikeys_json_out_null(o);
+        break;
+    }
+}
+
+
+ngx_int_t
+ngx_apikeys_json_out_text(ngx_apikeys_json_out_t *o, ngx_str_t *text)
+{
+    u_char       *p;
+    ngx_chain_t  *cl;
+
+    if (o->failed) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(o->pool, o->size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+    text->len = o->size;
+
+    for (cl = o->out; cl; cl = cl->next) {
+        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+    }
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_apikeys_json_out_open(ngx_apikeys_json_out_t *o, ngx_uint_t array)
 {
@@ -593,7 +671,7 @@ ngx_apikeys_json_out_replaced(ngx_apikeys_json_out_t *o, u_char *data,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_apikeys_json_check_utf8(u_char *data, size_t len)
 {
     size_t   i;

@@ -53,6 +53,8 @@ ngx_apikeys_json_type_e ngx_apikeys_json_type(ngx_apikeys_json_t *value);
 ngx_uint_t ngx_apikeys_json_true(ngx_apikeys_json_t *value);
 /* the string's bytes, not copied */
 void ngx_apikeys_json_string(ngx_apikeys_json_t *value, ngx_str_t *s);
+/* NGX_DECLINED for what is not UTF-8, and could not be in a document */
+ngx_int_t ngx_apikeys_json_check_utf8(u_char *data, size_t len);
 /* NULL when out of range; order as in the text */
 ngx_uint_t ngx_apikeys_json_size(ngx_apikeys_json_t *array);
 ngx_apikeys_json_t *ngx_apikeys_json_item(ngx_apikeys_json_t *array,
@@ -103,9 +105,16 @@ void ngx_apikeys_json_out_string(ngx_apikeys_json_out_t *o,
 void ngx_apikeys_json_out_int(ngx_apikeys_json_out_t *o, int64_t n);
 void ngx_apikeys_json_out_bool(ngx_apikeys_json_out_t *o, ngx_uint_t b);
 void ngx_apikeys_json_out_null(ngx_apikeys_json_out_t *o);
+/* a whole value that was parsed */
+void ngx_apikeys_json_out_value(ngx_apikeys_json_out_t *o,
+    ngx_apikeys_json_t *value);
 /* a name and its string at once */
 void ngx_apikeys_json_out_member(ngx_apikeys_json_out_t *o, const char *name,
     const ngx_str_t *s);
+
+/* all that was written, in one piece of the pool; NGX_ERROR: no memory */
+ngx_int_t ngx_apikeys_json_out_text(ngx_apikeys_json_out_t *o,
+    ngx_str_t *text);
 
 
 #endif /* _NGX_APIKEYS_JSON_H_INCLUDED_ */

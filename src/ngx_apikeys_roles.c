@@ -6,7 +6,8 @@
  * their names, which is the order in which a mask is written and in which
  * the database keeps them; unit tests hold it to that.  Masks are in shared
  * memory: a bit once given to a role is not given to another one while
- * zones can be inherited, that is, without a new layout version.
+ * zones can be inherited, that is, without a new layout version.  Roles with
+ * an empty mask exist there, and no key has them here.
  */
 
 
@@ -23,6 +24,9 @@
     { ngx_string(name), NGX_APIKEYS_SCOPE_ORG, mask, products }
 #define ngx_apikeys_role_project(name, mask, products)                       \
     { ngx_string(name), NGX_APIKEYS_SCOPE_PROJECT, mask, products }
+#define ngx_apikeys_role_global(name, mask)                                  \
+    { ngx_string(name), NGX_APIKEYS_SCOPE_GLOBAL, mask,                      \
+      NGX_APIKEYS_ROLE_OPS_MANAGER }
 #define ngx_apikeys_role_null                                                \
     { ngx_null_string, NGX_APIKEYS_SCOPE_ORG, 0, 0 }
 
@@ -49,9 +53,13 @@ static const ngx_apikeys_role_t  ngx_apikeys_roles[] = {
     ngx_apikeys_role_org("ORG_STREAM_PROCESSING_ADMIN", 0x40,
                          NGX_APIKEYS_ROLE_ATLAS_V2),
 
+    ngx_apikeys_role_org("ORG_TEAM_MEMBERS_ADMIN", 0, 0),
+
     ngx_apikeys_role_project("GROUP_ACCESS_MANAGER",
                              NGX_APIKEYS_GROUP_ACCESS_MANAGER,
                              NGX_APIKEYS_ROLE_ATLAS),
+
+    ngx_apikeys_role_project("GROUP_ATLAS_ADMIN", 0, 0),
 
     ngx_apikeys_role_project("GROUP_AUTOMATION_ADMIN", 0x0008,
                              NGX_APIKEYS_ROLE_OPS_MANAGER),
@@ -103,6 +111,20 @@ static const ngx_apikeys_role_t  ngx_apikeys_roles[] = {
 
     ngx_apikeys_role_project("GROUP_USER_ADMIN", 0x20000,
                              NGX_APIKEYS_ROLE_OPS_MANAGER),
+
+    ngx_apikeys_role_global("GLOBAL_AUTOMATION_ADMIN", 0x040000),
+
+    ngx_apikeys_role_global("GLOBAL_BACKUP_ADMIN", 0x080000),
+
+    ngx_apikeys_role_global("GLOBAL_BILLING_ADMIN", 0x100000),
+
+    ngx_apikeys_role_global("GLOBAL_MONITORING_ADMIN", 0x200000),
+
+    ngx_apikeys_role_global("GLOBAL_OWNER", NGX_APIKEYS_GLOBAL_OWNER),
+
+    ngx_apikeys_role_global("GLOBAL_READ_ONLY", NGX_APIKEYS_GLOBAL_READ_ONLY),
+
+    ngx_apikeys_role_global("GLOBAL_USER_ADMIN", 0x400000),
 
     ngx_apikeys_role_null
 };

@@ -3,7 +3,8 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * The role names of both products (atlas-api 3.1, 3.2).  A set of roles of
- * one scope is a mask; the two scopes have masks of their own.
+ * one scope is a mask.  A key has roles of an organization or global ones:
+ * these two scopes share one mask and no bit of it.
  */
 
 
@@ -17,8 +18,11 @@
 
 typedef enum {
     NGX_APIKEYS_SCOPE_ORG = 0,
-    NGX_APIKEYS_SCOPE_PROJECT
+    NGX_APIKEYS_SCOPE_PROJECT,
+    NGX_APIKEYS_SCOPE_GLOBAL
 } ngx_apikeys_scope_e;
+
+#define NGX_APIKEYS_SCOPES              3
 
 
 /* products that accept a role; NGX_APIKEYS_ROLE_ATLAS is v1 and v2 alike */
@@ -33,6 +37,10 @@ typedef enum {
 #define NGX_APIKEYS_ORG_MEMBER          0x02
 #define NGX_APIKEYS_ORG_GROUP_CREATOR   0x04
 #define NGX_APIKEYS_ORG_READ_ONLY       0x08
+
+/* global roles that decisions name */
+#define NGX_APIKEYS_GLOBAL_OWNER        0x010000
+#define NGX_APIKEYS_GLOBAL_READ_ONLY    0x020000
 
 /* project roles that decisions name */
 #define NGX_APIKEYS_GROUP_OWNER           0x01

@@ -46,6 +46,7 @@
 enum {
     NGX_APIKEYS_STATE_KIND = 0,
     NGX_APIKEYS_STATE_COLUMNS(NGX_APIKEYS_STATE_ENUM)
+    NGX_APIKEYS_STATE_ATTRIBUTES,      /* of what the API prints */
     NGX_APIKEYS_STATE_NEXT             /* the first column after a state */
 };
 
@@ -56,12 +57,14 @@ enum {
 
 /* what the API prints */
 #define NGX_APIKEYS_STATE_PRINTED                                            \
-    "kind" NGX_APIKEYS_STATE_COLUMNS(NGX_APIKEYS_STATE_TEXT_PRINTED)
+    "kind" NGX_APIKEYS_STATE_COLUMNS(NGX_APIKEYS_STATE_TEXT_PRINTED)         \
+    ", attributes"
 
 /* of a row s of the type apikeys.outcome */
 #define NGX_APIKEYS_STATE_CHANGED                                            \
     "(s.changed).kind"                                                       \
-    NGX_APIKEYS_STATE_COLUMNS(NGX_APIKEYS_STATE_TEXT_CHANGED)
+    NGX_APIKEYS_STATE_COLUMNS(NGX_APIKEYS_STATE_TEXT_CHANGED)                \
+    ", (s.changed).attributes"
 
 
 #endif /* _NGX_APIKEYS_STATE_H_INCLUDED_ */

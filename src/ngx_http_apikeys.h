@@ -156,6 +156,7 @@ typedef ngx_int_t (*ngx_http_apikeys_handler_pt)(ngx_http_apikeys_ctx_t *ctx);
 typedef struct {
     ngx_uint_t                    page;         /* pageNum, from 1 */
     ngx_uint_t                    items;        /* itemsPerPage, 1..500 */
+    ngx_str_t                     name;         /* empty: any */
     ngx_str_t                     kept;         /* the rest, as it was sent,
                                                    each with "&" behind it */
     ngx_str_t                     bad;          /* the first that is wrong */
@@ -180,6 +181,7 @@ struct ngx_http_apikeys_ctx_s {
     ngx_str_t                     project;
     ngx_str_t                     key;
     ngx_str_t                     address;
+    ngx_str_t                     name;         /* of a project; of a team */
     ngx_apikeys_objectid_t        org_id;       /* a project's, too */
     ngx_apikeys_objectid_t        project_id;
     ngx_apikeys_objectid_t        key_id;

@@ -27,6 +27,8 @@ static ngx_int_t ngx_http_apikeys_args_page(ngx_http_apikeys_args_t *args,
     const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_args_items(ngx_http_apikeys_args_t *args,
     const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_args_bool(const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_args_int(const ngx_str_t *value);
 
@@ -38,6 +40,7 @@ static ngx_http_apikeys_arg_t  ngx_http_apikeys_args[] = {
     { ngx_string("includeCount"), ngx_http_apikeys_args_count, 0, 1 },
     { ngx_string("pageNum"), ngx_http_apikeys_args_page, 1, 1 },
     { ngx_string("itemsPerPage"), ngx_http_apikeys_args_items, 1, 1 },
+    { ngx_string("name"), ngx_http_apikeys_args_name, 0, 1 },
     { ngx_null_string, NULL, 0, 0 }
 };
 
@@ -215,7 +218,9 @@ ngx_http_apikeys_args_page(ngx_http_apikeys_args_t *args,
         return NGX_ERROR;
     }
 
-    args->page = n;
+    if (n) {
+        args->page = n;
+    }
 
     return NGX_OK;
 }
@@ -232,7 +237,29 @@ ngx_http_apikeys_args_items(ngx_http_apikeys_args_t *args,
         return NGX_ERROR;
     }
 
-    args->items = ngx_min(n, NGX_HTTP_APIKEYS_MAX_ITEMS);
+    if (n) {
+        args->items = ngx_min(n, NGX_HTTP_APIKEYS_MAX_ITEMS);
+    }
+
+    return NGX_OK;
+}
+
+
+/* PostgreSQL would refuse what is not UTF-8; no name begins so */
+
+static ngx_int_t
+ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    if (ngx_apikeys_json_check_utf8(value->data, value->len) != NGX_OK
+        || ngx_strlchr(value->data, value->data + value->len, '\0'))
+    {
+        return NGX_ERROR;
+    }
+
+    if (value->len) {
+        args->name = *value;
+    }
 
     return NGX_OK;
 }
@@ -257,6 +284,8 @@ ngx_http_apikeys_args_bool(const ngx_str_t *value)
 }
 
 
+/* clients send 0 for what was not set: it is the default */
+
 static ngx_int_t
 ngx_http_apikeys_args_int(const ngx_str_t *value)
 {
@@ -264,7 +293,7 @@ ngx_http_apikeys_args_int(const ngx_str_t *value)
 
     n = ngx_atoi(value->data, value->len);
 
-    if (n == NGX_ERROR || n < 1 || n > NGX_MAX_INT32_VALUE) {
+    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
         return NGX_ERROR;
     }
 

@@ -14,8 +14,6 @@
 
 static ngx_int_t ngx_http_apikeys_body_text(ngx_http_request_t *r,
     ngx_str_t *text, u_char **copy);
-static ngx_int_t ngx_http_apikeys_body_copy(ngx_http_apikeys_ctx_t *ctx,
-    ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
     const ngx_http_apikeys_attr_t *attr, ngx_str_t *name,
     ngx_apikeys_json_t *value, void *to);
@@ -174,7 +172,10 @@ ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
 {
     ngx_apikeys_json_t  **member;
 
-    if (attr->name == NULL) {
+    if (attr->name == NULL
+        || (attr->type == NGX_HTTP_APIKEYS_ATTR_NULL
+            && ngx_apikeys_json_type(value) != NGX_APIKEYS_JSON_NULL))
+    {
         return ngx_http_apikeys_output_refuse(ctx,
                                             NGX_HTTP_APIKEYS_INVALID_ATTRIBUTE,
                                             name, NULL);
@@ -188,6 +189,7 @@ ngx_http_apikeys_body_attribute(ngx_http_apikeys_ctx_t *ctx,
 
     if (attr->type == NGX_HTTP_APIKEYS_ATTR_IGNORED
         || (attr->type != NGX_HTTP_APIKEYS_ATTR_TEXT
+            && attr->type != NGX_HTTP_APIKEYS_ATTR_FLAG
             && ngx_apikeys_json_type(value) == NGX_APIKEYS_JSON_NULL))
     {
         return NGX_OK;
@@ -224,7 +226,11 @@ ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
         return is == NGX_APIKEYS_JSON_STRING || is == NGX_APIKEYS_JSON_NULL;
 
     case NGX_HTTP_APIKEYS_ATTR_BOOLEAN:
+    case NGX_HTTP_APIKEYS_ATTR_FLAG:
         return is == NGX_APIKEYS_JSON_BOOLEAN;
+
+    case NGX_HTTP_APIKEYS_ATTR_ARRAY:
+        return is == NGX_APIKEYS_JSON_ARRAY;
 
     case NGX_HTTP_APIKEYS_ATTR_OBJECT:
         return is == NGX_APIKEYS_JSON_OBJECT;
@@ -238,9 +244,9 @@ ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
     }
 
     for (i = 0; i < ngx_apikeys_json_size(value); i++) {
-        if (ngx_apikeys_json_type(ngx_apikeys_json_item(value, i))
-            != NGX_APIKEYS_JSON_STRING)
-        {
+        is = ngx_apikeys_json_type(ngx_apikeys_json_item(value, i));
+
+        if (is != NGX_APIKEYS_JSON_STRING && is != NGX_APIKEYS_JSON_NULL) {
             return 0;
         }
     }
@@ -251,14 +257,14 @@ ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
 
 ngx_int_t
 ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *roles, uint32_t *org_roles, uint32_t *project_roles)
+    ngx_apikeys_json_t *roles, uint32_t masks[NGX_APIKEYS_SCOPES])
 {
     ngx_str_t                  name;
     ngx_uint_t                 i;
+    ngx_apikeys_json_t        *item;
     const ngx_apikeys_role_t  *role;
 
-    *org_roles = 0;
-    *project_roles = 0;
+    ngx_memzero(masks, NGX_APIKEYS_SCOPES * sizeof(uint32_t));
 
     if (roles == NULL) {
         return NGX_OK;
@@ -266,7 +272,12 @@ ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
 
     for (i = 0; i < ngx_apikeys_json_size(roles); i++) {
 
-        ngx_apikeys_json_string(ngx_apikeys_json_item(roles, i), &name);
+        item = ngx_apikeys_json_item(roles, i);
+        ngx_str_set(&name, "null");
+
+        if (ngx_apikeys_json_type(item) == NGX_APIKEYS_JSON_STRING) {
+            ngx_apikeys_json_string(item, &name);
+        }
 
         role = ngx_apikeys_role_find(&name);
 
@@ -282,12 +293,7 @@ ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
                                              NULL, NULL);
         }
 
-        if (role->scope == NGX_APIKEYS_SCOPE_ORG) {
-            *org_roles |= role->mask;
-
-        } else {
-            *project_roles |= role->mask;
-        }
+        masks[role->scope] |= role->mask;
     }
 
     return NGX_OK;
@@ -326,32 +332,40 @@ ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
 
 ngx_int_t
 ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *name, ngx_str_t *text)
+    ngx_apikeys_json_t *name, ngx_http_apikeys_code_e invalid,
+    ngx_str_t *text)
 {
-    static ngx_str_t  attribute = ngx_string("name");
+    u_char            *p;
+    static ngx_str_t   attribute = ngx_string("name");
 
-    ngx_str_null(text);
-
-    if (name) {
-        ngx_apikeys_json_string(name, text);
-    }
-
-    if (text->len == 0
-        || ngx_utf8_length(text->data, text->len)
-           > NGX_HTTP_APIKEYS_BODY_MAX_NAME)
-    {
+    if (name == NULL) {
         return ngx_http_apikeys_output_refuse(ctx,
                                        NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE,
                                        &attribute, NULL);
+    }
+
+    ngx_apikeys_json_string(name, text);
+
+    for (p = text->data; p < text->data + text->len; p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            break;
+        }
+    }
+
+    if (text->len == 0 || p < text->data + text->len
+        || ngx_utf8_length(text->data, text->len)
+           > NGX_HTTP_APIKEYS_BODY_MAX_NAME)
+    {
+        return ngx_http_apikeys_output_refuse(ctx, invalid,
+                                 invalid == NGX_HTTP_APIKEYS_INVALID_GROUP_NAME
+                                 ? text : &attribute, NULL);
     }
 
     return ngx_http_apikeys_body_copy(ctx, text);
 }
 
 
-/* out of the document, which will not live as long */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_apikeys_body_copy(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *text)
 {
     text->data = ngx_pstrdup(ctx->request->pool, text);

@@ -11,21 +11,25 @@
 #define _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_
 
 
+#include <ngx_apikeys_roles.h>
 #include <ngx_http_apikeys.h>
 
 
 typedef enum {
     NGX_HTTP_APIKEYS_ATTR_STRING = 0,
     NGX_HTTP_APIKEYS_ATTR_TEXT,         /* a string, or null, which is kept */
-    NGX_HTTP_APIKEYS_ATTR_STRINGS,      /* an array of strings */
+    NGX_HTTP_APIKEYS_ATTR_STRINGS,      /* an array of strings and nulls */
+    NGX_HTTP_APIKEYS_ATTR_ARRAY,        /* of anything */
     NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+    NGX_HTTP_APIKEYS_ATTR_FLAG,         /* the same, and never null */
     NGX_HTTP_APIKEYS_ATTR_OBJECT,
     NGX_HTTP_APIKEYS_ATTR_IGNORED,      /* of any type */
+    NGX_HTTP_APIKEYS_ATTR_NULL,         /* unknown where it is not null */
     NGX_HTTP_APIKEYS_ATTR_READ_ONLY
 } ngx_http_apikeys_attr_e;
 
 
-/* an attribute that is null counts as absent, but for ATTR_TEXT */
+/* an attribute that is null counts as absent, but for ATTR_TEXT, ATTR_FLAG */
 typedef struct {
     const char               *name;     /* NULL ends a table */
     ngx_http_apikeys_attr_e   type;
@@ -60,15 +64,25 @@ ngx_int_t ngx_http_apikeys_body_attributes(ngx_http_apikeys_ctx_t *ctx,
  * not have.
  */
 ngx_int_t ngx_http_apikeys_body_roles(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *roles, uint32_t *org_roles, uint32_t *project_roles);
+    ngx_apikeys_json_t *roles, uint32_t masks[NGX_APIKEYS_SCOPES]);
 
 /* a key's description, copied: not NULL or empty, at most 250 characters */
 ngx_int_t ngx_http_apikeys_body_desc(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *desc, ngx_str_t *text);
 
-/* the name of an organization or project, copied: 1 to 64 characters */
+/*
+ * The name of an organization or project, copied: 1 to 64 characters, none of
+ * them a control character.  "invalid" is the code of the refusal, which has
+ * the name itself or else the attribute's as its parameter; where there is no
+ * name it is NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE.
+ */
 ngx_int_t ngx_http_apikeys_body_name(ngx_http_apikeys_ctx_t *ctx,
-    ngx_apikeys_json_t *name, ngx_str_t *text);
+    ngx_apikeys_json_t *name, ngx_http_apikeys_code_e invalid,
+    ngx_str_t *text);
+
+/* out of the document, which does not live as long */
+ngx_int_t ngx_http_apikeys_body_copy(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *text);
 
 
 #endif /* _NGX_HTTP_APIKEYS_BODY_H_INCLUDED_ */

@@ -50,6 +50,10 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "specified."),
       NGX_HTTP_APIKEYS_SAME },
 
+    { 400, ngx_string("MISSING_ATTRIBUTE"),
+      ngx_string("The required attribute %s was not specified."),
+      NGX_HTTP_APIKEYS_SAME },
+
     { 400, ngx_string("INVALID_ENUM_VALUE"),
       ngx_string("An invalid enumeration value %s was specified."),
       NGX_HTTP_APIKEYS_SAME },
@@ -61,6 +65,71 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 400, ngx_string("INVALID_QUERY_PARAMETER"),
       ngx_string("Invalid query parameter %s specified."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_DATE_FORMAT"),
+      ngx_string("An invalid date value %s was specified."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_DATE_RANGE"),
+      ngx_string("An invalid date range minDate=%s, maxDate=%s was "
+                 "specified: maxDate shouldn't be earlier than minDate."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_GROUP_NAME"),
+      ngx_string("An invalid group name %s was specified."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("GROUP_MISMATCH"),
+      ngx_string("The specified group ID %s does not match the URL."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_GROUP_TOKEN"),
+      ngx_string("A group tag must be a string (alphanumeric, periods, "
+                 "underscores, and dashes) of length %s characters or "
+                 "less."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("TOO_MANY_GROUP_TOKENS"),
+      ngx_string("Groups are limited to %s tags."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("API_KEY_CREATED_GROUPS_MUST_HAVE_ORG"),
+      ngx_string("Projects created by API keys must belong to an existing "
+                 "organization."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_ROLE_FOR_GLOBAL_KEY"),
+      ngx_string("API Key Role %s is not in the allowlist."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("MAX_GLOBAL_API_KEYS_EXCEEDED"),
+      ngx_string("Maximum number of global API keys (%d) exceeded."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("MAX_GLOBAL_WHITELIST_ENTRIES_EXCEEDED"),
+      ngx_string("Maximum number of global whitelist entries (%d) "
+                 "exceeded."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("DUPLICATE_GLOBAL_WHITELIST_ENTRY"),
+      ngx_string("The provided IP address %s already exists in another "
+                 "global whitelist entry."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("GLOBAL_WHITELIST_ENTRY_REQUIRES_CIDR_BLOCK"),
+      ngx_string("All global whitelist entries require a non-empty cidr "
+                 "block."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION"),
+      ngx_string("All global whitelist entries require a non-empty "
+                 "description."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("INVALID_GLOBAL_WHITELIST_DESCRIPTION"),
+      ngx_string("Global whitelist descriptions must be at most %d "
+                 "characters long."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 400, ngx_string("API_KEY_REQUIRES_DESCRIPTION"),
@@ -185,6 +254,15 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "by a user administrator."),
       NGX_HTTP_APIKEYS_SAME },
 
+    { 401, ngx_string("NOT_IN_GROUP"),
+      ngx_string("The current user is not in the group, or the group does "
+                 "not exist."),
+      NGX_HTTP_APIKEYS_NEXT_ON_OPS_MANAGER },
+
+    { 404, ngx_string("GROUP_NAME_NOT_FOUND"),
+      ngx_string("No group with name \"%s\" exists."),
+      NGX_HTTP_APIKEYS_SAME },
+
     { 403, ngx_string("IP_ADDRESS_NOT_ON_ACCESS_LIST"),
       ngx_string("IP address %s is not allowed to access this resource."),
       NGX_HTTP_APIKEYS_SAME },
@@ -192,6 +270,14 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
     { 403, ngx_string("ORG_REQUIRES_ACCESS_LIST"),
       ngx_string("This organization requires access through an access list "
                  "of ip ranges.%-"),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 403, ngx_string("GLOBAL_USER_OUTSIDE_SUBNET"),
+      ngx_string("Global user is from outside whitelisted subnets."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 403, ngx_string("CANNOT_ADD_GLOBAL_ROLE"),
+      ngx_string("Adding a global role is not supported."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 403, ngx_string("ACCESS_FORBIDDEN"),
@@ -208,6 +294,10 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 403, ngx_string("API_KEY_CANNOT_CREATE_ORG"),
       ngx_string("API keys cannot create organizations."),
+      NGX_HTTP_APIKEYS_NEXT_ON_OPS_MANAGER },
+
+    { 401, ngx_string("API_KEY_CANNOT_CREATE_ORG"),
+      ngx_string("API keys cannot create organizations."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 404, ngx_string("ORG_NOT_FOUND"),
@@ -216,6 +306,15 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 404, ngx_string("GROUP_NOT_FOUND"),
       ngx_string("No group with ID %s exists."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 404, ngx_string("TEAM_NOT_FOUND"),
+      ngx_string("No team with ID %s exists."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 404, ngx_string("GLOBAL_WHITELIST_ENTRY_NOT_FOUND"),
+      ngx_string("No existing global whitelist entries match the provided "
+                 "id %s."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 404, ngx_string("RESOURCE_NOT_FOUND"),
@@ -228,6 +327,14 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 404, ngx_string("API_KEY_WHITELIST_NOT_FOUND"),
       ngx_string("IP address %s not on whitelist for API key %s."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 404, ngx_string("EVENT_NOT_FOUND"),
+      ngx_string("No event with ID %s exists for group %s."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 404, ngx_string("ORG_EVENT_NOT_FOUND"),
+      ngx_string("No event with ID %s exists for organization %s."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 405, ngx_string("METHOD_NOT_ALLOWED"),
@@ -245,6 +352,19 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
 
     { 409, ngx_string("ADDRESS_ALREADY_IN_WHITELIST"),
       ngx_string("The address %s is already on the whitelist."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 409, ngx_string("GROUP_ALREADY_EXISTS"),
+      ngx_string("A group with name \"%s\" already exists."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 409, ngx_string("MULTIPLE_GROUPS"),
+      ngx_string("Multiple groups exist with the specified name."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 409, ngx_string("ORG_NOT_EMPTY"),
+      ngx_string("Organization cannot be deleted because it still "
+                 "contains active groups."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 413, ngx_string("REQUEST_TOO_LARGE"),

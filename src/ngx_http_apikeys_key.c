@@ -251,28 +251,35 @@ ngx_int_t
 ngx_http_apikeys_key_org_roles(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *roles, ngx_str_t *param)
 {
-    uint32_t   org_roles, project_roles;
+    uint32_t   masks[NGX_APIKEYS_SCOPES];
     ngx_int_t  rc;
 
-    rc = ngx_http_apikeys_body_roles(ctx, roles, &org_roles, &project_roles);
+    rc = ngx_http_apikeys_body_roles(ctx, roles, masks);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (project_roles) {
+    if (masks[NGX_APIKEYS_SCOPE_GLOBAL]) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                       NGX_HTTP_APIKEYS_CANNOT_ADD_GLOBAL_ROLE,
+                                       NULL, NULL);
+    }
+
+    if (masks[NGX_APIKEYS_SCOPE_PROJECT]) {
         return ngx_http_apikeys_output_refuse(ctx,
                                         NGX_HTTP_APIKEYS_CANNOT_ADD_GROUP_ROLE,
                                         NULL, NULL);
     }
 
-    if (org_roles == 0) {
+    if (masks[NGX_APIKEYS_SCOPE_ORG] == 0) {
         return ngx_http_apikeys_output_refuse(ctx,
                                               NGX_HTTP_APIKEYS_MISSING_ROLES,
                                               NULL, NULL);
     }
 
     return ngx_http_apikeys_run_roles(ctx->request->pool, param,
-                                      NGX_APIKEYS_SCOPE_ORG, org_roles);
+                                      NGX_APIKEYS_SCOPE_ORG,
+                                      masks[NGX_APIKEYS_SCOPE_ORG]);
 }
 
 

@@ -144,6 +144,35 @@ ngx_http_apikeys_links_rel(ngx_http_apikeys_ctx_t *ctx, const char *mms,
 }
 
 
+void
+ngx_http_apikeys_links_path(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *path)
+{
+    path->data = ctx->request->uri.data + ctx->conf->base.len;
+    path->len = ctx->request->uri.len - ctx->conf->base.len;
+
+    if (path->len && path->data[path->len - 1] == '/') {
+        path->len--;
+    }
+}
+
+
+void
+ngx_http_apikeys_links_child(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *parent, const ngx_str_t *id,
+    const char *child)
+{
+    u_char  rel[sizeof("https://cloud.mongodb.com/databaseUsers")];
+
+    (void) ngx_snprintf(rel, sizeof(rel), "%s/%s%Z",
+                        ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2
+                        ? "https://cloud.mongodb.com"
+                        : "http://mms.mongodb.com", child);
+
+    ngx_http_apikeys_link(ctx, out, (char *) rel, "/%s/%V/%s", parent, id,
+                          child);
+}
+
+
 static void
 ngx_http_apikeys_links_page(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, const char *rel, const ngx_str_t *path,

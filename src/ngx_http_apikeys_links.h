@@ -37,6 +37,18 @@ void ngx_http_apikeys_links_list_end(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t ngx_http_apikeys_links_href(ngx_http_apikeys_ctx_t *ctx,
     ngx_str_t *href, const char *fmt, ...);
 
+/* what follows the base in the request, without a slash at the end */
+void ngx_http_apikeys_links_path(ngx_http_apikeys_ctx_t *ctx,
+    ngx_str_t *path);
+
+/*
+ * A link from an organization or project to what belongs to it: "parent" is
+ * "orgs" or "groups".  Only v2 says cloud.
+ */
+void ngx_http_apikeys_links_child(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_out_t *out, const char *parent, const ngx_str_t *id,
+    const char *child);
+
 /* rel of a resource: the older products have another host than v2 */
 const char *ngx_http_apikeys_links_rel(ngx_http_apikeys_ctx_t *ctx,
     const char *mms, const char *cloud);

@@ -6,6 +6,7 @@
  */
 
 
+#include <ngx_http_apikeys_attributes.h>
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
@@ -14,9 +15,19 @@
 #include <ngx_http_apikeys_run.h>
 
 
+/* bytes of an address: RFC 5321, 4.5.3.1 */
+#define NGX_HTTP_APIKEYS_ORGS_MAX_CONTACT  320
+
+
+/* settings are a body of the same kind */
 typedef struct {
     ngx_apikeys_json_t          *name;
     ngx_apikeys_json_t          *key;
+    ngx_apikeys_json_t          *required;
+    ngx_apikeys_json_t          *skip;
+    ngx_apikeys_json_t          *ai;
+    ngx_apikeys_json_t          *contact;
+    ngx_apikeys_json_t          *ignored;
 } ngx_http_apikeys_orgs_body_t;
 
 
@@ -24,12 +35,6 @@ typedef struct {
     ngx_apikeys_json_t          *desc;
     ngx_apikeys_json_t          *roles;
 } ngx_http_apikeys_orgs_key_body_t;
-
-
-typedef struct {
-    ngx_apikeys_json_t          *required;
-    ngx_apikeys_json_t          *ignored;
-} ngx_http_apikeys_settings_body_t;
 
 
 typedef struct {
@@ -52,20 +57,29 @@ static void ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, const ngx_str_t *private_key);
 static ngx_int_t ngx_http_apikeys_orgs_settings_done(
     ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_orgs_attributes(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_orgs_body_t *body, ngx_str_t *param);
 
 
-/* $1 is the one organisation of a key, or NULL for the operator */
+/*
+ * $1 is the one organization of a key, or NULL for the operator, $2 how the
+ * name begins, or NULL.
+ */
+
+#define NGX_HTTP_APIKEYS_ORGS_WHERE                                          \
+    " WHERE ($1::text IS NULL OR id = $1)"                                   \
+    "   AND ($2::text IS NULL OR " NGX_HTTP_APIKEYS_RUN_PREFIX("$2") ")"
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_list_stmt = {
     "apikeys_orgs_list",
     "SELECT " NGX_APIKEYS_STATE_PRINTED ", total"
     "  FROM (SELECT count(*) AS total FROM apikeys.orgs"
-    "         WHERE $1::text IS NULL OR id = $1) t"
+             NGX_HTTP_APIKEYS_ORGS_WHERE ") t"
     "  LEFT JOIN (SELECT * FROM apikeys.org_states"
-    "              WHERE $1::text IS NULL OR id = $1"
-    "              ORDER BY name, id LIMIT $2 OFFSET $3) s ON true"
+                  NGX_HTTP_APIKEYS_ORGS_WHERE
+    "              ORDER BY name, id LIMIT $3 OFFSET $4) s ON true"
     " ORDER BY name, id",
-    3, 0
+    4, 0
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_get_stmt = {
@@ -79,16 +93,30 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_create_stmt = {
     "apikeys_orgs_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
     "create_org($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-    " $10, $11, $12) s",
-    12, 1
+    " $10, $11, $12, $13) s",
+    13, 1
 };
 
-static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_settings_stmt = {
-    "apikeys_orgs_settings",
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_update_stmt = {
+    "apikeys_orgs_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_org_settings($1, $2, $3, $4, $5, $6) s",
-    6, 1
+    "update_org($1, $2, $3, $4, $5, $6, $7, $8) s",
+    8, 1
 };
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_delete_stmt = {
+    "apikeys_orgs_delete",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "delete_org($1, $2, $3, $4, $5) s",
+    5, 1
+};
+
+
+static const ngx_http_apikeys_flag_t  ngx_http_apikeys_orgs_skip_flag =
+    { "skipDefaultAlertsSettings", 0 };
+
+static const ngx_http_apikeys_flag_t  ngx_http_apikeys_orgs_ai_flag =
+    { "genAIFeaturesEnabled", 1 };
 
 
 static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_attrs[] = {
@@ -97,10 +125,26 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_attrs[] = {
       offsetof(ngx_http_apikeys_orgs_body_t, name) },
     { "apiKey", NGX_HTTP_APIKEYS_ATTR_OBJECT,
       offsetof(ngx_http_apikeys_orgs_body_t, key) },
+    { "skipDefaultAlertsSettings", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_orgs_body_t, skip) },
     { "orgOwnerId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { "federationSettingsId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
-    { "skipDefaultAlertsSettings", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "serviceAccount", NGX_HTTP_APIKEYS_ATTR_NULL, 0 },
     { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_updates[] = {
+
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_orgs_body_t, name) },
+    { "skipDefaultAlertsSettings", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_orgs_body_t, skip) },
+    { "ldapGroupMappings", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "isDeleted", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { NULL, 0, 0 }
 };
@@ -123,11 +167,20 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_key_attrs[] = {
 static const ngx_http_apikeys_attr_t  ngx_http_apikeys_settings_attrs[] = {
 
     { "apiAccessListRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
-      offsetof(ngx_http_apikeys_settings_body_t, required) },
+      offsetof(ngx_http_apikeys_orgs_body_t, required) },
+    { "genAIFeaturesEnabled", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_orgs_body_t, ai) },
+    { "securityContact", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_orgs_body_t, contact) },
     { "multiFactorAuthRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
-      offsetof(ngx_http_apikeys_settings_body_t, ignored) },
+      offsetof(ngx_http_apikeys_orgs_body_t, ignored) },
     { "restrictEmployeeAccess", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
-      offsetof(ngx_http_apikeys_settings_body_t, ignored) },
+      offsetof(ngx_http_apikeys_orgs_body_t, ignored) },
+    { "customSessionTimeouts", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "maxServiceAccountSecretValidityInHours",
+      NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "operationsContact", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
+    { "streamsCrossGroupEnabled", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { NULL, 0, 0 }
 };
 
@@ -138,14 +191,16 @@ ngx_http_apikeys_orgs_list(ngx_http_apikeys_ctx_t *ctx)
     u_char     *p;
     ngx_str_t  *params;
 
-    params = ngx_pcalloc(ctx->request->pool, 3 * sizeof(ngx_str_t));
+    params = ngx_pcalloc(ctx->request->pool, 4 * sizeof(ngx_str_t));
     p = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
     if (params == NULL || p == NULL
-        || ngx_http_apikeys_run_page(ctx, &params[1]) != NGX_OK)
+        || ngx_http_apikeys_run_page(ctx, &params[2]) != NGX_OK)
     {
         return NGX_ERROR;
     }
+
+    params[1] = ctx->args.name;
 
     if (!ctx->identity.operator) {
         params[0].data = p;
@@ -217,8 +272,13 @@ static void
 ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single)
 {
-    ngx_str_t    id, name;
-    const char  *rel;
+    ngx_str_t            id, name;
+    ngx_apikeys_json_t  *attributes;
+
+    attributes = ngx_http_apikeys_attributes_parse(ctx, out, row);
+    if (attributes == NULL) {
+        return;
+    }
 
     (void) ngx_apikeys_pg_query_value(ctx->query, row,
                                       NGX_APIKEYS_STATE_ID, &id);
@@ -227,8 +287,7 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
 
     ngx_apikeys_json_out_object(out);
 
-    ngx_apikeys_json_out_name(out, "id");
-    ngx_apikeys_json_out_string(out, &id);
+    ngx_apikeys_json_out_member(out, "id", &id);
 
     ngx_apikeys_json_out_name(out, "isDeleted");
     ngx_apikeys_json_out_bool(out, 0);
@@ -239,20 +298,25 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_link(ctx, out, "self", "/orgs/%V", &id);
 
     if (single) {
-        rel = ngx_http_apikeys_links_rel(ctx, "http://mms.mongodb.com/groups",
-                                         "https://cloud.mongodb.com/groups");
-        ngx_http_apikeys_link(ctx, out, rel, "/orgs/%V/groups", &id);
+        ngx_http_apikeys_links_child(ctx, out, "orgs", &id, "groups");
+        ngx_http_apikeys_links_child(ctx, out, "orgs", &id, "teams");
+        ngx_http_apikeys_links_child(ctx, out, "orgs", &id, "users");
     }
 
     ngx_apikeys_json_out_array_end(out);
 
-    ngx_apikeys_json_out_name(out, "name");
-    ngx_apikeys_json_out_string(out, &name);
+    ngx_apikeys_json_out_member(out, "name", &name);
 
-    ngx_apikeys_json_out_name(out, "skipDefaultAlertsSettings");
-    ngx_apikeys_json_out_bool(out, 0);
+    if (ctx->conf->api != NGX_HTTP_APIKEYS_OPS_MANAGER) {
+        ngx_apikeys_json_out_name(out, "skipDefaultAlertsSettings");
+        ngx_apikeys_json_out_bool(out,
+                ngx_http_apikeys_attributes_flag(attributes,
+                                           &ngx_http_apikeys_orgs_skip_flag));
+    }
 
     ngx_apikeys_json_out_object_end(out);
+
+    ngx_apikeys_json_free(attributes);
 }
 
 
@@ -275,7 +339,7 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
 
     create = ngx_pcalloc(ctx->request->pool,
                          sizeof(ngx_http_apikeys_orgs_create_t));
-    params = ngx_http_apikeys_run_params(ctx, 12);
+    params = ngx_http_apikeys_run_params(ctx, 13);
     p = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
     if (create == NULL || params == NULL || p == NULL
@@ -292,7 +356,14 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
     params[4].data = p;
     params[4].len = ngx_apikeys_objectid_write(p, &ctx->org_id) - p;
 
-    rc = ngx_http_apikeys_body_name(ctx, body.name, &params[5]);
+    rc = ngx_http_apikeys_body_name(ctx, body.name,
+                                    NGX_HTTP_APIKEYS_INVALID_JSON_ATTRIBUTE,
+                                    &params[5]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_apikeys_orgs_attributes(ctx, &body, &params[6]);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -329,12 +400,12 @@ ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[10]);
+    rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[11]);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[11]);
+    return ngx_http_apikeys_key_org_roles(ctx, body.roles, &params[12]);
 }
 
 
@@ -351,10 +422,10 @@ ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    params[6] = create->key.id;
-    params[7] = create->key.public_key;
-    params[8] = create->key.secret;
-    params[9] = create->key.redacted;
+    params[7] = create->key.id;
+    params[8] = create->key.public_key;
+    params[9] = create->key.secret;
+    params[10] = create->key.redacted;
 
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
                                 params, ngx_http_apikeys_orgs_create_done);
@@ -437,8 +508,9 @@ ngx_http_apikeys_orgs_settings(ngx_http_apikeys_ctx_t *ctx)
 static ngx_int_t
 ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_str_t               value;
-    ngx_apikeys_json_out_t  out;
+    ngx_str_t                value;
+    ngx_apikeys_json_t      *attributes, *contact;
+    ngx_apikeys_json_out_t   out;
 
     if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
         return ngx_http_apikeys_output_refuse(ctx,
@@ -452,14 +524,33 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
 
+    attributes = ngx_http_apikeys_attributes_parse(ctx, &out, 0);
+    if (attributes == NULL) {
+        return NGX_ERROR;
+    }
+
     ngx_apikeys_json_out_object(&out);
     ngx_apikeys_json_out_name(&out, "apiAccessListRequired");
     ngx_apikeys_json_out_bool(&out, value.len && value.data[0] == 't');
+    ngx_apikeys_json_out_name(&out, "genAIFeaturesEnabled");
+    ngx_apikeys_json_out_bool(&out,
+                  ngx_http_apikeys_attributes_flag(attributes,
+                                              &ngx_http_apikeys_orgs_ai_flag));
     ngx_apikeys_json_out_name(&out, "multiFactorAuthRequired");
     ngx_apikeys_json_out_bool(&out, 0);
     ngx_apikeys_json_out_name(&out, "restrictEmployeeAccess");
     ngx_apikeys_json_out_bool(&out, 0);
+
+    contact = ngx_apikeys_json_member(attributes, "securityContact");
+
+    if (contact) {
+        ngx_apikeys_json_out_name(&out, "securityContact");
+        ngx_apikeys_json_out_value(&out, contact);
+    }
+
     ngx_apikeys_json_out_object_end(&out);
+
+    ngx_apikeys_json_free(attributes);
 
     return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
 }
@@ -468,11 +559,11 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                          rc;
-    ngx_str_t                         *params;
-    ngx_http_apikeys_settings_body_t   body;
+    ngx_int_t                      rc;
+    ngx_str_t                     *params;
+    ngx_http_apikeys_orgs_body_t   body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_settings_body_t));
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
     rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
                                           ngx_http_apikeys_settings_attrs,
@@ -481,7 +572,7 @@ ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    params = ngx_http_apikeys_run_params(ctx, 6);
+    params = ngx_http_apikeys_run_params(ctx, 8);
     if (params == NULL) {
         return NGX_ERROR;
     }
@@ -490,13 +581,124 @@ ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
 
     if (body.required) {
         if (ngx_apikeys_json_true(body.required)) {
-            ngx_str_set(&params[5], "true");
+            ngx_str_set(&params[6], "true");
 
         } else {
-            ngx_str_set(&params[5], "false");
+            ngx_str_set(&params[6], "false");
         }
     }
 
-    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_settings_stmt,
+    rc = ngx_http_apikeys_orgs_attributes(ctx, &body, &params[7]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_update_stmt,
                                 params, ngx_http_apikeys_orgs_settings_done);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_update(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                     *params;
+    ngx_http_apikeys_orgs_body_t   body;
+    static const ngx_str_t         name = ngx_string("name");
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
+                                          ngx_http_apikeys_orgs_updates,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    params = ngx_http_apikeys_run_params(ctx, 8);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+
+    if (body.name) {
+        rc = ngx_http_apikeys_body_name(ctx, body.name,
+                                        NGX_HTTP_APIKEYS_INVALID_ATTRIBUTE,
+                                        &params[5]);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+    } else if (ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_MISSING_ATTRIBUTE,
+                                            &name, NULL);
+    }
+
+    rc = ngx_http_apikeys_orgs_attributes(ctx, &body, &params[7]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_update_stmt,
+                                params, ngx_http_apikeys_orgs_get_done);
+}
+
+
+/* those that are stored, as a parameter for PostgreSQL */
+
+static ngx_int_t
+ngx_http_apikeys_orgs_attributes(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_orgs_body_t *body, ngx_str_t *param)
+{
+    ngx_str_t               contact;
+    ngx_apikeys_json_out_t  out;
+    static const ngx_str_t  name = ngx_string("securityContact");
+
+    ngx_apikeys_json_out_init(&out, ctx->request->pool, 0);
+    ngx_apikeys_json_out_object(&out);
+
+    if (body->skip) {
+        ngx_apikeys_json_out_name(&out, ngx_http_apikeys_orgs_skip_flag.name);
+        ngx_apikeys_json_out_value(&out, body->skip);
+    }
+
+    if (body->ai) {
+        ngx_apikeys_json_out_name(&out, ngx_http_apikeys_orgs_ai_flag.name);
+        ngx_apikeys_json_out_value(&out, body->ai);
+    }
+
+    if (body->contact) {
+        ngx_apikeys_json_string(body->contact, &contact);
+
+        if (contact.len > NGX_HTTP_APIKEYS_ORGS_MAX_CONTACT) {
+            return ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_INVALID_ATTRIBUTE,
+                                            &name, NULL);
+        }
+
+        ngx_apikeys_json_out_member(&out, "securityContact", &contact);
+    }
+
+    ngx_apikeys_json_out_object_end(&out);
+
+    return ngx_apikeys_json_out_text(&out, param);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_orgs_delete(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t  *params;
+
+    params = ngx_http_apikeys_run_params(ctx, 5);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[4] = ctx->org;
+
+    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_delete_stmt,
+                                params, ngx_http_apikeys_output_no_content);
 }

@@ -175,7 +175,9 @@ ngx_http_apikeys_output_refuse(ngx_http_apikeys_ctx_t *ctx,
 
     if ((row->next == NGX_HTTP_APIKEYS_NEXT_ON_WHITELIST && ctx->whitelist)
         || (row->next == NGX_HTTP_APIKEYS_NEXT_ON_V2
-            && ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2))
+            && ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2)
+        || (row->next == NGX_HTTP_APIKEYS_NEXT_ON_OPS_MANAGER
+            && ctx->conf->api == NGX_HTTP_APIKEYS_OPS_MANAGER))
     {
         code++;
     }

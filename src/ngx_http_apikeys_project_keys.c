@@ -94,8 +94,8 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_project_keys_unassign",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "unassign_key($1, $2, $3, $4, $5, $6) s",
-    6, 1
+    "unassign_key($1, $2, $3, $4, $5, $6, $7) s",
+    7, 1
 };
 
 
@@ -117,6 +117,7 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_project_keys_assigns[] =
 {
     { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
       offsetof(ngx_http_apikeys_project_keys_body_t, roles) },
+    { "apiUserId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { "userId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { NULL, 0, 0 }
 };
@@ -222,14 +223,23 @@ static ngx_int_t
 ngx_http_apikeys_project_keys_new_roles(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *roles, ngx_str_t params[2])
 {
-    uint32_t     org_roles, project_roles;
+    uint32_t     org_roles, project_roles, masks[NGX_APIKEYS_SCOPES];
     ngx_int_t    rc;
     ngx_pool_t  *pool;
 
-    rc = ngx_http_apikeys_body_roles(ctx, roles, &org_roles, &project_roles);
+    rc = ngx_http_apikeys_body_roles(ctx, roles, masks);
     if (rc != NGX_OK) {
         return rc;
     }
+
+    if (masks[NGX_APIKEYS_SCOPE_GLOBAL]) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                       NGX_HTTP_APIKEYS_CANNOT_ADD_GLOBAL_ROLE,
+                                       NULL, NULL);
+    }
+
+    org_roles = masks[NGX_APIKEYS_SCOPE_ORG];
+    project_roles = masks[NGX_APIKEYS_SCOPE_PROJECT];
 
     if (project_roles == 0) {
         return ngx_http_apikeys_output_refuse(ctx,
@@ -413,14 +423,23 @@ ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_ctx_t *ctx)
 }
 
 
+/* clients of the older APIs repeat it, once for each role */
+
 ngx_int_t
 ngx_http_apikeys_project_keys_unassign(ngx_http_apikeys_ctx_t *ctx)
 {
     ngx_str_t  *params;
 
-    params = ngx_http_apikeys_project_keys_params(ctx, 6);
+    params = ngx_http_apikeys_project_keys_params(ctx, 7);
     if (params == NULL) {
         return NGX_ERROR;
+    }
+
+    if (ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) {
+        ngx_str_set(&params[6], "false");
+
+    } else {
+        ngx_str_set(&params[6], "true");
     }
 
     return ngx_http_apikeys_run(ctx,
@@ -435,21 +454,27 @@ static ngx_int_t
 ngx_http_apikeys_project_keys_grants(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *roles, ngx_str_t *param)
 {
-    uint32_t   org_roles, project_roles;
+    uint32_t   masks[NGX_APIKEYS_SCOPES];
     ngx_int_t  rc;
 
-    rc = ngx_http_apikeys_body_roles(ctx, roles, &org_roles, &project_roles);
+    rc = ngx_http_apikeys_body_roles(ctx, roles, masks);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (org_roles) {
+    if (masks[NGX_APIKEYS_SCOPE_GLOBAL]) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                       NGX_HTTP_APIKEYS_CANNOT_ADD_GLOBAL_ROLE,
+                                       NULL, NULL);
+    }
+
+    if (masks[NGX_APIKEYS_SCOPE_ORG]) {
         return ngx_http_apikeys_output_refuse(ctx,
                                           NGX_HTTP_APIKEYS_CANNOT_ADD_ORG_ROLE,
                                           NULL, NULL);
     }
 
-    if (project_roles == 0) {
+    if (masks[NGX_APIKEYS_SCOPE_PROJECT] == 0) {
         return ngx_http_apikeys_output_refuse(ctx,
                                               NGX_HTTP_APIKEYS_MISSING_ROLES,
                                               NULL, NULL);
@@ -457,7 +482,7 @@ ngx_http_apikeys_project_keys_grants(ngx_http_apikeys_ctx_t *ctx,
 
     return ngx_http_apikeys_run_roles(ctx->request->pool, param,
                                       NGX_APIKEYS_SCOPE_PROJECT,
-                                      project_roles);
+                                      masks[NGX_APIKEYS_SCOPE_PROJECT]);
 }
 
 

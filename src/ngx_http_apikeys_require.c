@@ -451,7 +451,7 @@ ngx_http_apikeys_require_role(ngx_conf_t *cf,
 
     role = ngx_apikeys_role_find(name);
 
-    if (role == NULL) {
+    if (role == NULL || role->mask == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "there is no role \"%V\"", name);
         return NGX_CONF_ERROR;

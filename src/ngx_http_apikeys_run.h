@@ -34,6 +34,11 @@ enum {
 };
 
 
+/* whether the name begins so, in any case */
+#define NGX_HTTP_APIKEYS_RUN_PREFIX(prefix)                                  \
+    "starts_with(lower(name COLLATE \"default\"),"                           \
+    "            lower(" prefix " COLLATE \"default\"))"
+
 /*
  * Starts a statement; "params" must live in r->pool.  Returns NGX_AGAIN, then
  * "done" runs after it was answered with success (and, for a mutation, after

@@ -73,9 +73,15 @@ CREATE TYPE state AS (
     entries               text,      -- CIDR,CIDR
     access_list_required  boolean,
     name                  text,
-    created               text
+    created               text,
+    attributes            text       -- JSON, for clients alone: not in the
+                                     -- feed
 );
 
+
+-- The attributes of an organization or project are those that clients set
+-- and read back (settings, tags): nothing else follows from them.  One that
+-- is absent has its default, which the module knows.
 
 -- one sequence for all kinds: of two states of an object the newer has the
 -- larger version, because it was drawn under the object's row lock
@@ -89,6 +95,8 @@ CREATE TABLE orgs (
     name                  text COLLATE "C" NOT NULL
                           CHECK (char_length(name) BETWEEN 1 AND 64),
     access_list_required  boolean      NOT NULL DEFAULT false,
+    attributes            jsonb        NOT NULL DEFAULT '{}'
+                          CHECK (jsonb_typeof(attributes) = 'object'),
     created               timestamptz  NOT NULL DEFAULT now()
 );
 
@@ -101,17 +109,22 @@ CREATE TABLE projects (
     version  bigint       NOT NULL,
     name     text COLLATE "C" NOT NULL
              CHECK (char_length(name) BETWEEN 1 AND 64),
+    attributes  jsonb  NOT NULL DEFAULT '{}'
+             CHECK (jsonb_typeof(attributes) = 'object'),
     created  timestamptz  NOT NULL DEFAULT now(),
-    UNIQUE (id, org_id)
+    UNIQUE (id, org_id),
+    CONSTRAINT projects_by_org UNIQUE (org_id, name)
 );
 
-CREATE INDEX projects_by_org ON projects (org_id, name, id);
+CREATE INDEX projects_by_name ON projects (name);
 
 
+-- A key without an organization is a global one: it has roles in the whole
+-- service, and no access list of its own (see global_access_list).
 CREATE TABLE keys (
     id          text COLLATE "C" PRIMARY KEY DEFAULT new_id()
                 CHECK (id ~ '^[0-9a-f]{24}$'),
-    org_id      text COLLATE "C" NOT NULL
+    org_id      text COLLATE "C"
                 REFERENCES orgs ON DELETE CASCADE,
     version     bigint       NOT NULL,
     public_key  text COLLATE "C" NOT NULL UNIQUE
@@ -122,15 +135,24 @@ CREATE TABLE keys (
     descr       text COLLATE "C" NOT NULL
                 CHECK (char_length(descr) BETWEEN 1 AND 250),
     roles       text[] COLLATE "C" NOT NULL DEFAULT '{}'
-                CONSTRAINT keys_roles_check CHECK (roles <@ ARRAY[
-                    'ORG_BILLING_ADMIN',
-                    'ORG_BILLING_READ_ONLY',
-                    'ORG_GROUP_CREATOR',
-                    'ORG_MEMBER',
-                    'ORG_OWNER',
-                    'ORG_READ_ONLY',
-                    'ORG_STREAM_PROCESSING_ADMIN'
-                ]),
+                CONSTRAINT keys_roles_check CHECK (roles <@
+                    CASE WHEN org_id IS NULL THEN ARRAY[
+                        'GLOBAL_AUTOMATION_ADMIN',
+                        'GLOBAL_BACKUP_ADMIN',
+                        'GLOBAL_BILLING_ADMIN',
+                        'GLOBAL_MONITORING_ADMIN',
+                        'GLOBAL_OWNER',
+                        'GLOBAL_READ_ONLY',
+                        'GLOBAL_USER_ADMIN'
+                    ] ELSE ARRAY[
+                        'ORG_BILLING_ADMIN',
+                        'ORG_BILLING_READ_ONLY',
+                        'ORG_GROUP_CREATOR',
+                        'ORG_MEMBER',
+                        'ORG_OWNER',
+                        'ORG_READ_ONLY',
+                        'ORG_STREAM_PROCESSING_ADMIN'
+                    ] END),
     created     timestamptz  NOT NULL DEFAULT now(),
     UNIQUE (id, org_id)
 );
@@ -193,6 +215,23 @@ CREATE TABLE access_list (
 );
 
 
+-- The access list of all global keys.  While it has an entry, they are
+-- admitted from its addresses alone.
+CREATE TABLE global_access_list (
+    id       text COLLATE "C" PRIMARY KEY DEFAULT new_id()
+             CHECK (id ~ '^[0-9a-f]{24}$'),
+    cidr     cidr         NOT NULL UNIQUE,
+    descr    text COLLATE "C" NOT NULL
+             CHECK (char_length(descr) BETWEEN 1 AND 250),
+    created  timestamptz  NOT NULL DEFAULT now(),
+    updated  timestamptz  NOT NULL DEFAULT now(),
+    CONSTRAINT global_access_list_mapped_check
+        CHECK (NOT cidr <<= '::ffff:0:0/96'),
+    CONSTRAINT global_access_list_refused_check
+        CHECK (cidr NOT IN ('0.0.0.0/0', '::/0', '0.0.0.0/32', '::/128'))
+);
+
+
 -- written every few seconds by every node: outside the feed, and away from
 -- access_list, whose rows it would bloat
 CREATE TABLE access_usage (
@@ -223,6 +262,36 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_org ON audit (org_id, at);
 CREATE INDEX audit_by_time ON audit (at);
 
+-- What happened to keys, organizations and projects, as the API shows it: in
+-- the list of its organization, or of its project, or of both.  Like the
+-- audit it has no foreign keys.  The names are kept with an event: they stay
+-- after the keys are gone.  No caller is the operator.
+CREATE TABLE events (
+    id                 bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at                 timestamptz  NOT NULL DEFAULT clock_timestamp(),
+    type               text         NOT NULL,
+    org_id             text COLLATE "C",
+    project_id         text COLLATE "C",
+    caller_id          text COLLATE "C",
+    caller_public_key  text COLLATE "C",
+    address            text,                 -- of the caller
+    target_public_key  text COLLATE "C",
+    entry              text,                 -- of an access list, as shown
+    CHECK (org_id IS NOT NULL OR project_id IS NOT NULL),
+    CHECK ((caller_id IS NULL) = (caller_public_key IS NULL))
+);
+
+-- in the order of the lists: all types, and one of them
+CREATE INDEX events_by_org ON events (org_id, at, id)
+    WHERE org_id IS NOT NULL;
+CREATE INDEX events_by_org_type ON events (org_id, type, at, id)
+    WHERE org_id IS NOT NULL;
+CREATE INDEX events_by_project ON events (project_id, at, id)
+    WHERE project_id IS NOT NULL;
+CREATE INDEX events_by_project_type ON events (project_id, type, at, id)
+    WHERE project_id IS NOT NULL;
+CREATE INDEX events_by_time ON events (at);
+
 -- "apikeys forgets" in the search_path is the mark of forget_before()
 CREATE FUNCTION refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -241,6 +310,9 @@ $$;
 
 CREATE TRIGGER audit_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER events_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 

@@ -9,7 +9,7 @@
 -- triggers of those tables touch the key's row, whose own triggers do the
 -- rest.  The triggers of the feed are statement triggers (10,000 entries are
 -- one change of one key) and ENABLE ALWAYS (a session that loads data with
--- session_replication_role changes it as well); 10-subscriber.sql is about
+-- session_replication_role changes it as well); 11-subscriber.sql is about
 -- what fires row triggers only.
 --
 
@@ -140,6 +140,19 @@ BEGIN
 END
 $$;
 
+-- the list of all global keys
+CREATE FUNCTION feed_global() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+BEGIN
+    PERFORM FROM keys WHERE org_id IS NULL ORDER BY id FOR NO KEY UPDATE;
+
+    UPDATE keys SET version = version WHERE org_id IS NULL;
+
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION feed_reload() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -193,7 +206,7 @@ CREATE TRIGGER feed_truncate AFTER TRUNCATE ON projects
 CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON keys
     FOR EACH ROW EXECUTE FUNCTION version_row();
 CREATE TRIGGER b_org BEFORE UPDATE ON keys
-    FOR EACH ROW WHEN (NEW.org_id <> OLD.org_id)
+    FOR EACH ROW WHEN (NEW.org_id IS DISTINCT FROM OLD.org_id)
     EXECUTE FUNCTION check_fixed('organization');
 CREATE TRIGGER b_public_key BEFORE UPDATE ON keys
     FOR EACH ROW WHEN (NEW.public_key <> OLD.public_key)
@@ -245,9 +258,21 @@ CREATE TRIGGER feed_delete AFTER DELETE ON access_list
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON access_list
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
+CREATE TRIGGER feed_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON global_access_list
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_global();
+
 -- who empties the feed makes everyone load, not miss
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON changes
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
+
+-- The entries of all global keys.
+CREATE FUNCTION global_entries() RETURNS text
+LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(text(cidr), ',' ORDER BY cidr), '')
+      FROM global_access_list
+$$;
 
 
 -- What exists now, in the columns of the type "state".  The lists of a key
@@ -260,7 +285,8 @@ CREATE VIEW org_states AS
            NULL::text AS secret, NULL::text AS redacted,
            NULL::text AS descr, NULL::text AS roles,
            NULL::text AS projects, NULL::text AS entries,
-           o.access_list_required, o.name::text, utc(o.created) AS created
+           o.access_list_required, o.name::text, utc(o.created) AS created,
+           o.attributes::text
       FROM orgs o;
 
 CREATE VIEW project_states AS
@@ -270,7 +296,7 @@ CREATE VIEW project_states AS
            NULL::text AS descr, NULL::text AS roles,
            NULL::text AS projects, NULL::text AS entries,
            NULL::boolean AS access_list_required,
-           p.name::text, utc(p.created) AS created
+           p.name::text, utc(p.created) AS created, p.attributes::text
       FROM projects p;
 
 CREATE VIEW key_states AS
@@ -283,11 +309,15 @@ CREATE VIEW key_states AS
                                        ORDER BY p.project_id)
                        FROM key_projects p WHERE p.key_id = k.id), '')
            AS projects,
-           coalesce((SELECT string_agg(text(a.cidr), ',' ORDER BY a.cidr)
-                       FROM access_list a WHERE a.key_id = k.id), '')
+           CASE WHEN k.org_id IS NULL THEN global_entries()
+                ELSE coalesce((SELECT string_agg(text(a.cidr), ','
+                                                 ORDER BY a.cidr)
+                                 FROM access_list a WHERE a.key_id = k.id),
+                              '') END
            AS entries,
            NULL::boolean AS access_list_required,
-           NULL::text AS name, utc(k.created) AS created
+           NULL::text AS name, utc(k.created) AS created,
+           NULL::text AS attributes
       FROM keys k;
 
 
@@ -326,15 +356,23 @@ CREATE VIEW load AS
            NULL::boolean AS access_list_required, NULL::text AS name,
            NULL::text AS created
      UNION ALL
-    SELECT NULL, NULL, NULL, NULL, * FROM org_states
+    SELECT NULL, NULL, NULL, NULL,
+           'org', o.id, o.version, false, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, o.access_list_required, o.name, utc(o.created)
+      FROM orgs o
      UNION ALL
-    SELECT NULL, NULL, NULL, NULL, * FROM project_states
+    SELECT NULL, NULL, NULL, NULL,
+           'project', p.id, p.version, false, p.org_id, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, p.name, utc(p.created)
+      FROM projects p
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            'key', k.id, k.version, false, k.org_id,
            k.public_key, encode(k.secret, 'hex'), k.redacted, k.descr,
            array_to_string(k.roles, ','), coalesce(p.projects, ''),
-           coalesce(a.entries, ''), NULL, NULL, utc(k.created)
+           CASE WHEN k.org_id IS NULL THEN global_entries()
+                ELSE coalesce(a.entries, '') END,
+           NULL, NULL, utc(k.created)
       FROM keys k
       LEFT JOIN (SELECT key_id,
                         string_agg(project_id || ':'

@@ -20,7 +20,11 @@ CREATE TABLE default_quotas (
     projects     integer  NOT NULL DEFAULT 1000    CHECK (projects >= 0),
     assignments  integer  NOT NULL DEFAULT 10000   CHECK (assignments >= 0),
     key_entries  integer  NOT NULL DEFAULT 10000   -- of one key
-                 CHECK (key_entries BETWEEN 0 AND 65534)
+                 CHECK (key_entries BETWEEN 0 AND 65534),
+    global_keys     integer  NOT NULL DEFAULT 100
+                    CHECK (global_keys >= 0),
+    global_entries  integer  NOT NULL DEFAULT 1000  -- of all global keys
+                    CHECK (global_entries BETWEEN 0 AND 65534)
 );
 
 INSERT INTO default_quotas DEFAULT VALUES;
@@ -186,7 +190,8 @@ CREATE FUNCTION quotas_of(p_org text) RETURNS default_quotas
 LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT true, coalesce(q.keys, d.keys), coalesce(q.entries, d.entries),
            coalesce(q.projects, d.projects),
-           coalesce(q.assignments, d.assignments), d.key_entries
+           coalesce(q.assignments, d.assignments), d.key_entries,
+           d.global_keys, d.global_entries
       FROM default_quotas d LEFT JOIN quotas q ON q.org_id = p_org
 $$;
 

@@ -9,7 +9,7 @@
 -- detail; everything else is the state of each changed object.  So a request
 -- that is refused leaves no line in the server's log.  The mark "apikeys
 -- audited" at the end of a function's search_path says that its changes have
--- their rows in the audit (see 11-audit.sql).
+-- their rows in the audit (see 13-audit.sql).
 --
 
 
@@ -24,6 +24,11 @@
 --     max_key_entries      detail: how many entries a key may have
 --     demotes_last_owner   deletes_last_owner: of the organization
 --     already_assigned
+--     project_name_taken   detail: the name
+--     org_not_empty        it has projects
+--     global_entry_not_found  global_entry_exists: detail: the entry
+--     max_global_keys      detail: how many there may be; also
+--                          max_global_entries
 --     entry_exists         detail: the entry
 --     own_address          no other entry holds the caller's address; detail:
 --                          the address
@@ -58,6 +63,18 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
+-- What this transaction deleted, as nodes are to know it.
+CREATE FUNCTION gone(p_kind text, p_ids text[]) RETURNS SETOF outcome
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT NULL::text, NULL::text,
+           ROW(p_kind, id, max(version), true, NULL, NULL, NULL, NULL, NULL,
+               NULL, NULL, NULL, NULL, NULL, NULL, NULL)::state
+      FROM changes
+     WHERE xid = pg_current_xact_id() AND kind = p_kind AND id = ANY (p_ids)
+     GROUP BY id
+$$;
+
+
 -- The first call of every mutation: takes the locks, then judges the caller
 -- by what the locks waited for.  Statements of a VOLATILE function see what
 -- was committed before each began, so only what is read after this call
@@ -65,8 +82,9 @@ $$;
 -- id.  All mutations of an organization thus follow one another; the locks
 -- on keys and the project are against psql.
 --
--- p_key is the key to change, p_delete says that it will go (its lock cannot
--- be strengthened later: a row being inserted into its list would deadlock).
+-- What is changed is the key p_key, or else the project p_project, or else
+-- the organization p_org; p_delete says that it will go (its lock cannot be
+-- strengthened later: a row being inserted into a key's list would deadlock).
 -- The organization of p_project is found here and returned.
 --
 -- A snapshot taken before the lock, as under REPEATABLE READ, would not see
@@ -94,11 +112,22 @@ BEGIN
         SELECT org_id INTO org FROM projects WHERE id = p_project;
     END IF;
 
-    PERFORM FROM orgs WHERE id = org FOR NO KEY UPDATE;
+    IF p_delete AND p_project IS NULL AND p_key IS NULL THEN
+        PERFORM FROM orgs WHERE id = org FOR UPDATE;
+    ELSE
+        PERFORM FROM orgs WHERE id = org FOR NO KEY UPDATE;
+    END IF;
+
     v_org_found := FOUND;
 
-    PERFORM FROM projects WHERE id = p_project AND org_id = org
-        FOR KEY SHARE;
+    IF p_delete AND p_key IS NULL THEN
+        PERFORM FROM projects WHERE id = p_project AND org_id = org
+            FOR UPDATE;
+    ELSE
+        PERFORM FROM projects WHERE id = p_project AND org_id = org
+            FOR KEY SHARE;
+    END IF;
+
     v_project_found := FOUND;
 
     FOR v_id IN SELECT DISTINCT i COLLATE "C"
@@ -143,6 +172,16 @@ END
 $$;
 
 
+-- Whether the caller is the operator: by the token, or by a global key.
+CREATE FUNCTION is_operator(p_caller text) RETURNS boolean
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT p_caller IS NULL
+           OR EXISTS (SELECT FROM keys
+                       WHERE id = p_caller AND org_id IS NULL
+                         AND 'GLOBAL_OWNER' = ANY (roles))
+$$;
+
+
 -- The operator may; without roles only the key itself; else the roles.
 CREATE FUNCTION may_change(p_caller text, p_org_roles text[],
                            p_project_roles text[], p_org text,
@@ -150,7 +189,7 @@ CREATE FUNCTION may_change(p_caller text, p_org_roles text[],
 RETURNS boolean
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT CASE
-        WHEN p_caller IS NULL THEN
+        WHEN is_operator(p_caller) THEN
             true
         WHEN p_org_roles IS NULL AND p_project_roles IS NULL THEN
             p_key IS NOT NULL AND p_caller = p_key
@@ -216,13 +255,102 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
-CREATE FUNCTION audit_event(p_event text, p_caller text, p_address text,
-                            p_org text, p_project text, p_key text,
-                            p_before jsonb, p_after jsonb)
+-- The condition of a trigger for what is changed without the functions.  The
+-- mark of a mutation is a schema that does not exist, at the end of the
+-- function's search_path: it holds exactly from the function's beginning to
+-- its end and, unlike a parameter of our own, takes no superuser.  It counts
+-- only for a role that may write the audit itself: the functions, which run
+-- as their owner.  feed_parts() and feed_global() have it because they only
+-- touch the keys of changed lists, for whoever may change those.
+CREATE FUNCTION unaudited() RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'current_setting(''search_path'') NOT LIKE ''%"apikeys audited"'' '
+           'OR NOT has_table_privilege(''apikeys.audit'', ''INSERT'')'
+$$;
+
+
+-- One row of the audit.
+CREATE FUNCTION audit_row(p_event text, p_caller text, p_address text,
+                          p_org text, p_project text, p_key text,
+                          p_before jsonb, p_after jsonb)
 RETURNS void
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     INSERT INTO audit (event, caller, address, org_id, project_id, key_id,
                        before, after)
         VALUES (p_event, coalesce(p_caller, 'operator'), p_address, p_org,
                 p_project, p_key, p_before, p_after)
+$$;
+
+
+-- The same, and what the API shows of it: an event, of a list one for each
+-- entry.  What concerns a key in a project is shown in the project, what
+-- concerns the project itself in both.  It is called while the key exists.
+--
+-- A collector asks for events from the time of the last one that it has: the
+-- time is taken under the lock of the organization and never goes back there.
+CREATE FUNCTION audit_event(p_event text, p_caller text, p_address text,
+                            p_org text, p_project text, p_key text,
+                            p_before jsonb, p_after jsonb)
+RETURNS void
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_event   events;
+    v_caller  keys;
+BEGIN
+    PERFORM audit_row(p_event, p_caller, p_address, p_org, p_project, p_key,
+                      p_before, p_after);
+
+    v_event.type := p_event;
+    v_event.project_id := p_project;
+
+    IF p_project IS NULL OR p_key IS NULL THEN
+        v_event.org_id := p_org;
+    END IF;
+
+    IF NOT is_operator(p_caller) THEN
+        SELECT * INTO v_caller FROM keys WHERE id = p_caller;
+
+        v_event.caller_id := p_caller;
+        v_event.caller_public_key := v_caller.public_key;
+        v_event.address := p_address;
+    END IF;
+
+    SELECT public_key INTO v_event.target_public_key
+      FROM keys WHERE id = p_key;
+
+    v_event.at := greatest(clock_timestamp(),
+                           (SELECT max(at) FROM events WHERE org_id = p_org),
+                           (SELECT max(at) FROM events
+                             WHERE project_id = p_project));
+
+    INSERT INTO events (at, type, org_id, project_id, caller_id,
+                        caller_public_key, address, target_public_key, entry)
+        SELECT v_event.at, v_event.type, v_event.org_id, v_event.project_id,
+               v_event.caller_id, v_event.caller_public_key, v_event.address,
+               v_event.target_public_key, e.entry
+          FROM (SELECT shown(i.entry::cidr) AS entry, i.position
+                  FROM jsonb_array_elements_text(
+                           coalesce(p_before, p_after)->'entries')
+                       WITH ORDINALITY AS i (entry, position)
+                 WHERE p_event LIKE 'API\_KEY\_ACCESS\_LIST\_%'
+                 UNION ALL
+                SELECT NULL, 0
+                 WHERE p_event NOT LIKE 'API\_KEY\_ACCESS\_LIST\_%') e
+         ORDER BY e.position;
+END
+$$;
+
+
+-- Attributes that became different are in the audit; they make no event.
+CREATE FUNCTION audit_attributes(p_event text, p_caller text, p_address text,
+                                 p_org text, p_project text, p_before jsonb,
+                                 p_given jsonb)
+RETURNS void
+LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    SELECT audit_row(p_event, p_caller, p_address, p_org, p_project, NULL,
+                     jsonb_object_agg(a.key, p_before->a.key),
+                     jsonb_object_agg(a.key, a.value))
+      FROM jsonb_each(p_given) a
+     WHERE p_before->a.key IS DISTINCT FROM a.value
+    HAVING count(*) > 0
 $$;

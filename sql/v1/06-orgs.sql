@@ -9,14 +9,16 @@
 -- nobody could make another; its secret is sealed for p_org.
 CREATE FUNCTION create_org(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
-                           p_org text, p_name text, p_key_id text,
-                           p_public_key text, p_secret text,
+                           p_org text, p_name text, p_attributes jsonb,
+                           p_key_id text, p_public_key text, p_secret text,
                            p_redacted text, p_descr text, p_roles text[])
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 BEGIN
-    IF p_caller IS NOT NULL THEN
+    PERFORM FROM keys WHERE id = p_caller FOR KEY SHARE;
+
+    IF NOT is_operator(p_caller) THEN
         RETURN NEXT refused('unauthorized', p_caller);
         RETURN;
     END IF;
@@ -26,7 +28,8 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO orgs (id, name) VALUES (p_org, p_name);
+    INSERT INTO orgs (id, name, attributes)
+        VALUES (p_org, p_name, coalesce(p_attributes, '{}'));
 
     PERFORM audit_event('ORG_CREATED', p_caller, p_address, p_org,
                         NULL, NULL, NULL, jsonb_build_object('name', p_name));
@@ -43,16 +46,18 @@ END
 $$;
 
 
-CREATE FUNCTION update_org_settings(p_caller text, p_address text,
-                                    p_org_roles text[],
-                                    p_project_roles text[], p_org text,
-                                    p_required boolean)
+-- Sets what is not null: the name, whether a list is required of its keys,
+-- the attributes that are given.
+CREATE FUNCTION update_org(p_caller text, p_address text,
+                           p_org_roles text[], p_project_roles text[],
+                           p_org text, p_name text, p_required boolean,
+                           p_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_begin    record;
-    v_changed  boolean;
+    v_begin  record;
+    v_old    orgs;
 BEGIN
     v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
                             p_org, NULL, NULL);
@@ -62,15 +67,22 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT access_list_required <> p_required INTO v_changed
-      FROM orgs WHERE id = p_org;
+    SELECT * INTO v_old FROM orgs WHERE id = p_org;
 
-    -- the same again, too: see update_key()
-    UPDATE orgs SET access_list_required
-                        = coalesce(p_required, access_list_required)
+    -- the same again, too: see set_key()
+    UPDATE orgs SET name = coalesce(p_name, name),
+                    access_list_required
+                        = coalesce(p_required, access_list_required),
+                    attributes = attributes || coalesce(p_attributes, '{}')
      WHERE id = p_org;
 
-    IF v_changed THEN
+    IF p_name <> v_old.name THEN
+        PERFORM audit_event('ORG_RENAMED', p_caller, p_address, p_org, NULL,
+                            NULL, jsonb_build_object('name', v_old.name),
+                            jsonb_build_object('name', p_name));
+    END IF;
+
+    IF p_required <> v_old.access_list_required THEN
         PERFORM audit_event(CASE WHEN p_required
                             THEN 'ORG_PUBLIC_API_ACCESS_LIST_REQUIRED'
                             ELSE 'ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'
@@ -81,6 +93,60 @@ BEGIN
                                                p_required));
     END IF;
 
+    PERFORM audit_attributes('ORG_ATTRIBUTES_CHANGED', p_caller, p_address,
+                             p_org, NULL, v_old.attributes, p_attributes);
+
     RETURN QUERY SELECT * FROM changed_org(p_org);
+END
+$$;
+
+
+-- An organization that has projects stays.  Its keys go with it, perhaps the
+-- caller's: their lists are locked first, in the order in which flush_usage()
+-- locks them.
+CREATE FUNCTION delete_org(p_caller text, p_address text,
+                           p_org_roles text[], p_project_roles text[],
+                           p_org text)
+RETURNS SETOF outcome
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    v_begin  record;
+    v_old    orgs;
+    v_keys   text[];
+BEGIN
+    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
+                            p_org, NULL, NULL, p_delete => true);
+
+    IF v_begin.refusal IS NOT NULL THEN
+        RETURN NEXT refused(v_begin.refusal, v_begin.detail);
+        RETURN;
+    END IF;
+
+    IF EXISTS (SELECT FROM projects WHERE org_id = p_org) THEN
+        RETURN NEXT refused('org_not_empty', p_org);
+        RETURN;
+    END IF;
+
+    SELECT * INTO v_old FROM orgs WHERE id = p_org;
+
+    v_keys := ARRAY(SELECT k.id FROM (SELECT id FROM keys
+                                       WHERE org_id = p_org
+                                       ORDER BY id FOR UPDATE) k);
+
+    PERFORM FROM access_list WHERE key_id = ANY (v_keys)
+      ORDER BY key_id, cidr FOR UPDATE;
+
+    PERFORM audit_row('ORG_DELETED', p_caller, p_address, p_org, NULL, NULL,
+                      jsonb_build_object(
+                          'name', v_old.name,
+                          'keys', (SELECT coalesce(jsonb_agg(public_key
+                                                   ORDER BY public_key), '[]')
+                                     FROM keys WHERE org_id = p_org)), NULL);
+
+    DELETE FROM orgs WHERE id = p_org;
+
+    RETURN QUERY SELECT * FROM gone('org', ARRAY[p_org]);
+    RETURN QUERY SELECT * FROM gone('key', v_keys);
 END
 $$;

@@ -163,7 +163,7 @@ BEGIN
         RETURN;
     END IF;
 
-    IF p_caller IS NOT NULL
+    IF NOT is_operator(p_caller)
        AND NOT 'ORG_OWNER' = ANY (p_roles)
        AND EXISTS (SELECT FROM keys
                     WHERE id = p_key AND 'ORG_OWNER' = ANY (roles))
@@ -192,7 +192,7 @@ DECLARE
     v_begin   record;
     v_key     keys;
     v_before  jsonb;
-    v_gone    state;
+    r         record;
 BEGIN
     v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
                             p_org, NULL, p_key, p_delete => true);
@@ -204,7 +204,7 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF p_caller IS NOT NULL AND 'ORG_OWNER' = ANY (v_key.roles)
+    IF NOT is_operator(p_caller) AND 'ORG_OWNER' = ANY (v_key.roles)
        AND NOT has_other_owner(p_org, p_key)
     THEN
         RETURN NEXT refused('deletes_last_owner', p_key);
@@ -225,17 +225,20 @@ BEGIN
                                     '[]')
                       FROM access_list WHERE key_id = p_key));
 
-    DELETE FROM keys WHERE id = p_key;
+    FOR r IN SELECT project_id, roles FROM key_projects
+              WHERE key_id = p_key ORDER BY project_id
+    LOOP
+        PERFORM audit_event('API_KEY_REMOVED_FROM_GROUP', p_caller,
+                            p_address, p_org, r.project_id, p_key,
+                            jsonb_build_object('roles', r.roles), NULL);
+    END LOOP;
 
     PERFORM audit_event('API_KEY_DELETED', p_caller, p_address, p_org,
                         NULL, p_key, v_before, NULL);
 
-    SELECT 'key', p_key, max(version), true, p_org, v_key.public_key
-      INTO v_gone
-      FROM changes
-     WHERE xid = pg_current_xact_id() AND kind = 'key' AND id = p_key;
+    DELETE FROM keys WHERE id = p_key;
 
-    RETURN NEXT ROW(NULL, NULL, v_gone)::outcome;
+    RETURN QUERY SELECT * FROM gone('key', ARRAY[p_key]);
 END
 $$;
 
@@ -297,7 +300,11 @@ BEGIN
             RETURN NEXT refused('max_assignments', v_quota.assignments);
             RETURN;
         END IF;
+    END IF;
 
+    PERFORM set_key(p_caller, p_address, v_org, p_key, p_descr, NULL);
+
+    IF v_before IS NULL THEN
         PERFORM insert_grant(p_caller, p_address, v_org, p_project, p_key,
                              p_grants);
 
@@ -310,8 +317,6 @@ BEGIN
                             jsonb_build_object('roles', v_before),
                             jsonb_build_object('roles', v_grants));
     END IF;
-
-    PERFORM set_key(p_caller, p_address, v_org, p_key, p_descr, NULL);
 
     RETURN QUERY SELECT * FROM changed_key(p_key);
 END
@@ -360,9 +365,11 @@ END
 $$;
 
 
+-- p_repeatable: a key that is not in the project is no error.
 CREATE FUNCTION unassign_key(p_caller text, p_address text,
                              p_org_roles text[], p_project_roles text[],
-                             p_project text, p_key text)
+                             p_project text, p_key text,
+                             p_repeatable boolean)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -381,8 +388,16 @@ BEGIN
     SELECT roles INTO v_before FROM key_projects
      WHERE key_id = p_key AND project_id = p_project;
 
-    IF v_before IS NULL THEN
+    IF v_before IS NULL AND NOT p_repeatable THEN
         RETURN NEXT refused('key_not_found', p_key);
+        RETURN;
+    END IF;
+
+    IF v_before IS NULL THEN
+        -- the same again, too: see set_key()
+        PERFORM set_key(p_caller, p_address, v_begin.org, p_key, NULL, NULL);
+
+        RETURN QUERY SELECT * FROM changed_key(p_key);
         RETURN;
     END IF;
 

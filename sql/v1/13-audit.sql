@@ -83,12 +83,6 @@ END
 $$;
 
 
--- The mark of a mutation is a schema that does not exist, at the end of the
--- function's search_path: it holds exactly from the function's beginning to
--- its end and, unlike a parameter of our own, takes no superuser.  It counts
--- only for a role that may write the audit itself: the functions, which run
--- as their owner.  feed_parts() has it because it only touches the keys of
--- changed lists, for whoever may change those.
 DO $$
 DECLARE
     t  record;
@@ -103,7 +97,10 @@ BEGIN
                    ('projects', 'org_id', 'id', 'NULL::text', 'id',
                     'EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
                    ('keys', 'org_id', 'NULL::text', 'id', 'id',
-                    'EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
+                    'r.org_id IS NULL '
+                    'OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
+                   ('global_access_list', 'NULL::text', 'NULL::text',
+                    'NULL::text', 'id', 'true'),
                    ('key_projects', 'org_id', 'project_id', 'key_id',
                     'key_id, project_id',
                     'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id) AND '
@@ -123,36 +120,40 @@ BEGIN
     LOOP
         EXECUTE format('CREATE TRIGGER audit_%1$s AFTER %1$s ON %2$I %3$s '
                        'FOR EACH STATEMENT '
-                       'WHEN (current_setting(''search_path'') '
-                             'NOT LIKE ''%%"apikeys audited"'' '
-                             'OR NOT has_table_privilege(''apikeys.audit'', '
-                                                        '''INSERT'')) '
-                       'EXECUTE FUNCTION audit_statement(%4$s)',
-                       t.op, t.name, t.tables, t.args);
+                       'WHEN (%5$s) EXECUTE FUNCTION audit_statement(%4$s)',
+                       t.op, t.name, t.tables, t.args, unaudited());
     END LOOP;
 END
 $$;
 
 
--- For the owner of the schema.  Deletes the oldest rows of the audit that are
--- older than p_before, at most p_limit of them, and returns their number: to
--- be repeated until that is 0.  The ids of the rows that stay do not change.
--- Nothing else is deleted: the use of access list entries goes with them.
+-- For the owner of the schema.  Deletes the oldest rows of the audit, and the
+-- oldest events, that are older than p_before, at most p_limit of each, and
+-- returns their number: to be repeated until that is 0.  The ids of what
+-- stays do not change.  Nothing else is deleted: the use of access list
+-- entries goes with them.
 CREATE FUNCTION forget_before(p_before timestamptz,
                               p_limit integer DEFAULT 10000)
 RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys forgets" AS $$
 DECLARE
-    v_count  bigint;
+    v_audit   bigint;
+    v_events  bigint;
 BEGIN
     DELETE FROM audit
      WHERE id IN (SELECT id FROM audit WHERE at < p_before
                    ORDER BY at LIMIT p_limit);
 
-    GET DIAGNOSTICS v_count = ROW_COUNT;
+    GET DIAGNOSTICS v_audit = ROW_COUNT;
 
-    RETURN v_count;
+    DELETE FROM events
+     WHERE id IN (SELECT id FROM events WHERE at < p_before
+                   ORDER BY at LIMIT p_limit);
+
+    GET DIAGNOSTICS v_events = ROW_COUNT;
+
+    RETURN v_audit + v_events;
 END
 $$;
 

@@ -1,0 +1,319 @@
+--
+-- Copyright (C) ngx_http_apikeys_module contributors
+--
+-- Events: what the API reads of them, and those of what is changed without
+-- the module's functions.
+--
+
+
+-- An id is the second of the event, as an ObjectId begins, and its number.
+CREATE VIEW shown_events AS
+    SELECT e.id AS number,
+           lpad(to_hex(floor(extract(epoch FROM e.at))::bigint), 8, '0')
+           || lpad(to_hex(e.id), 16, '0') AS id,
+           utc(e.at) AS created, e.type, e.org_id::text, e.project_id::text,
+           e.caller_id::text, e.caller_public_key::text, e.address,
+           e.target_public_key::text, e.entry
+      FROM events e;
+
+
+-- The newest p_limit events of an organization, or of a project, of these
+-- types or of all, from p_min on and before p_max.  Each type is read from
+-- its own part of an index: what is left out costs nothing.
+CREATE FUNCTION newest_events(p_org text, p_project text, p_types text[],
+                              p_min timestamptz, p_max timestamptz,
+                              p_limit bigint)
+RETURNS TABLE (at timestamptz, number bigint)
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_min  timestamptz := coalesce(p_min, '-infinity');
+    v_max  timestamptz := coalesce(p_max, 'infinity');
+BEGIN
+    IF p_org IS NOT NULL AND p_types IS NULL THEN
+        RETURN QUERY
+            SELECT e.at, e.id FROM events e
+             WHERE e.org_id = p_org AND e.at >= v_min AND e.at < v_max
+             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
+
+    ELSIF p_org IS NOT NULL THEN
+        RETURN QUERY
+            SELECT e.at, e.id
+              FROM unnest(p_types) AS t (type),
+                   LATERAL (SELECT i.at, i.id FROM events i
+                             WHERE i.org_id = p_org AND i.type = t.type
+                               AND i.at >= v_min AND i.at < v_max
+                             ORDER BY i.at DESC, i.id DESC LIMIT p_limit) e
+             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
+
+    ELSIF p_types IS NULL THEN
+        RETURN QUERY
+            SELECT e.at, e.id FROM events e
+             WHERE e.project_id = p_project AND e.at >= v_min
+               AND e.at < v_max
+             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
+
+    ELSE
+        RETURN QUERY
+            SELECT e.at, e.id
+              FROM unnest(p_types) AS t (type),
+                   LATERAL (SELECT i.at, i.id FROM events i
+                             WHERE i.project_id = p_project
+                               AND i.type = t.type
+                               AND i.at >= v_min AND i.at < v_max
+                             ORDER BY i.at DESC, i.id DESC LIMIT p_limit) e
+             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
+    END IF;
+END
+$$;
+
+
+-- A page of them, newest first, and in each row how many there are, which
+-- beyond the page is counted up to p_beyond.  There is always a row.
+CREATE FUNCTION list_events(p_org text, p_project text, p_types text[],
+                            p_min timestamptz, p_max timestamptz,
+                            p_limit bigint, p_offset bigint,
+                            p_beyond bigint)
+RETURNS TABLE (id text, created text, type text, org_id text,
+               project_id text, caller_id text, caller_public_key text,
+               address text, target_public_key text, entry text,
+               total bigint)
+LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+    WITH found AS MATERIALIZED (
+        SELECT at, number
+          FROM newest_events(p_org, p_project, p_types, p_min, p_max,
+                             p_offset + p_limit + p_beyond)
+    ), page AS MATERIALIZED (
+        SELECT at, number FROM found
+         ORDER BY at DESC, number DESC LIMIT p_limit OFFSET p_offset
+    )
+    SELECT e.id, e.created, e.type, e.org_id, e.project_id, e.caller_id,
+           e.caller_public_key, e.address, e.target_public_key, e.entry,
+           (SELECT count(*) FROM found)
+      FROM (SELECT) AS one
+      LEFT JOIN (page JOIN LATERAL (SELECT * FROM shown_events s
+                                     WHERE s.number = page.number) e
+                      ON true) ON true
+     ORDER BY page.at DESC, page.number DESC
+$$;
+
+
+--
+-- One event for each row that a statement changed, as the functions would
+-- have left it, without a caller.  It is of the time of its statement: a
+-- transaction that stays open commits it late, when a collector may have
+-- newer ones and not ask for it.
+--
+
+-- What an organization or project shows: "rows" is the new table of an insert
+-- or update, the old one of a delete.  Rows deleted by a cascade, whose
+-- parents are gone, went with these.
+
+CREATE FUNCTION events_of_orgs() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO events (type, org_id)
+            SELECT 'ORG_CREATED', id FROM rows ORDER BY id;
+    ELSE
+        INSERT INTO events (type, org_id)
+            SELECT e.type, n.id
+              FROM rows n
+              JOIN old_rows o ON o.id = n.id,
+                   LATERAL (VALUES
+                       (CASE WHEN n.name <> o.name THEN 'ORG_RENAMED' END),
+                       (CASE WHEN n.access_list_required
+                                  AND NOT o.access_list_required
+                             THEN 'ORG_PUBLIC_API_ACCESS_LIST_REQUIRED' END),
+                       (CASE WHEN o.access_list_required
+                                  AND NOT n.access_list_required
+                             THEN 'ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'
+                             END)) AS e (type)
+             WHERE e.type IS NOT NULL
+             ORDER BY n.id;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION events_of_projects() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO events (type, org_id, project_id)
+            SELECT 'GROUP_NAME_CHANGED', n.org_id, n.id
+              FROM rows n JOIN old_rows o ON o.id = n.id
+             WHERE n.name <> o.name
+             ORDER BY n.id;
+    ELSE
+        INSERT INTO events (type, org_id, project_id)
+            SELECT CASE TG_OP WHEN 'INSERT' THEN 'GROUP_CREATED'
+                              ELSE 'GROUP_DELETED' END, org_id, id
+              FROM rows r
+             WHERE EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)
+             ORDER BY id;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION events_of_keys() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO events (type, org_id, target_public_key)
+            SELECT e.type, n.org_id, n.public_key
+              FROM rows n
+              JOIN old_rows o ON o.id = n.id,
+                   LATERAL (VALUES
+                       (1, CASE WHEN n.descr <> o.descr
+                                THEN 'API_KEY_DESCRIPTION_CHANGED' END),
+                       (2, CASE WHEN n.roles <> o.roles
+                                THEN 'API_KEY_ROLES_CHANGED' END))
+                   AS e (position, type)
+             WHERE e.type IS NOT NULL AND n.org_id IS NOT NULL
+             ORDER BY n.id, e.position;
+    ELSE
+        INSERT INTO events (type, org_id, target_public_key)
+            SELECT CASE TG_OP WHEN 'INSERT' THEN 'API_KEY_CREATED'
+                              ELSE 'API_KEY_DELETED' END, org_id, public_key
+              FROM rows r
+             WHERE EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)
+             ORDER BY id;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+-- The projects of a key leave by a cascade, which no longer finds its name.
+CREATE FUNCTION events_of_leaving_key() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO events (type, project_id, target_public_key)
+        SELECT 'API_KEY_REMOVED_FROM_GROUP', p.project_id, OLD.public_key
+          FROM key_projects p
+         WHERE p.key_id = OLD.id
+           AND EXISTS (SELECT FROM orgs o WHERE o.id = OLD.org_id)
+         ORDER BY p.project_id;
+
+    RETURN OLD;
+END
+$$;
+
+CREATE FUNCTION events_of_assignments() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO events (type, project_id, target_public_key)
+            SELECT e.type, e.project_id, k.public_key
+              FROM (SELECT 1 AS position, 'API_KEY_REMOVED_FROM_GROUP' AS type,
+                           o.key_id, o.project_id
+                      FROM old_rows o
+                     WHERE NOT EXISTS (SELECT FROM rows n
+                                        WHERE n.key_id = o.key_id
+                                          AND n.project_id = o.project_id)
+                     UNION ALL
+                    SELECT 2, 'API_KEY_ADDED_TO_GROUP', n.key_id, n.project_id
+                      FROM rows n
+                     WHERE NOT EXISTS (SELECT FROM old_rows o
+                                        WHERE o.key_id = n.key_id
+                                          AND o.project_id = n.project_id)
+                     UNION ALL
+                    SELECT 3, 'API_KEY_ROLES_CHANGED', n.key_id, n.project_id
+                      FROM rows n
+                      JOIN old_rows o ON o.key_id = n.key_id
+                                     AND o.project_id = n.project_id
+                     WHERE o.roles <> n.roles) e
+              JOIN keys k ON k.id = e.key_id
+             ORDER BY e.position, e.key_id, e.project_id;
+    ELSE
+        INSERT INTO events (type, project_id, target_public_key)
+            SELECT CASE TG_OP WHEN 'INSERT' THEN 'API_KEY_ADDED_TO_GROUP'
+                              ELSE 'API_KEY_REMOVED_FROM_GROUP' END,
+                   r.project_id, k.public_key
+              FROM rows r JOIN keys k ON k.id = r.key_id
+             ORDER BY r.key_id, r.project_id;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION events_of_entries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO events (type, org_id, target_public_key, entry)
+            SELECT e.type, k.org_id, k.public_key, shown(e.cidr)
+              FROM (SELECT 1 AS position,
+                           'API_KEY_ACCESS_LIST_ENTRY_DELETED' AS type,
+                           o.key_id, o.cidr
+                      FROM old_rows o
+                     WHERE NOT EXISTS (SELECT FROM rows n
+                                        WHERE n.key_id = o.key_id
+                                          AND n.cidr = o.cidr)
+                     UNION ALL
+                    SELECT 2, 'API_KEY_ACCESS_LIST_ENTRY_ADDED', n.key_id,
+                           n.cidr
+                      FROM rows n
+                     WHERE NOT EXISTS (SELECT FROM old_rows o
+                                        WHERE o.key_id = n.key_id
+                                          AND o.cidr = n.cidr)) e
+              JOIN keys k ON k.id = e.key_id
+             ORDER BY e.position, e.key_id, e.cidr;
+    ELSE
+        INSERT INTO events (type, org_id, target_public_key, entry)
+            SELECT CASE TG_OP
+                       WHEN 'INSERT' THEN 'API_KEY_ACCESS_LIST_ENTRY_ADDED'
+                       ELSE 'API_KEY_ACCESS_LIST_ENTRY_DELETED' END,
+                   k.org_id, k.public_key, shown(r.cidr)
+              FROM rows r JOIN keys k ON k.id = r.key_id
+             ORDER BY r.key_id, r.cidr;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+
+-- The condition is that of the audit's triggers (13-audit.sql).
+DO $$
+DECLARE
+    t  record;
+BEGIN
+    FOR t IN
+        SELECT v.name, v.function, o.op, o.tables
+          FROM (VALUES ('orgs', 'events_of_orgs'),
+                       ('projects', 'events_of_projects'),
+                       ('keys', 'events_of_keys'),
+                       ('key_projects', 'events_of_assignments'),
+                       ('access_list', 'events_of_entries'))
+               AS v (name, function),
+               (VALUES ('insert', 'REFERENCING NEW TABLE AS rows'),
+                       ('update', 'REFERENCING OLD TABLE AS old_rows '
+                                  'NEW TABLE AS rows'),
+                       ('delete', 'REFERENCING OLD TABLE AS rows'))
+               AS o (op, tables)
+         WHERE (v.name, o.op) <> ('orgs', 'delete')
+    LOOP
+        EXECUTE format('CREATE TRIGGER events_%1$s AFTER %1$s ON %2$I %3$s '
+                       'FOR EACH STATEMENT WHEN (%4$s) '
+                       'EXECUTE FUNCTION %5$I()',
+                       t.op, t.name, t.tables, unaudited(), t.function);
+    END LOOP;
+
+    EXECUTE format('CREATE TRIGGER events_leave BEFORE DELETE ON keys '
+                   'FOR EACH ROW WHEN (%s) '
+                   'EXECUTE FUNCTION events_of_leaving_key()', unaudited());
+END
+$$;
