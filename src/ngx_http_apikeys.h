@@ -181,6 +181,8 @@ struct ngx_http_apikeys_ctx_s {
     ngx_str_t                     project;
     ngx_str_t                     key;
     ngx_str_t                     address;
+    ngx_str_t                     item;         /* the id of an event, or of
+                                                   a global entry */
     ngx_str_t                     name;         /* of a project; of a team */
     ngx_apikeys_objectid_t        org_id;       /* a project's, too */
     ngx_apikeys_objectid_t        project_id;

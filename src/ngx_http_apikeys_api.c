@@ -281,13 +281,15 @@ ngx_http_apikeys_api_media(ngx_http_apikeys_ctx_t *ctx)
 static ngx_int_t
 ngx_http_apikeys_api_path(ngx_http_apikeys_ctx_t *ctx)
 {
-    u_char     *p, *slash, *last;
-    ngx_int_t   rc;
+    u_char                  *p, *slash, *last;
+    ngx_int_t                rc;
+    ngx_apikeys_objectid_t   item;
 
     if (ngx_http_apikeys_api_id(ctx, &ctx->org, &ctx->org_id) != NGX_OK
         || ngx_http_apikeys_api_id(ctx, &ctx->project, &ctx->project_id)
            != NGX_OK
-        || ngx_http_apikeys_api_id(ctx, &ctx->key, &ctx->key_id) != NGX_OK)
+        || ngx_http_apikeys_api_id(ctx, &ctx->key, &ctx->key_id) != NGX_OK
+        || ngx_http_apikeys_api_id(ctx, &ctx->item, &item) != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -355,7 +357,7 @@ ngx_http_apikeys_api_query(ngx_http_apikeys_ctx_t *ctx)
         bad = &ctx->args.bad_page;
 
     } else {
-        return NGX_OK;
+        return route->query ? route->query(ctx) : NGX_OK;
     }
 
     return ngx_http_apikeys_output_refuse(ctx,

@@ -29,7 +29,6 @@ static ngx_int_t ngx_http_apikeys_args_items(ngx_http_apikeys_args_t *args,
     const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
     const ngx_str_t *value);
-static ngx_int_t ngx_http_apikeys_args_bool(const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_args_int(const ngx_str_t *value);
 
 
@@ -49,8 +48,9 @@ ngx_int_t
 ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     ngx_http_apikeys_args_t *args)
 {
-    u_char                  *p, *end, *last, *eq, *kept;
+    u_char                  *p, *start, *kept;
     uint32_t                 seen;
+    ngx_int_t                rc;
     ngx_str_t                name, value;
     ngx_uint_t               i;
     ngx_http_apikeys_arg_t  *arg;
@@ -73,27 +73,18 @@ ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     args->kept.data = kept;
 
     seen = 0;
-    end = r->args.data + r->args.len;
+    p = r->args.data;
 
-    for (p = r->args.data; p < end; p = last + 1) {
+    for ( ;; ) {
+        start = p;
 
-        last = ngx_strlchr(p, end, '&');
-        if (last == NULL) {
-            last = end;
+        rc = ngx_http_apikeys_args_next(r, &p, &name, &value);
+
+        if (rc == NGX_DONE) {
+            break;
         }
 
-        eq = ngx_strlchr(p, last, '=');
-
-        value.data = eq ? eq + 1 : last;
-        value.len = last - value.data;
-
-        name.data = p;
-        name.len = (eq ? eq : last) - p;
-
-        if (ngx_http_apikeys_args_decode(r->pool, &name, &name) != NGX_OK
-            || ngx_http_apikeys_args_decode(r->pool, &value, &value)
-               != NGX_OK)
-        {
+        if (rc != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -107,8 +98,8 @@ ngx_http_apikeys_args_parse(ngx_http_request_t *r,
             }
         }
 
-        if (!arg[i].page && last > p) {
-            kept = ngx_cpymem(kept, p, last - p);
+        if (!arg[i].page && p - start > 1) {
+            kept = ngx_cpymem(kept, start, p - 1 - start);
             *kept++ = '&';
         }
 
@@ -133,6 +124,43 @@ ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     }
 
     args->kept.len = kept - args->kept.data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    u_char  *end, *last, *eq;
+
+    end = r->args.data + r->args.len;
+
+    if (*p >= end) {
+        return NGX_DONE;
+    }
+
+    last = ngx_strlchr(*p, end, '&');
+    if (last == NULL) {
+        last = end;
+    }
+
+    eq = ngx_strlchr(*p, last, '=');
+
+    value->data = eq ? eq + 1 : last;
+    value->len = last - value->data;
+
+    name->data = *p;
+    name->len = (eq ? eq : last) - *p;
+
+    *p = last + 1;
+
+    if (ngx_http_apikeys_args_decode(r->pool, name, name) != NGX_OK
+        || ngx_http_apikeys_args_decode(r->pool, value, value) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return NGX_OK;
 }
@@ -265,7 +293,7 @@ ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_apikeys_args_bool(const ngx_str_t *value)
 {
     if (value->len == 4

@@ -26,5 +26,15 @@
 ngx_int_t ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     ngx_http_apikeys_args_t *args);
 
+/*
+ * The next argument of r->args from *p on, decoded; *p is then behind it.
+ * NGX_OK, NGX_DONE after the last, NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
+    ngx_str_t *name, ngx_str_t *value);
+
+/* a boolean: 0, 1, or NGX_ERROR */
+ngx_int_t ngx_http_apikeys_args_bool(const ngx_str_t *value);
+
 
 #endif /* _NGX_HTTP_APIKEYS_ARGS_H_INCLUDED_ */

@@ -7,6 +7,7 @@
 #include <ngx_http_apikeys_access_list.h>
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_companions.h>
+#include <ngx_http_apikeys_events.h>
 #include <ngx_http_apikeys_keys.h>
 #include <ngx_http_apikeys_orgs.h>
 #include <ngx_http_apikeys_output.h>
@@ -53,7 +54,12 @@ typedef enum {
     NGX_HTTP_APIKEYS_PROJECT_ADDRESSES,
     NGX_HTTP_APIKEYS_SLOW_MS,
     NGX_HTTP_APIKEYS_SLOW_MS_ENABLE,
-    NGX_HTTP_APIKEYS_SLOW_MS_DISABLE
+    NGX_HTTP_APIKEYS_SLOW_MS_DISABLE,
+    NGX_HTTP_APIKEYS_ORG_EVENTS,
+    NGX_HTTP_APIKEYS_ORG_EVENT,
+    NGX_HTTP_APIKEYS_PROJECT_EVENTS,
+    NGX_HTTP_APIKEYS_PROJECT_EVENT,
+    NGX_HTTP_APIKEYS_EVENT_TYPES
 } ngx_http_apikeys_shape_e;
 
 
@@ -83,6 +89,8 @@ static void ngx_http_apikeys_routes_take(ngx_http_apikeys_ctx_t *ctx,
     offsetof(ngx_http_apikeys_ctx_t, key)
 #define NGX_HTTP_APIKEYS_ADDRESS_GROUP                                       \
     offsetof(ngx_http_apikeys_ctx_t, address)
+#define NGX_HTTP_APIKEYS_ITEM_GROUP                                          \
+    offsetof(ngx_http_apikeys_ctx_t, item)
 #define NGX_HTTP_APIKEYS_NAME_GROUP                                          \
     offsetof(ngx_http_apikeys_ctx_t, name)
 
@@ -215,7 +223,26 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
 
     { NGX_HTTP_APIKEYS_SLOW_MS_DISABLE, NGX_HTTP_APIKEYS_ATLAS,
       ngx_string("^/groups/([^/]++)/managedSlowMs/disable/?\\z"),
-      { NGX_HTTP_APIKEYS_PROJECT_GROUP, 0, 0 }, 0 }
+      { NGX_HTTP_APIKEYS_PROJECT_GROUP, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_ORG_EVENTS, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/orgs/([^/]++)/events/?\\z"),
+      { NGX_HTTP_APIKEYS_ORG_GROUP, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_ORG_EVENT, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/orgs/([^/]++)/events/([^/]++)/?\\z"),
+      { NGX_HTTP_APIKEYS_ORG_GROUP, NGX_HTTP_APIKEYS_ITEM_GROUP, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_PROJECT_EVENTS, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/groups/([^/]++)/events/?\\z"),
+      { NGX_HTTP_APIKEYS_PROJECT_GROUP, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_PROJECT_EVENT, NGX_HTTP_APIKEYS_ANY_API,
+      ngx_string("^/groups/([^/]++)/events/([^/]++)/?\\z"),
+      { NGX_HTTP_APIKEYS_PROJECT_GROUP, NGX_HTTP_APIKEYS_ITEM_GROUP, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_EVENT_TYPES, NGX_HTTP_APIKEYS_ATLAS_V2,
+      ngx_string("^/eventTypes/?\\z"), { 0, 0, 0 }, 0 }
 };
 
 #define NGX_HTTP_APIKEYS_NPATHS                                              \
@@ -227,212 +254,245 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
     { NGX_HTTP_APIKEYS_ROOT, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_root, 0, 0 },
+      ngx_http_apikeys_root, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_ORGS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_list, 0, 1 },
+      ngx_http_apikeys_orgs_list, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_ORGS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
       NGX_HTTP_APIKEYS_CANNOT_CREATE_ORG,
-      ngx_http_apikeys_orgs_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_orgs_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_get, 0, 0 },
+      ngx_http_apikeys_orgs_get, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_orgs_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
     { NGX_HTTP_APIKEYS_ORG, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_delete, 0, 0 },
+      ngx_http_apikeys_orgs_delete, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_ORG_PROJECTS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_list, 0, 1 },
+      ngx_http_apikeys_projects_list, 0, 1, NULL },
 
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_MEMBER, NGX_HTTP_APIKEYS_MEMBER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_settings, 0, 0 },
+      ngx_http_apikeys_orgs_settings, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_SETTINGS, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_orgs_update_settings, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_orgs_update_settings,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_MEMBER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_keys_list, 0, 1 },
+      ngx_http_apikeys_keys_list, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_KEYS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_keys_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_keys_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_MEMBER,
       NGX_HTTP_APIKEYS_ANY_API,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_keys_get, 0, 0 },
+      ngx_http_apikeys_keys_get, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_OPS_MANAGER,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_keys_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_keys_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
     { NGX_HTTP_APIKEYS_KEY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_OPS_MANAGER,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_keys_delete, 0, 0 },
+      ngx_http_apikeys_keys_delete, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
       NGX_HTTP_APIKEYS_LIST_DENIED,
-      ngx_http_apikeys_access_list_get, 0, 1 },
+      ngx_http_apikeys_access_list_get, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_LIST, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
       NGX_HTTP_APIKEYS_LIST_DENIED,
-      ngx_http_apikeys_access_list_add, NGX_HTTP_APIKEYS_BODY_LIST, 1 },
+      ngx_http_apikeys_access_list_add, NGX_HTTP_APIKEYS_BODY_LIST, 1, NULL },
 
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
       NGX_HTTP_APIKEYS_LIST_DENIED,
-      ngx_http_apikeys_access_list_entry, 0, 0 },
+      ngx_http_apikeys_access_list_entry, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_ENTRY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER,
       NGX_HTTP_APIKEYS_ANY_API,
       NGX_HTTP_APIKEYS_LIST_DENIED,
-      ngx_http_apikeys_access_list_delete, 0, 0 },
+      ngx_http_apikeys_access_list_delete, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECTS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_list, 0, 1 },
+      ngx_http_apikeys_projects_list, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_PROJECTS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_CREATOR, NGX_HTTP_APIKEYS_CREATOR, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_projects_create,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_get, 0, 0 },
+      ngx_http_apikeys_projects_get, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_PROJECT, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_projects_update,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
     { NGX_HTTP_APIKEYS_PROJECT, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_delete, 0, 0 },
+      ngx_http_apikeys_projects_delete, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_BY_NAME, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_projects_by_name, 0, 0 },
+      ngx_http_apikeys_projects_by_name, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEYS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_project_keys_list, 0, 1 },
+      ngx_http_apikeys_project_keys_list, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_KEYS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_project_keys_create, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_project_keys_create,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_project_keys_update, NGX_HTTP_APIKEYS_BODY_OBJECT, 1 },
+      ngx_http_apikeys_project_keys_update,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 1, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_project_keys_assign, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_project_keys_assign,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_KEY, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_MANAGER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_project_keys_unassign, 0, 0 },
+      ngx_http_apikeys_project_keys_unassign, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_ORG_USERS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_MEMBER, NGX_HTTP_APIKEYS_MEMBER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_list, 0, 1 },
+      ngx_http_apikeys_companions_list, 0, 1, NULL },
 
     { NGX_HTTP_APIKEYS_ORG_INVITES, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_OWNER, NGX_HTTP_APIKEYS_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_array, 0, 0 },
+      ngx_http_apikeys_companions_array, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_SETTINGS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_settings, 0, 0 },
+      ngx_http_apikeys_companions_settings, 0, 0, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_SETTINGS, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
       ngx_http_apikeys_companions_update_settings,
-      NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_LIST, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_list, 0, 1 },
+      ngx_http_apikeys_companions_list, 0, 1, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_TEAMS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_list, 0, 1 },
+      ngx_http_apikeys_companions_list, 0, 1, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_TEAMS, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_add_teams, NGX_HTTP_APIKEYS_BODY_OBJECT, 1 },
+      ngx_http_apikeys_companions_add_teams,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 1, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_TEAM, NGX_HTTP_PATCH,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_no_team, NGX_HTTP_APIKEYS_BODY_OBJECT, 0 },
+      ngx_http_apikeys_companions_no_team,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
     { NGX_HTTP_APIKEYS_PROJECT_TEAM, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_no_team, 0, 0 },
+      ngx_http_apikeys_companions_no_team, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_INVITES, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_array, 0, 0 },
+      ngx_http_apikeys_companions_array, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_LIMITS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_array, 0, 0 },
+      ngx_http_apikeys_companions_array, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_PROJECT_ADDRESSES, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_addresses, 0, 0 },
+      ngx_http_apikeys_companions_addresses, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_SLOW_MS, NGX_HTTP_GET,
       NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_slow_ms, 0, 0 },
+      ngx_http_apikeys_companions_slow_ms, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_SLOW_MS_ENABLE, NGX_HTTP_POST,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_enable_slow_ms, 0, 0 },
+      ngx_http_apikeys_companions_enable_slow_ms, 0, 0, NULL },
 
     { NGX_HTTP_APIKEYS_SLOW_MS_DISABLE, NGX_HTTP_DELETE,
       NGX_HTTP_APIKEYS_PROJECT_OWNER, NGX_HTTP_APIKEYS_PROJECT_OWNER, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_companions_disable_slow_ms, 0, 0 }
+      ngx_http_apikeys_companions_disable_slow_ms, 0, 0, NULL },
+
+    { NGX_HTTP_APIKEYS_ORG_EVENTS, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_MEMBER, NGX_HTTP_APIKEYS_MEMBER, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_events_list, 0, 1, ngx_http_apikeys_events_query },
+
+    { NGX_HTTP_APIKEYS_ORG_EVENT, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_MEMBER, NGX_HTTP_APIKEYS_MEMBER, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_events_get, 0, 0, ngx_http_apikeys_events_query_raw },
+
+    { NGX_HTTP_APIKEYS_PROJECT_EVENTS, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_events_list, 0, 1, ngx_http_apikeys_events_query },
+
+    { NGX_HTTP_APIKEYS_PROJECT_EVENT, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_PROJECT_READER, NGX_HTTP_APIKEYS_PROJECT_READER, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_events_get, 0, 0, ngx_http_apikeys_events_query_raw },
+
+    { NGX_HTTP_APIKEYS_EVENT_TYPES, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_events_types, 0, 1, NULL }
 };
 
 #define NGX_HTTP_APIKEYS_NROUTES                                             \

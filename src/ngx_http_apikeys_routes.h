@@ -37,7 +37,9 @@ typedef struct {
     ngx_http_apikeys_handler_pt   handler;
     ngx_uint_t                    body;     /* values that it may have, 0:
                                                there is none */
-    unsigned                      list:1;   /* takes pageNum and so on */
+    ngx_uint_t                    list;     /* takes pageNum and so on */
+    ngx_http_apikeys_handler_pt   query;    /* takes other arguments, or
+                                               NULL */
 } ngx_http_apikeys_route_t;
 
 

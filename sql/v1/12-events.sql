@@ -192,7 +192,8 @@ BEGIN
 END
 $$;
 
--- The projects of a key leave by a cascade, which no longer finds its name.
+-- Assignments that go with their key, or with their project: the cascade
+-- comes after the statement.
 CREATE FUNCTION events_of_leaving_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -203,6 +204,21 @@ BEGIN
          WHERE p.key_id = OLD.id
            AND EXISTS (SELECT FROM orgs o WHERE o.id = OLD.org_id)
          ORDER BY p.project_id;
+
+    RETURN OLD;
+END
+$$;
+
+CREATE FUNCTION events_of_leaving_project() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO events (type, project_id, target_public_key)
+        SELECT 'API_KEY_REMOVED_FROM_GROUP', OLD.id, k.public_key
+          FROM key_projects p JOIN keys k ON k.id = p.key_id
+         WHERE p.project_id = OLD.id
+           AND EXISTS (SELECT FROM orgs o WHERE o.id = OLD.org_id)
+         ORDER BY p.key_id;
 
     RETURN OLD;
 END
@@ -241,6 +257,7 @@ BEGIN
                               ELSE 'API_KEY_REMOVED_FROM_GROUP' END,
                    r.project_id, k.public_key
               FROM rows r JOIN keys k ON k.id = r.key_id
+                          JOIN projects p ON p.id = r.project_id
              ORDER BY r.key_id, r.project_id;
     END IF;
 
@@ -315,5 +332,9 @@ BEGIN
     EXECUTE format('CREATE TRIGGER events_leave BEFORE DELETE ON keys '
                    'FOR EACH ROW WHEN (%s) '
                    'EXECUTE FUNCTION events_of_leaving_key()', unaudited());
+    EXECUTE format('CREATE TRIGGER events_leave BEFORE DELETE ON projects '
+                   'FOR EACH ROW WHEN (%s) '
+                   'EXECUTE FUNCTION events_of_leaving_project()',
+                   unaudited());
 END
 $$;

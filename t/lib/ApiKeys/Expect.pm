@@ -85,6 +85,13 @@ our %CODE = (
     RESOURCE_NOT_FOUND => [ 404, 'Cannot find resource %s.' ],
     API_KEY_ACCESS_LIST_NOT_FOUND =>
         [ 404, 'IP address %s not on access list for API key %s.' ],
+    EVENT_NOT_FOUND => [ 404, 'No event with ID %s exists for group %s.' ],
+    ORG_EVENT_NOT_FOUND =>
+        [ 404, 'No event with ID %s exists for organization %s.' ],
+    INVALID_DATE_FORMAT => [ 400, 'An invalid date value %s was specified.' ],
+    INVALID_DATE_RANGE => [ 400, 'An invalid date range minDate=%s, '
+        . "maxDate=%s was specified: maxDate shouldn't be earlier than "
+        . 'minDate.' ],
     METHOD_NOT_ALLOWED => [ 405, undef ],
     NOT_ACCEPTABLE => [ 406, undef ],
     ADDRESS_ALREADY_IN_ACCESS_LIST =>
