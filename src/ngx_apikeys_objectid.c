@@ -54,6 +54,15 @@ ngx_apikeys_objectid_write(u_char *p, const ngx_apikeys_objectid_t *id)
 }
 
 
+ngx_uint_t
+ngx_apikeys_objectid_zero(const ngx_apikeys_objectid_t *id)
+{
+    static const ngx_apikeys_objectid_t  zero;
+
+    return ngx_memcmp(id, &zero, sizeof(ngx_apikeys_objectid_t)) == 0;
+}
+
+
 ngx_int_t
 ngx_apikeys_objectid_generate(ngx_apikeys_objectid_t *id)
 {

@@ -32,6 +32,9 @@ ngx_int_t ngx_apikeys_objectid_parse(ngx_apikeys_objectid_t *id,
 u_char *ngx_apikeys_objectid_write(u_char *p,
     const ngx_apikeys_objectid_t *id);
 
+/* the id of nothing: the organization of a global key */
+ngx_uint_t ngx_apikeys_objectid_zero(const ngx_apikeys_objectid_t *id);
+
 /* the first four bytes are the second of creation, the rest is random */
 ngx_int_t ngx_apikeys_objectid_generate(ngx_apikeys_objectid_t *id);
 

@@ -41,6 +41,7 @@ typedef enum {
 /* global roles that decisions name */
 #define NGX_APIKEYS_GLOBAL_OWNER        0x010000
 #define NGX_APIKEYS_GLOBAL_READ_ONLY    0x020000
+#define NGX_APIKEYS_GLOBAL_ANY          0xff0000
 
 /* project roles that decisions name */
 #define NGX_APIKEYS_GROUP_OWNER           0x01

@@ -26,6 +26,8 @@
 
 static ngx_int_t ngx_apikeys_sync_state_value(ngx_apikeys_sync_row_t *row,
     ngx_uint_t column, ngx_str_t *value);
+static void ngx_apikeys_sync_state_org(ngx_apikeys_sync_row_t *row,
+    ngx_str_t *value);
 static ngx_int_t ngx_apikeys_sync_state_kind(const ngx_str_t *value,
     ngx_apikeys_store_kind_e *kind);
 static ngx_int_t ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf,
@@ -132,6 +134,19 @@ ngx_apikeys_sync_state_value(ngx_apikeys_sync_row_t *row, ngx_uint_t column,
 }
 
 
+/* a key without an organization is a global one */
+
+static void
+ngx_apikeys_sync_state_org(ngx_apikeys_sync_row_t *row, ngx_str_t *value)
+{
+    if (ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, value)
+        != NGX_OK)
+    {
+        ngx_str_set(value, "000000000000000000000000");
+    }
+}
+
+
 static ngx_int_t
 ngx_apikeys_sync_state_kind(const ngx_str_t *value,
     ngx_apikeys_store_kind_e *kind)
@@ -159,16 +174,20 @@ static ngx_int_t
 ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_store_key_t *key)
 {
-    ngx_int_t  rc;
-    ngx_str_t  value;
+    ngx_int_t            rc;
+    ngx_str_t            value;
+    ngx_apikeys_scope_e  scope;
 
     /* without these two the record cannot even be found */
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, &value);
+    ngx_apikeys_sync_state_org(row, &value);
 
     if (ngx_apikeys_objectid_parse(&key->org, &value) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    scope = ngx_apikeys_objectid_zero(&key->org) ? NGX_APIKEYS_SCOPE_GLOBAL
+                                                 : NGX_APIKEYS_SCOPE_ORG;
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY, &value);
 
@@ -180,7 +199,7 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ROLES, &value);
 
-    key->roles = ngx_apikeys_roles_parse(NGX_APIKEYS_SCOPE_ORG, &value);
+    key->roles = ngx_apikeys_roles_parse(scope, &value);
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PROJECTS, &value);
 
@@ -235,7 +254,7 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         return NGX_DECLINED;
     }
 
-    ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ORG, &org);
+    ngx_apikeys_sync_state_org(row, &org);
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_ID, &id);
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY,
                                  &public_key);

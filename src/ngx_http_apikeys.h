@@ -79,7 +79,7 @@ typedef struct {
     u_char                    public_key[NGX_APIKEYS_PUBLIC_KEY_LEN];
     ngx_apikeys_objectid_t    id;
     ngx_apikeys_objectid_t    org;
-    uint32_t                  roles;       /* in org */
+    uint32_t                  roles;       /* in org, or global ones */
     ngx_apikeys_cidr_t        address;     /* the client's */
     ngx_apikeys_cidr_t        entry;       /* that let it in; family 0: the
                                               key has no list */
@@ -92,6 +92,7 @@ typedef struct {
                                               and nothing else is known */
     unsigned                  expired:1;   /* by a replica older than
                                               apikeys_stale */
+    unsigned                  global:1;    /* a global key: org is zero */
     unsigned                  operator:1;  /* by token; none of the above
                                               but address */
 } ngx_http_apikeys_identity_t;
@@ -215,6 +216,8 @@ struct ngx_http_apikeys_ctx_s {
     ngx_http_apikeys_wait_t      *wait;
     ngx_apikeys_sync_publication_t  publication;
 
+    unsigned                      operator:1;   /* the caller acts as the
+                                                   operator: all is open */
     unsigned                      self:1;       /* the key is the caller */
     unsigned                      entitled:1;   /* the caller may by its
                                                    roles, or the operator */

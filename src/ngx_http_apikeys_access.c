@@ -177,7 +177,9 @@ ngx_http_apikeys_access_decide(ngx_http_request_t *r,
 
     decision = ngx_http_apikeys_record_identify(record, r, alcf);
 
-    if (decision == NGX_HTTP_APIKEYS_ALLOW && alcf->require) {
+    if (decision == NGX_HTTP_APIKEYS_ALLOW
+        && (alcf->require || record->identity.global))
+    {
         decision = ngx_http_apikeys_access_judge(record, r, alcf);
     }
 

@@ -34,6 +34,8 @@ static ngx_int_t ngx_http_apikeys_api_parent(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_store_t *st);
 static ngx_int_t ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_store_t *st);
+static ngx_int_t ngx_http_apikeys_api_global(ngx_http_apikeys_ctx_t *ctx,
+    uint32_t roles);
 static ngx_int_t ngx_http_apikeys_api_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_store_t *st);
 static void ngx_http_apikeys_api_body_handler(ngx_http_request_t *r);
@@ -209,6 +211,12 @@ ngx_http_apikeys_api_identify(ngx_http_apikeys_ctx_t *ctx)
     case NGX_HTTP_APIKEYS_NO_LIST:
 
         /* as the client's address is shown elsewhere: without a mapping */
+
+        if (ctx->identity.global) {
+            return ngx_http_apikeys_output_refuse(ctx,
+                                               NGX_HTTP_APIKEYS_GLOBAL_ADDRESS,
+                                               NULL, NULL);
+        }
 
         addr = &ctx->request->connection->addr_text;
 
@@ -435,6 +443,7 @@ ngx_http_apikeys_api_parent(ngx_http_apikeys_ctx_t *ctx,
 
     if (rc == NGX_OK
         && !ctx->identity.operator
+        && !ctx->identity.global
         && ngx_memcmp(&ctx->org_id, &ctx->identity.org,
                       sizeof(ngx_apikeys_objectid_t))
            != 0)
@@ -459,6 +468,7 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
     const ngx_http_apikeys_route_t  *route;
 
     if (ctx->identity.operator) {
+        ctx->operator = 1;
         ctx->entitled = 1;
         return NGX_OK;
     }
@@ -478,7 +488,12 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
         return rc;
     }
 
+    if (ctx->identity.global) {
+        return ngx_http_apikeys_api_global(ctx, ref.roles);
+    }
+
     if (route->v1 == NGX_HTTP_APIKEYS_ANYONE
+        || route->v1 == NGX_HTTP_APIKEYS_ANY_KEY
         || (ref.roles & ctx->org_right)
         || (ctx->project_right
             && (ngx_apikeys_store_grant(st, &ref, &ctx->project_id)
@@ -496,6 +511,36 @@ ngx_http_apikeys_api_role(ngx_http_apikeys_ctx_t *ctx,
     }
 
     if (ctx->entitled || ctx->self) {
+        return NGX_OK;
+    }
+
+    return ngx_http_apikeys_output_refuse(ctx, ctx->refusal, NULL, NULL);
+}
+
+
+/* global roles: one reads all, the owner acts as the operator does */
+
+static ngx_int_t
+ngx_http_apikeys_api_global(ngx_http_apikeys_ctx_t *ctx, uint32_t roles)
+{
+    uint32_t                         right;
+    const ngx_http_apikeys_route_t  *route;
+
+    route = ctx->route;
+    right = NGX_APIKEYS_GLOBAL_OWNER;
+
+    if (route->method == NGX_HTTP_GET) {
+        right |= NGX_APIKEYS_GLOBAL_READ_ONLY;
+    }
+
+    if (roles & right) {
+        ctx->operator = 1;
+        ctx->entitled = 1;
+        return NGX_OK;
+    }
+
+    if (route->v1 == NGX_HTTP_APIKEYS_ANY_KEY) {
+        ctx->entitled = 1;
         return NGX_OK;
     }
 

@@ -508,6 +508,7 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
                NGX_APIKEYS_PUBLIC_KEY_LEN);
     identity->id = *ref.id;
     identity->org = *ref.org;
+    identity->global = ngx_apikeys_objectid_zero(ref.org);
 
     return ngx_http_apikeys_auth_known(st, &ref, identity);
 }
@@ -661,7 +662,11 @@ ngx_http_apikeys_auth_known(ngx_apikeys_store_t *st,
     identity->roles = ref->roles;
     identity->entry.family = 0;
 
-    switch (ngx_apikeys_store_org(st, &identity->org, &org)) {
+    org.access_list_required = 0;
+
+    switch (identity->global
+            ? NGX_OK : ngx_apikeys_store_org(st, &identity->org, &org))
+    {
 
     case NGX_OK:
         break;

@@ -128,8 +128,12 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
       NGX_HTTP_APIKEYS_SAME },
 
     { 400, ngx_string("INVALID_GLOBAL_WHITELIST_DESCRIPTION"),
-      ngx_string("Global whitelist descriptions must be at most %d "
-                 "characters long."),
+      ngx_string("API key descriptions must be less than %d characters."),
+      NGX_HTTP_APIKEYS_SAME },
+
+    { 400, ngx_string("NO_CIDR_BLOCK_OR_DESCRIPTION"),
+      ngx_string("Editing a global whitelist entry requires a cidr block "
+                 "and/or description."),
       NGX_HTTP_APIKEYS_SAME },
 
     { 400, ngx_string("API_KEY_REQUIRES_DESCRIPTION"),

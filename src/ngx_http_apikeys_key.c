@@ -296,8 +296,14 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
     q = ctx->query;
 
     (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ID, &id);
-    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG,
-                                      &org);
+
+    /* a global key has no organization */
+
+    if (ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG, &org)
+        != NGX_OK)
+    {
+        ngx_str_null(&org);
+    }
 
     ngx_apikeys_json_out_object(out);
 
@@ -309,7 +315,13 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_name(out, "id");
     ngx_apikeys_json_out_string(out, &id);
 
-    ngx_http_apikeys_links_self(ctx, out, "/orgs/%V/apiKeys/%V", &org, &id);
+    if (org.len) {
+        ngx_http_apikeys_links_self(ctx, out, "/orgs/%V/apiKeys/%V", &org,
+                                    &id);
+
+    } else {
+        ngx_http_apikeys_links_self(ctx, out, "/admin/apiKeys/%V", &id);
+    }
 
     if (private_key == NULL) {
         (void) ngx_apikeys_pg_query_value(q, row,
@@ -456,8 +468,11 @@ ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
         name.len = last - p;
 
         ngx_apikeys_json_out_object(out);
-        ngx_apikeys_json_out_name(out, member);
-        ngx_apikeys_json_out_string(out, id);
+
+        if (id->len) {
+            ngx_apikeys_json_out_member(out, member, id);
+        }
+
         ngx_apikeys_json_out_name(out, "roleName");
         ngx_apikeys_json_out_string(out, &name);
         ngx_apikeys_json_out_object_end(out);

@@ -202,7 +202,7 @@ ngx_http_apikeys_orgs_list(ngx_http_apikeys_ctx_t *ctx)
 
     params[1] = ctx->args.name;
 
-    if (!ctx->identity.operator) {
+    if (!ctx->operator) {
         params[0].data = p;
         params[0].len = ngx_apikeys_objectid_write(p, &ctx->identity.org) - p;
     }

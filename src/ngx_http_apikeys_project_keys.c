@@ -253,7 +253,7 @@ ngx_http_apikeys_project_keys_new_roles(ngx_http_apikeys_ctx_t *ctx,
 
     if (org_roles != NGX_APIKEYS_ORG_MEMBER) {
 
-        if (!ctx->identity.operator
+        if (!ctx->operator
             && !(ctx->identity.roles & NGX_APIKEYS_ORG_OWNER))
         {
             return ngx_http_apikeys_output_refuse(ctx,

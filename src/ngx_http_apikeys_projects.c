@@ -282,7 +282,7 @@ ngx_http_apikeys_projects_visible(ngx_http_apikeys_ctx_t *ctx,
     identity = &ctx->identity;
     params[0] = ctx->org;
 
-    if (identity->operator) {
+    if (ctx->operator) {
         return NGX_OK;
     }
 
@@ -656,7 +656,7 @@ ngx_http_apikeys_projects_org(ngx_http_apikeys_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    if (identity->operator) {
+    if (ctx->operator) {
         return NGX_OK;
     }
 

@@ -151,7 +151,8 @@ ngx_http_apikeys_record_decision(ngx_http_apikeys_record_t *record,
 
     if ((decision == NGX_HTTP_APIKEYS_ALLOW
          || decision == NGX_HTTP_APIKEYS_ALLOW_EXPIRED)
-        && record->identity.entry.family && !record->counted)
+        && record->identity.entry.family && !record->identity.global
+        && !record->counted)
     {
         record->counted = 1;
         ngx_apikeys_usage_count(amcf->worker.usage, &record->identity.id,

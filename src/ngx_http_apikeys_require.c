@@ -101,10 +101,16 @@ ngx_http_apikeys_require_judge(ngx_http_request_t *r, ngx_array_t *lines,
     ngx_http_apikeys_identity_t *identity)
 {
     ngx_str_t                    *method;
-    ngx_uint_t                    i, known, all, names;
+    ngx_uint_t                    i, known, all, names, open;
     ngx_http_apikeys_require_t   *line;
     ngx_http_apikeys_decision_e   decision;
 
+    if (lines == NULL) {
+        return identity->global ? NGX_HTTP_APIKEYS_ROLE
+                                : NGX_HTTP_APIKEYS_ALLOW;
+    }
+
+    open = !identity->global;
     line = lines->elts;
     method = &r->main->method_name;
     known = r->main->method & NGX_HTTP_APIKEYS_REQUIRE_KNOWN;
@@ -126,9 +132,13 @@ ngx_http_apikeys_require_judge(ngx_http_request_t *r, ngx_array_t *lines,
         if (decision != NGX_HTTP_APIKEYS_ALLOW) {
             return decision;
         }
+
+        open = 1;
     }
 
-    return NGX_HTTP_APIKEYS_ALLOW;
+    /* a global key is let in by a line that names a global role alone */
+
+    return open ? NGX_HTTP_APIKEYS_ALLOW : NGX_HTTP_APIKEYS_ROLE;
 }
 
 
@@ -193,15 +203,18 @@ ngx_http_apikeys_require_line(ngx_http_request_t *r,
         }
 
         if (rc != NGX_OK
-            || ngx_memcmp(id, &identity->org, sizeof(ngx_apikeys_objectid_t))
-               != 0)
+            || (!identity->global
+                && ngx_memcmp(id, &identity->org,
+                              sizeof(ngx_apikeys_objectid_t))
+                   != 0))
         {
             return NGX_HTTP_APIKEYS_ROLE;
         }
     }
 
     if (!line->project.demanded) {
-        return (line->roles && !(identity->roles & line->org_roles))
+        return ((line->roles || identity->global)
+                && !(identity->roles & line->org_roles))
                ? NGX_HTTP_APIKEYS_ROLE : NGX_HTTP_APIKEYS_ALLOW;
     }
 
@@ -329,6 +342,12 @@ ngx_http_apikeys_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (!line->org.demanded && !line->project.demanded && !line->roles) {
         return "needs \"org=\", \"project=\" or \"role=\"";
+    }
+
+    if (line->project.demanded
+        && (line->org_roles & NGX_APIKEYS_GLOBAL_ANY))
+    {
+        return "names a global role, which no project grants";
     }
 
     if (line->project_roles && !line->project.demanded) {
@@ -459,11 +478,11 @@ ngx_http_apikeys_require_role(ngx_conf_t *cf,
 
     line->roles = 1;
 
-    if (role->scope == NGX_APIKEYS_SCOPE_ORG) {
-        line->org_roles |= role->mask;
+    if (role->scope == NGX_APIKEYS_SCOPE_PROJECT) {
+        line->project_roles |= role->mask;
 
     } else {
-        line->project_roles |= role->mask;
+        line->org_roles |= role->mask;
     }
 
     return NGX_CONF_OK;

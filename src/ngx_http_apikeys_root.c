@@ -29,7 +29,12 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_root_stmt = {
     "SELECT k.*, text(a.cidr)"
     "  FROM (SELECT " NGX_APIKEYS_STATE_PRINTED
     "          FROM apikeys.key_states WHERE id = $1) k"
-    "  LEFT JOIN apikeys.access_list a ON a.key_id = $1"
+    "  LEFT JOIN (SELECT cidr FROM apikeys.access_list WHERE key_id = $1"
+    "              UNION ALL"
+    "             SELECT g.cidr FROM apikeys.global_access_list g"
+    "              WHERE EXISTS (SELECT FROM apikeys.keys"
+    "                             WHERE id = $1 AND org_id IS NULL)) a"
+    "    ON true"
     " ORDER BY text(a.cidr) COLLATE \"C\"",
     1, 0
 };
@@ -93,8 +98,11 @@ ngx_http_apikeys_root_done(ngx_http_apikeys_ctx_t *ctx)
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
                                       NGX_APIKEYS_STATE_ID, &id);
-    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
-                                      NGX_APIKEYS_STATE_ORG, &org);
+    if (ngx_apikeys_pg_query_value(ctx->query, 0, NGX_APIKEYS_STATE_ORG, &org)
+        != NGX_OK)
+    {
+        ngx_str_null(&org);
+    }
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
 
@@ -133,7 +141,12 @@ ngx_http_apikeys_root_write_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_name(out, "publicKey");
     ngx_apikeys_json_out_string(out, &value);
 
-    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ORG, &org);
+    if (ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ORG, &org)
+        != NGX_OK)
+    {
+        ngx_str_null(&org);
+    }
+
     (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ROLES,
                                       &value);
     (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_PROJECTS,
@@ -213,7 +226,14 @@ ngx_http_apikeys_root_write_rest(ngx_http_apikeys_ctx_t *ctx,
         rel = ngx_http_apikeys_links_rel(ctx,
                                          "http://mms.mongodb.com/apiKeys",
                                          "https://cloud.mongodb.com/apiKeys");
-        ngx_http_apikeys_link(ctx, out, rel, "/orgs/%V/apiKeys/%V", org, id);
+
+        if (org->len) {
+            ngx_http_apikeys_link(ctx, out, rel, "/orgs/%V/apiKeys/%V", org,
+                                  id);
+
+        } else {
+            ngx_http_apikeys_link(ctx, out, rel, "/admin/apiKeys/%V", id);
+        }
     }
 
     ngx_apikeys_json_out_array_end(out);

@@ -8,6 +8,8 @@
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_companions.h>
 #include <ngx_http_apikeys_events.h>
+#include <ngx_http_apikeys_global_keys.h>
+#include <ngx_http_apikeys_global_list.h>
 #include <ngx_http_apikeys_keys.h>
 #include <ngx_http_apikeys_orgs.h>
 #include <ngx_http_apikeys_output.h>
@@ -59,7 +61,12 @@ typedef enum {
     NGX_HTTP_APIKEYS_ORG_EVENT,
     NGX_HTTP_APIKEYS_PROJECT_EVENTS,
     NGX_HTTP_APIKEYS_PROJECT_EVENT,
-    NGX_HTTP_APIKEYS_EVENT_TYPES
+    NGX_HTTP_APIKEYS_EVENT_TYPES,
+    NGX_HTTP_APIKEYS_GLOBAL_KEYS,
+    NGX_HTTP_APIKEYS_GLOBAL_KEY,
+    NGX_HTTP_APIKEYS_GLOBAL_ROLES,
+    NGX_HTTP_APIKEYS_GLOBAL_LIST,
+    NGX_HTTP_APIKEYS_GLOBAL_ENTRY
 } ngx_http_apikeys_shape_e;
 
 
@@ -242,7 +249,24 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       { NGX_HTTP_APIKEYS_PROJECT_GROUP, NGX_HTTP_APIKEYS_ITEM_GROUP, 0 }, 0 },
 
     { NGX_HTTP_APIKEYS_EVENT_TYPES, NGX_HTTP_APIKEYS_ATLAS_V2,
-      ngx_string("^/eventTypes/?\\z"), { 0, 0, 0 }, 0 }
+      ngx_string("^/eventTypes/?\\z"), { 0, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_KEYS, NGX_HTTP_APIKEYS_OPS_MANAGER,
+      ngx_string("^/admin/apiKeys/?\\z"), { 0, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_ROLES, NGX_HTTP_APIKEYS_OPS_MANAGER,
+      ngx_string("^/admin/apiKeys/roles/?\\z"), { 0, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_KEY, NGX_HTTP_APIKEYS_OPS_MANAGER,
+      ngx_string("^/admin/apiKeys/(?!roles/?\\z)([^/]++)/?\\z"),
+      { NGX_HTTP_APIKEYS_KEY_GROUP, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_LIST, NGX_HTTP_APIKEYS_OPS_MANAGER,
+      ngx_string("^/admin/(?i:accessList|whitelist)/?\\z"), { 0, 0, 0 }, 0 },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_ENTRY, NGX_HTTP_APIKEYS_OPS_MANAGER,
+      ngx_string("^/admin/(?i:accessList|whitelist)/([^/]++)/?\\z"),
+      { NGX_HTTP_APIKEYS_ITEM_GROUP, 0, 0 }, 0 }
 };
 
 #define NGX_HTTP_APIKEYS_NPATHS                                              \
@@ -252,7 +276,7 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
 static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
 
     { NGX_HTTP_APIKEYS_ROOT, NGX_HTTP_GET,
-      NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
+      NGX_HTTP_APIKEYS_ANY_KEY, NGX_HTTP_APIKEYS_ANY_KEY, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
       ngx_http_apikeys_root, 0, 0, NULL },
 
@@ -490,9 +514,63 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       ngx_http_apikeys_events_get, 0, 0, ngx_http_apikeys_events_query_raw },
 
     { NGX_HTTP_APIKEYS_EVENT_TYPES, NGX_HTTP_GET,
-      NGX_HTTP_APIKEYS_ANYONE, NGX_HTTP_APIKEYS_ANYONE, 0,
+      NGX_HTTP_APIKEYS_ANY_KEY, NGX_HTTP_APIKEYS_ANY_KEY, 0,
       NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
-      ngx_http_apikeys_events_types, 0, 1, NULL }
+      ngx_http_apikeys_events_types, 0, 1, NULL },
+
+    /* what takes the operator takes a global role: see api_global() */
+
+    { NGX_HTTP_APIKEYS_GLOBAL_KEYS, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_list, 0, 1, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_KEYS, NGX_HTTP_POST,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_create,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_ROLES, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_roles, 0, 0, NULL },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_KEY, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_get, 0, 0, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_KEY, NGX_HTTP_PATCH,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_update,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_KEY, NGX_HTTP_DELETE,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_keys_delete, 0, 0, NULL },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_LIST, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_list_get, 0, 1, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_LIST, NGX_HTTP_POST,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_list_add, NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
+
+    { NGX_HTTP_APIKEYS_GLOBAL_ENTRY, NGX_HTTP_GET,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_list_entry, 0, 0, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_ENTRY, NGX_HTTP_PATCH,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_list_update,
+      NGX_HTTP_APIKEYS_BODY_OBJECT, 0, NULL },
+    { NGX_HTTP_APIKEYS_GLOBAL_ENTRY, NGX_HTTP_DELETE,
+      NGX_HTTP_APIKEYS_OPERATOR, NGX_HTTP_APIKEYS_OPERATOR, 0,
+      NGX_HTTP_APIKEYS_USER_UNAUTHORIZED,
+      ngx_http_apikeys_global_list_delete, 0, 0, NULL }
 };
 
 #define NGX_HTTP_APIKEYS_NROUTES                                             \
@@ -501,6 +579,7 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
 
 /* by ngx_http_apikeys_right_e: masks in the organisation, in the project */
 static const uint32_t  ngx_http_apikeys_rights[][2] = {
+    { 0, 0 },
     { 0, 0 },
     { 0, 0 },
     { NGX_APIKEYS_ROLES_ANY, 0 },

@@ -16,7 +16,8 @@
 /* who may (atlas-api 3.3, decisions 17 to 19) */
 typedef enum {
     NGX_HTTP_APIKEYS_OPERATOR = 0,
-    NGX_HTTP_APIKEYS_ANYONE,            /* any key of the organisation */
+    NGX_HTTP_APIKEYS_ANY_KEY,           /* a global one, whatever its roles */
+    NGX_HTTP_APIKEYS_ANYONE,            /* any key of the organization */
     NGX_HTTP_APIKEYS_MEMBER,
     NGX_HTTP_APIKEYS_CREATOR,           /* of projects */
     NGX_HTTP_APIKEYS_OWNER,

@@ -176,7 +176,7 @@ ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     q->handler = ngx_http_apikeys_run_done;
     q->data = ctx;
 
-    if (!ctx->identity.operator) {
+    if (!ctx->operator) {
         q->tenant = ctx->identity.org.data;
     }
 

@@ -137,12 +137,19 @@ ngx_http_apikeys_variables_id(ngx_http_request_t *r,
         return NGX_OK;
     }
 
+    id = (u_char *) &record->identity + data;
+
+    /* a global key has no organization */
+
+    if (ngx_apikeys_objectid_zero((ngx_apikeys_objectid_t *) id)) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
     p = ngx_pnalloc(r->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
-
-    id = (u_char *) &record->identity + data;
 
     ngx_http_apikeys_variables_set(v, p,
                      ngx_apikeys_objectid_write(p,
@@ -248,7 +255,9 @@ ngx_http_apikeys_variables_write_roles(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    last = ngx_apikeys_roles_write(p, NGX_APIKEYS_SCOPE_ORG, ref->roles);
+    last = ngx_apikeys_roles_write(p, ngx_apikeys_objectid_zero(ref->org)
+                                      ? NGX_APIKEYS_SCOPE_GLOBAL
+                                      : NGX_APIKEYS_SCOPE_ORG, ref->roles);
 
     for (i = 0; i < ref->ngrants; i++) {
         ngx_apikeys_store_grant_at(st, ref, i, &grant);

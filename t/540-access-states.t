@@ -253,6 +253,7 @@ END
             '%:' . (writer() // 0));
         $status = status($tight);
         return $applied && $status->{replica}{complete}
+            && !$status->{replica}{keys_without_room}
             && !$status->{feed}{behind};
     }, 30 * $slow, $what) } ? $status : diag($@ =~ /^(.*)/);
 }

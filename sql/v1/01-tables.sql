@@ -90,7 +90,8 @@ CREATE SEQUENCE version_seq;
 
 CREATE TABLE orgs (
     id                    text COLLATE "C" PRIMARY KEY DEFAULT new_id()
-                          CHECK (id ~ '^[0-9a-f]{24}$'),
+                          CHECK (id ~ '^[0-9a-f]{24}$'
+                                 AND id !~ '^0+$'),  -- a node's name for none
     version               bigint       NOT NULL,
     name                  text COLLATE "C" NOT NULL
                           CHECK (char_length(name) BETWEEN 1 AND 64),

@@ -85,6 +85,28 @@ our %CODE = (
     RESOURCE_NOT_FOUND => [ 404, 'Cannot find resource %s.' ],
     API_KEY_ACCESS_LIST_NOT_FOUND =>
         [ 404, 'IP address %s not on access list for API key %s.' ],
+    INVALID_ROLE_FOR_GLOBAL_KEY =>
+        [ 400, 'API Key Role %s is not in the allowlist.' ],
+    MAX_GLOBAL_API_KEYS_EXCEEDED =>
+        [ 400, 'Maximum number of global API keys (%s) exceeded.' ],
+    MAX_GLOBAL_WHITELIST_ENTRIES_EXCEEDED =>
+        [ 400, 'Maximum number of global whitelist entries (%s) exceeded.' ],
+    DUPLICATE_GLOBAL_WHITELIST_ENTRY => [ 400, 'The provided IP address %s '
+        . 'already exists in another global whitelist entry.' ],
+    GLOBAL_WHITELIST_ENTRY_REQUIRES_CIDR_BLOCK => [ 400,
+        'All global whitelist entries require a non-empty cidr block.' ],
+    GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION => [ 400,
+        'All global whitelist entries require a non-empty description.' ],
+    INVALID_GLOBAL_WHITELIST_DESCRIPTION =>
+        [ 400, 'API key descriptions must be less than %s characters.' ],
+    NO_CIDR_BLOCK_OR_DESCRIPTION => [ 400, 'Editing a global whitelist entry '
+        . 'requires a cidr block and/or description.' ],
+    GLOBAL_USER_OUTSIDE_SUBNET =>
+        [ 403, 'Global user is from outside whitelisted subnets.' ],
+    CANNOT_ADD_GLOBAL_ROLE =>
+        [ 403, 'Adding a global role is not supported.' ],
+    GLOBAL_WHITELIST_ENTRY_NOT_FOUND => [ 404,
+        'No existing global whitelist entries match the provided id %s.' ],
     EVENT_NOT_FOUND => [ 404, 'No event with ID %s exists for group %s.' ],
     ORG_EVENT_NOT_FOUND =>
         [ 404, 'No event with ID %s exists for organization %s.' ],
