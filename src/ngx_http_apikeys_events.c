@@ -21,8 +21,8 @@
 
 typedef struct {
     ngx_str_t         name;
-    const char       *description;
-    const char       *raw;             /* its "_t" */
+    ngx_str_t         description;
+    ngx_str_t         raw;             /* its "_t" */
 } ngx_http_apikeys_event_type_t;
 
 
@@ -118,40 +118,60 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_events_get_stmt = {
 static const ngx_http_apikeys_event_type_t  ngx_http_apikeys_event_types[] = {
 
     { ngx_string("API_KEY_ACCESS_LIST_ENTRY_ADDED"),
-      "API Key Access List Entry Added", "API_USER_AUDIT" },
+      ngx_string("API Key Access List Entry Added"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_ACCESS_LIST_ENTRY_DELETED"),
-      "API Key Access List Entry Deleted", "API_USER_AUDIT" },
+      ngx_string("API Key Access List Entry Deleted"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_ADDED_TO_GROUP"),
-      "API Key added to Group", "API_USER_AUDIT" },
+      ngx_string("API Key added to Group"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_CREATED"),
-      "A new API key has been created", "API_USER_AUDIT" },
+      ngx_string("A new API key has been created"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_DELETED"),
-      "An API Key has been deleted", "API_USER_AUDIT" },
+      ngx_string("An API Key has been deleted"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_DESCRIPTION_CHANGED"),
-      "API Key Description Changed", "API_USER_AUDIT" },
+      ngx_string("API Key Description Changed"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_REMOVED_FROM_GROUP"),
-      "API Key removed from Group", "API_USER_AUDIT" },
+      ngx_string("API Key removed from Group"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_ROLES_CHANGED"),
-      "API Key Roles Changed", "API_USER_AUDIT" },
+      ngx_string("API Key Roles Changed"),
+      ngx_string("API_USER_AUDIT") },
     { ngx_string("GROUP_CREATED"),
-      "A project has been created", "GROUP_AUDIT" },
+      ngx_string("A project has been created"),
+      ngx_string("GROUP_AUDIT") },
     { ngx_string("GROUP_DELETED"),
-      "A project has been deleted", "GROUP_AUDIT" },
+      ngx_string("A project has been deleted"),
+      ngx_string("GROUP_AUDIT") },
     { ngx_string("GROUP_NAME_CHANGED"),
-      "The name of a project has changed", "GROUP_AUDIT" },
+      ngx_string("The name of a project has changed"),
+      ngx_string("GROUP_AUDIT") },
     { ngx_string("ORG_CREATED"),
-      "An organization has been created", "ORG_AUDIT" },
+      ngx_string("An organization has been created"),
+      ngx_string("ORG_AUDIT") },
     { ngx_string("ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED"),
-      "API keys of the organization need no access list", "ORG_AUDIT" },
+      ngx_string("API keys of the organization need no access list"),
+      ngx_string("ORG_AUDIT") },
     { ngx_string("ORG_PUBLIC_API_ACCESS_LIST_REQUIRED"),
-      "API keys of the organization need an access list", "ORG_AUDIT" },
+      ngx_string("API keys of the organization need an access list"),
+      ngx_string("ORG_AUDIT") },
     { ngx_string("ORG_RENAMED"),
-      "The name of an organization has changed", "ORG_AUDIT" }
+      ngx_string("The name of an organization has changed"),
+      ngx_string("ORG_AUDIT") }
 };
 
 #define NGX_HTTP_APIKEYS_NEVENT_TYPES                                        \
     (sizeof(ngx_http_apikeys_event_types)                                    \
      / sizeof(ngx_http_apikeys_event_type_t))
+
+
+/* what the database has and this table has not */
+static const ngx_http_apikeys_event_type_t  ngx_http_apikeys_event_other =
+    { ngx_null_string, ngx_string(""), ngx_string("API_USER_AUDIT") };
 
 
 /* the names that two of them had before 2021 */
@@ -563,13 +583,16 @@ ngx_http_apikeys_events_get_done(ngx_http_apikeys_ctx_t *ctx)
     ngx_apikeys_json_out_t  out;
 
     if (ngx_apikeys_pg_query_nrows(ctx->query) == 0) {
+
+        if (ctx->project.len) {
+            return ngx_http_apikeys_output_refuse(ctx,
+                                              NGX_HTTP_APIKEYS_EVENT_NOT_FOUND,
+                                              &ctx->item, &ctx->project);
+        }
+
         return ngx_http_apikeys_output_refuse(ctx,
-                                          ctx->project.len
-                                          ? NGX_HTTP_APIKEYS_EVENT_NOT_FOUND
-                                          : NGX_HTTP_APIKEYS_ORG_EVENT_NOT_FOUND,
-                                          &ctx->item,
-                                          ctx->project.len ? &ctx->project
-                                                           : &ctx->org);
+                                          NGX_HTTP_APIKEYS_ORG_EVENT_NOT_FOUND,
+                                          &ctx->item, &ctx->org);
     }
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
@@ -662,7 +685,7 @@ ngx_http_apikeys_events_write_raw(ngx_http_apikeys_ctx_t *ctx,
     (void) ngx_apikeys_pg_query_value(ctx->query, row,
                                       NGX_HTTP_APIKEYS_EVENT_TYPE, &name);
 
-    type = NULL;
+    type = &ngx_http_apikeys_event_other;
 
     for (i = 0; i < NGX_HTTP_APIKEYS_NEVENT_TYPES; i++) {
         if (ngx_http_apikeys_event_types[i].name.len == name.len
@@ -677,9 +700,7 @@ ngx_http_apikeys_events_write_raw(ngx_http_apikeys_ctx_t *ctx,
 
     ngx_apikeys_json_out_object(out);
 
-    value.data = (u_char *) (type ? type->raw : "API_USER_AUDIT");
-    value.len = ngx_strlen(value.data);
-    ngx_apikeys_json_out_member(out, "_t", &value);
+    ngx_apikeys_json_out_member(out, "_t", &type->raw);
 
     ngx_apikeys_json_out_name(out, "alertConfigId");
     ngx_apikeys_json_out_null(out);
@@ -689,9 +710,7 @@ ngx_http_apikeys_events_write_raw(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_events_raw_member(ctx, out, row, "cre",
                                        NGX_HTTP_APIKEYS_EVENT_CREATED);
 
-    value.data = (u_char *) (type ? type->description : "");
-    value.len = ngx_strlen(value.data);
-    ngx_apikeys_json_out_member(out, "description", &value);
+    ngx_apikeys_json_out_member(out, "description", &type->description);
 
     ngx_apikeys_json_out_member(out, "et", &name);
 
@@ -770,7 +789,7 @@ ngx_int_t
 ngx_http_apikeys_events_types(ngx_http_apikeys_ctx_t *ctx)
 {
     uint64_t                              i, first;
-    ngx_str_t                             path, text;
+    ngx_str_t                             path;
     ngx_apikeys_json_out_t                out;
     const ngx_http_apikeys_event_type_t  *type;
 
@@ -791,9 +810,8 @@ ngx_http_apikeys_events_types(ngx_http_apikeys_ctx_t *ctx)
         ngx_apikeys_json_out_name(&out, "alertable");
         ngx_apikeys_json_out_bool(&out, 0);
 
-        text.data = (u_char *) type->description;
-        text.len = ngx_strlen(text.data);
-        ngx_apikeys_json_out_member(&out, "description", &text);
+        ngx_apikeys_json_out_member(&out, "description",
+                                    &type->description);
         ngx_apikeys_json_out_member(&out, "eventType", &type->name);
 
         ngx_apikeys_json_out_object_end(&out);
