@@ -280,12 +280,14 @@ BEGIN
         RETURN;
     END IF;
 
-    DELETE FROM global_access_list WHERE id = p_id RETURNING * INTO v_old;
+    SELECT * INTO v_old FROM global_access_list WHERE id = p_id FOR UPDATE;
 
     IF NOT FOUND THEN
         RETURN NEXT refused('global_entry_not_found', p_id);
         RETURN;
     END IF;
+
+    DELETE FROM global_access_list WHERE id = p_id;
 
     PERFORM audit_row('GLOBAL_ACCESS_LIST_ENTRY_DELETED', p_caller,
                       p_address, NULL, NULL, NULL,
