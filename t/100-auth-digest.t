@@ -12,6 +12,7 @@ use ApiKeys::Client ();
 use ApiKeys::Expect;
 use ApiKeys::Fixture ();
 use ApiKeys::Nonce qw( nonce );
+use Digest::MD5 qw( md5_hex );
 use MIME::Base64 qw( encode_base64 );
 use Test::More;
 
@@ -282,6 +283,8 @@ try_header("good: $_->[0]", 200, $_->[1]) for
     [ 'algorithm in lower case', sub { s/algorithm=MD5/algorithm=md5/r } ],
     [ 'qop quoted', sub { s/qop=auth/qop="auth"/r } ],
     [ 'nc quoted', sub { s/nc=(\w+)/nc="$1"/r } ],
+    ( map { my $nc = $_; [ "nc=$nc", sub { header_for(nc => $nc) } ] }
+        '1', '0000001', 'a', 'A', '7fff' ),
     [ 'no blanks', sub { s/, /,/gr } ],
     [ 'many blanks', sub { s/, / \t,  \t /gr } ],
     [ 'blanks around =', sub { s/="/ = "/gr } ],
@@ -350,8 +353,12 @@ try_header("bad: $_->[0]", $_->[2] // 401, $_->[1]) for
     [ 'qop in upper case', sub { s/qop=auth/qop=AUTH/r } ],
     [ 'no qop, as RFC 2069 has it', sub { header_for(qop => undef) } ],
     ( map { my $nc = $_; [ "nc=$nc", sub { header_for(nc => $nc) } ] }
-        '00000000', '1', '0000001', '000000001', '0000000g', '-0000001',
+        '00000000', '0', '000000001', '0000000g', '-0000001',
         '0x000001', '00000001 ', "\xb1\xb1\xb1\xb1\xb1\xb1\xb1\xb1" ),
+    [ 'nc with zeros that were not hashed',
+        sub { header_for(nc => '1') =~ s/nc=1/nc=00000001/r } ],
+    [ 'nc without the zeros that were hashed',
+        sub { s/nc=00000001/nc=1/r } ],
     [ 'nc other than was hashed', sub { s/nc=00000001/nc=00000002/r } ],
     [ 'cnonce other than was hashed', sub { s/cnonce="/cnonce="0/r } ],
     [ 'a short response', sub { s/(response="\w{31})\w/$1/r } ],
@@ -375,6 +382,48 @@ try_header("bad: $_->[0]", $_->[2] // 401, $_->[1]) for
     my $res = $f->client->plain('GET', "$base/", undef,
         headers => { Authorization => \@two });
     is($res->code, 400, 'two headers are a bad request');
+}
+
+
+# MongoDB's Kubernetes operator: each call first without a body and without
+# credentials; of the challenge it takes what stands between the first quotes
+# of each part, and it writes the count without zeros
+
+{
+    my $target = "$base{ops_manager}/groups";
+    my $project = qq({"orgId":"$org->{id}","name":"operator"});
+    my $client = $f->client(headers => { 'User-Agent' => 'Go-http-client/1.1',
+        'Accept-Encoding' => 'gzip' });
+    my %headers = ('Content-Type' => 'application/json; charset=UTF-8',
+        Provider => 'KUBERNETES');
+
+    my $res = $client->plain('POST', $target, undef, headers => {
+        %headers, 'Content-Length' => 0 });
+    challenged($res, 'the Kubernetes operator: the call without credentials');
+
+    my %part;
+    for my $text (split /,/, ($res->header('www-authenticate'))[0]) {
+        my ($name) = $text =~ /(nonce|realm|qop)/ or next;
+        $part{$name} = (split /"/, $text)[1];
+    }
+    is_deeply([ sort keys %part ], [ qw( nonce qop realm ) ],
+        'it finds the parts of the challenge');
+
+    my $ha1 = md5_hex("$public:$part{realm}:$private");
+    my $ha2 = md5_hex("POST:$target");
+    my $response = md5_hex("$ha1:$part{nonce}:1:0123456789abcdef:"
+        . "$part{qop}:$ha2");
+    my $header = qq(Digest username="$public", realm="$part{realm}", )
+        . qq(nonce="$part{nonce}", uri="$target", )
+        . qq(cnonce="0123456789abcdef", nc=1, qop=$part{qop}, )
+        . qq(response="$response", algorithm="MD5");
+
+    $res = $client->plain('POST', $target, $project, headers => {
+        %headers, Authorization => $header });
+    is($res->code, 201, 'and it is admitted with them');
+    is($res->json->{name}, 'operator', 'to what it asked for');
+    challenged($client->plain('POST', $target, $project, headers => {
+        %headers, Authorization => $header }), 'once');
 }
 
 
@@ -511,6 +560,12 @@ challenged(with_nonce($_), 'and so is one that nobody made: '
 
     is($send->(nc => '00000002'), 200, 'any first count is taken');
     is($send->(nc => '00000001'), 200, 'also before the first seen');
+
+    %p = fresh();
+    is($send->(nc => '1'), 200, 'a count of one digit');
+    is($send->(nc => $_), 401, "is that of $_") for qw( 1 01 00000001 );
+    is($send->(nc => 'a'), 200, 'another one');
+    is($send->(nc => $_), 401, "is that of $_") for qw( A 0000000a );
 
     my $key = $f->key($org, 'ORG_MEMBER');
     my ($user, $password) = split /:/, $key->{secret};

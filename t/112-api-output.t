@@ -139,6 +139,9 @@ for my $case (
     [ '?itemsPerPage=500', 7, 'pageNum=1&itemsPerPage=500' ],
     [ '?itemsPerPage=501', 7, 'pageNum=1&itemsPerPage=500' ],
     [ '?itemsPerPage=2147483647', 7, 'pageNum=1&itemsPerPage=500' ],
+    [ '?itemsPerPage=0&pageNum=0', 7, 'pageNum=1&itemsPerPage=100' ],
+    [ '?itemsPerPage=0&pageNum=2', 0, 'pageNum=2&itemsPerPage=100' ],
+    [ '?itemsPerPage=2&pageNum=00', 2, 'pageNum=1&itemsPerPage=2' ],
     [ '?itemsPerPage=0002', 2, 'pageNum=1&itemsPerPage=2' ],
     [ '?itemsPerPage=%32', 2, 'pageNum=1&itemsPerPage=2' ],
     [ '?itemsPerPage=3&itemsPerPage=x', 3, 'pageNum=1&itemsPerPage=3' ],
@@ -154,7 +157,7 @@ for my $case (
         "200 $n " . href($path, $self), "self of '$query'");
 }
 
-for my $value ('0', '-1', '', 'x', '1x', '1.0', '+1', '%20', '2147483648',
+for my $value ('-0', '-1', '', 'x', '1x', '1.0', '+1', '%20', '2147483648',
     '9223372036854775808', '99999999999999999999999')
 {
     for my $name (qw( pageNum itemsPerPage )) {

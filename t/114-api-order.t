@@ -106,7 +106,7 @@ for my $name (sort keys %base) {
 
 # pages come after the path and before the parent
 refused($owner->request('GET',
-    "$base{atlas_v1}/orgs/$nobody/apiKeys?pageNum=0"),
+    "$base{atlas_v1}/orgs/$nobody/apiKeys?pageNum=-1"),
     'INVALID_QUERY_PARAMETER', [ 'pageNum' ], 'a bad page of no organisation');
 
 
@@ -117,11 +117,17 @@ for my $name (sort keys %base) {
     my %h = (headers => { Accept => $v2_type });
 
     for my $path ('/nosuch', '/org', '/orgsx', '/orgs/x/y',
-        "/orgs/$org->{id}/apikeys", "/orgs/$org->{id}/users",
+        "/orgs/$org->{id}/apikeys", "/orgs/$org->{id}/user",
+        "/orgs/$org->{id}/users/$nobody",
+        "/orgs/$org->{id}/aiModelApiKeys",
+        "/orgs/$org->{id}/serviceAccounts",
         "/orgs/$org->{id}/apiKeys/$member->{id}/x",
         "/orgs/$org->{id}/apiKeys/$member->{id}/accessLists",
         "/orgs/$org->{id}/apiKeys/$member->{id}/accessList/1.2.3.4/5/6",
-        "/groups/$project->{id}/users", "/groups/$project->{id}/apiKeys/a/b",
+        "/groups/$project->{id}/user", "/groups/$project->{id}/apiKeys/a/b",
+        "/groups/$project->{id}/aiModelApiKeys",
+        "/groups/$project->{id}/serviceAccounts",
+        "/groups/$project->{id}/limits/x", '/groups/byName/a/b',
         "/users/$nobody", '/admin/apiKeys', '/unauth/users',
         "/ORGS/$org->{id}", '/x' x 300)
     {
@@ -156,7 +162,7 @@ for my $name (sort keys %base) {
 for my $case (
     [ '/', 'GET, HEAD' ],
     [ '/orgs', 'GET, HEAD, POST' ],
-    [ "/orgs/$org->{id}", 'GET, HEAD' ],
+    [ "/orgs/$org->{id}", 'GET, HEAD, PATCH, DELETE' ],
     [ "/orgs/$org->{id}/settings", 'GET, HEAD, PATCH' ],
     [ "/orgs/$org->{id}/groups", 'GET, HEAD' ],
     [ "/orgs/$org->{id}/apiKeys", 'GET, HEAD, POST' ],
@@ -165,7 +171,22 @@ for my $case (
     [ "/orgs/$org->{id}/apiKeys/$member->{id}/accessList/10.0.0.1",
         'GET, HEAD, DELETE' ],
     [ '/groups', 'GET, HEAD, POST' ],
-    [ "/groups/$project->{id}", 'GET, HEAD' ],
+    [ "/orgs/$org->{id}/users", 'GET, HEAD' ],
+    [ "/orgs/$org->{id}/teams", 'GET, HEAD' ],
+    [ "/orgs/$org->{id}/invites", 'GET, HEAD' ],
+    [ "/groups/$project->{id}", 'GET, HEAD, PATCH, DELETE' ],
+    [ '/groups/byName/x', 'GET, HEAD' ],
+    [ "/groups/$project->{id}/settings", 'GET, HEAD, PATCH' ],
+    [ "/groups/$project->{id}/users", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/clusters", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/teams", 'GET, HEAD, POST' ],
+    [ "/groups/$project->{id}/teams/$nobody", 'PATCH, DELETE' ],
+    [ "/groups/$project->{id}/invites", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/limits", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/ipAddresses", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/managedSlowMs", 'GET, HEAD' ],
+    [ "/groups/$project->{id}/managedSlowMs/enable", 'POST' ],
+    [ "/groups/$project->{id}/managedSlowMs/disable", 'DELETE' ],
     [ "/groups/$project->{id}/apiKeys", 'GET, HEAD, POST' ],
     [ "/groups/$project->{id}/apiKeys/$member->{id}",
         'POST, PATCH, DELETE' ])

@@ -45,6 +45,15 @@ for my $role (qw( GROUP_OWNER GROUP_READ_ONLY GROUP_ACCESS_MANAGER
 $caller{far} = $f->key($org, 'ORG_MEMBER');
 grant($elsewhere, $caller{far}, 'GROUP_OWNER');
 
+# a new project, in which the caller holds the role of its name
+sub new_project {
+    my ($who) = @_;
+    my $new = $f->project($org);
+
+    grant($new, $caller{$who}, $who) if $who =~ /^GROUP_/;
+    return $new->{id};
+}
+
 sub grant {
     my ($in, $key, $role) = @_;
 
@@ -84,7 +93,17 @@ my $orgs = "/orgs/$org->{id}";
 my $keys = "$orgs/apiKeys";
 my $groups = "/groups/$project->{id}/apiKeys";
 
-# [method, path (or what makes it), body, who on v1 and OM, who on v2, code]
+my $single = "/groups/$project->{id}";
+my $team = '0123456789abcdef01234567';
+my $serial = 0;
+
+# a name that no project has
+sub new_name { return 'new ' . ++$serial }
+
+# [method, path, body (or what makes them, of the caller's name), who on v1
+# and OM, who on v2, code of the refusal (or what makes it, of the base's
+# name), options]: done => the status of those who may, atlas => 1 for what
+# Ops Manager does not have
 my @route = (
     [ GET => $keys, undef, \@owners, \@everyone ],
     [ POST => $keys, { desc => 'x', roles => [ 'ORG_MEMBER' ] }, \@owners,
@@ -130,30 +149,78 @@ my @route = (
     [ GET => "$orgs/groups", undef, \@everyone, \@everyone ],
     [ GET => '/groups', undef, \@everyone, \@everyone ],
     [ GET => "/groups/$project->{id}", undef, \@in_project, \@in_project ],
-    [ POST => '/groups', { name => 'x', orgId => $org->{id} },
+    [ POST => '/groups', sub { { name => new_name(), orgId => $org->{id} } },
         [ qw( ORG_OWNER ORG_GROUP_CREATOR ) ],
         [ qw( ORG_OWNER ORG_GROUP_CREATOR ) ] ],
+    [ PATCH => $orgs, { name => 'renamed' }, \@owners, \@owners ],
+    [ DELETE => $orgs, undef, \@owners, \@owners, undef, { done => 409 } ],
+    [ GET => "$orgs/users", undef, \@everyone, \@everyone ],
+    [ GET => "$orgs/teams", undef, \@everyone, \@everyone ],
+    [ GET => "$orgs/invites", undef, \@owners, \@owners ],
+    [ PATCH => $single, {}, \@project_owners, \@project_owners ],
+    [ PATCH => $single, sub { { name => new_name() } }, \@project_owners,
+        \@project_owners ],
+    [ DELETE => sub { '/groups/' . new_project(@_) }, undef,
+        \@project_owners, \@project_owners, undef, { done => qr/^20[02]$/ } ],
+    [ GET => '/groups/byName/by%20name', undef, \@in_project, \@in_project,
+        sub { $_[0] eq 'ops_manager' ? 'GROUP_NAME_NOT_FOUND'
+            : 'NOT_IN_GROUP' } ],
+    ( map { [ GET => "$single/$_", undef, \@in_project, \@in_project ] }
+        qw( users teams ) ),
+    ( map { [ GET => "$single/$_", undef, \@in_project, \@in_project, undef,
+        { atlas => 1 } ] } qw( settings clusters limits ipAddresses
+            managedSlowMs ) ),
+    [ GET => "$single/invites", undef, \@project_owners, \@project_owners ],
+    [ PATCH => "$single/settings", { isDataExplorerEnabled => true },
+        \@project_owners, \@project_owners, undef, { atlas => 1 } ],
+    [ POST => "$single/teams", [], \@project_owners, \@project_owners ],
+    [ PATCH => "$single/teams/$team", {}, \@project_owners,
+        \@project_owners, undef, { done => 404 } ],
+    [ DELETE => "$single/teams/$team", undef, \@project_owners,
+        \@project_owners, undef, { done => 404 } ],
+    [ POST => "$single/managedSlowMs/enable", undef, \@project_owners,
+        \@project_owners, undef, { atlas => 1, done => 204 } ],
+    [ DELETE => "$single/managedSlowMs/disable", undef, \@project_owners,
+        \@project_owners, undef, { atlas => 1, done => 204 } ],
 );
+
+ok_json($owner->request('PATCH', "$base{atlas_v1}/groups/"
+    . byname()->{id}, { name => 'by name' }));
+
+# a second project, with the same roles, whose name stays
+sub byname {
+    my $new = $f->project($org);
+
+    grant($new, $caller{$_}, $_) for grep { /^GROUP_/ } @everyone;
+    return $new;
+}
 
 for my $name (sort keys %base) {
     for my $route (@route) {
-        my ($method, $path, $body, $old, $new, $code) = @$route;
+        my ($method, $path, $make, $old, $new, $code, $opt) = @$route;
         my %may = map { $_ => 1 } @{ $name eq 'atlas_v2' ? $new : $old };
+        my $done = $opt->{done} || qr/^2/;
 
-        my $shown = ref $path ? $path->() : $path;
+        my $shown = ref $path ? $path->('') : $path;
+        my $body = ref $make eq 'CODE' ? $make->() : $make;
         next if $name eq 'atlas_v2' && $shown =~ /whitelist/;
         $shown =~ s/[0-9a-f]{24}/ID/g;
+        $code = $code->($name) if ref $code;
+        my $absent = $opt->{atlas} && $name eq 'ops_manager';
 
         my (@have, @want);
         for my $who (@everyone, 'operator') {
             my $client = $who eq 'operator' ? $f->client(token => $f->token)
                 : $caller{$who}{client};
-            my $uri = $base{$name} . (ref $path ? $path->() : $path);
+            my $uri = $base{$name} . (ref $path ? $path->($who) : $path);
+            $body = $make->() if ref $make eq 'CODE';
             my $res = $client->request($method, $uri, $body);
             my $failed = $res->header('x-error-code') // $res->code;
 
-            push @have, "$who: " . ($res->code =~ /^2/ ? 'may' : $failed);
-            push @want, "$who: " . ($may{$who} || $who eq 'operator' ? 'may'
+            push @have, "$who: " . ($res->code =~ $done && !$absent ? 'may'
+                : $failed);
+            push @want, "$who: " . ($absent ? 'RESOURCE_NOT_FOUND'
+                : $may{$who} || $who eq 'operator' ? 'may'
                 : $code || 'USER_UNAUTHORIZED');
         }
         is("@have", "@want", "$name: who may $method $shown"

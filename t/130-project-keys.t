@@ -118,7 +118,9 @@ for my $name (sort keys %base) {
     # POST assigns, once; both forms of body
     for my $body ([ { roles => [ 'GROUP_READ_ONLY' ] } ],
         { roles => [ 'GROUP_READ_ONLY' ] },
-        [ { roles => [ 'GROUP_READ_ONLY' ], userId => $nobody } ])
+        [ { roles => [ 'GROUP_READ_ONLY' ], userId => $nobody } ],
+        [ { roles => [ 'GROUP_READ_ONLY' ], apiUserId => $nobody } ],
+        { roles => [ 'GROUP_READ_ONLY' ], apiUserId => undef, userId => 1 })
     {
         my $new = $f->key($org, 'ORG_MEMBER');
 
@@ -134,8 +136,11 @@ for my $name (sort keys %base) {
         # DELETE takes it out, and leaves the key
         no_content($owner->request('DELETE', "$here/$new->{id}"),
             "$name: DELETE takes it out");
-        refused($owner->request('DELETE', "$here/$new->{id}"),
-            'API_KEY_NOT_FOUND', [ $new->{id} ], "$name: not twice");
+        my $again = $owner->request('DELETE', "$here/$new->{id}");
+        $name eq 'atlas_v2'
+            ? refused($again, 'API_KEY_NOT_FOUND', [ $new->{id} ],
+                "$name: not twice")
+            : no_content($again, "$name: which may be repeated");
         is_deeply($owner->request('GET',
             "$base{$name}/orgs/$org->{id}/apiKeys/$new->{id}")->json->{roles},
             roles([ 'ORG_MEMBER' ]), "$name: it is an organisation's key");
@@ -205,8 +210,13 @@ for my $case (
 my $key = $f->key($org, 'ORG_MEMBER');
 my $here = keys_of('atlas_v1', $first);
 my $one = "$here/$key->{id}";
-my $before = $f->db->psql('SELECT s::text FROM apikeys.key_states s'
-    . ' ORDER BY id');
+my $before = states();
+
+# the keys, but for their versions, which a call that is repeated changes
+sub states {
+    return $f->db->psql(q{SELECT to_jsonb(s) - 'version'
+        FROM apikeys.key_states s ORDER BY id});
+}
 
 for my $case (
     # creation
@@ -253,8 +263,11 @@ for my $case (
 
         [ $method => $uri, { @desc, roles => [ 'GROUP_NOSUCH' ] },
             'INVALID_ENUM_VALUE', 'GROUP_NOSUCH' ],
-        [ $method => $uri, { @desc, roles => [ 'GROUP_USER_ADMIN' ] },
-            'UNSUPPORTED_ROLE' ],
+        ( map { [ $method => $uri, { @desc, roles => [ $_ ] },
+            'UNSUPPORTED_ROLE' ] } qw( GROUP_USER_ADMIN GROUP_ATLAS_ADMIN
+                GLOBAL_OWNER ) ),
+        [ $method => $uri, { @desc, roles => [ undef ] },
+            'INVALID_ENUM_VALUE', 'null' ],
         [ $method => $uri, { @desc, roles => 'GROUP_OWNER' },
             'INVALID_JSON_ATTRIBUTE', 'roles' ],
         [ $method => $uri, { @desc, roles => [ [ 'GROUP_OWNER' ] ] },
@@ -305,9 +318,12 @@ for my $name (sort keys %base) {
             [ "$base{$name}/groups/X/apiKeys/$key->{id}" ],
             "$name: $method in what is no id");
     }
-    refused($owner->request('DELETE', keys_of($name, $first) . "/$key->{id}"),
-        'API_KEY_NOT_FOUND', [ $key->{id} ],
-        "$name: DELETE of a key that is not in the project");
+    my $res = $owner->request('DELETE', keys_of($name, $first)
+        . "/$key->{id}");
+    my $title = "$name: DELETE of a key that is not in the project";
+    $name eq 'atlas_v2'
+        ? refused($res, 'API_KEY_NOT_FOUND', [ $key->{id} ], $title)
+        : no_content($res, $title);
     refused($f->operator('PATCH', keys_of($name, $far) . "/$key->{id}",
         { roles => [ 'GROUP_OWNER' ] }), 'API_KEY_NOT_FOUND', [ $key->{id} ],
         "$name: the operator cannot mix organisations either");
@@ -315,8 +331,7 @@ for my $name (sort keys %base) {
         'GROUP_NOT_FOUND', [ $_ ], "$name: no list of $_")
         for $nobody, $far->{id};
 }
-is($f->db->psql('SELECT s::text FROM apikeys.key_states s ORDER BY id'),
-    $before, 'nothing of this has changed anything');
+is(states(), $before, 'nothing of this has changed anything');
 
 # the limit is the organisation's
 $f->db->psql(<<"END");

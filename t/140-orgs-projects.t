@@ -26,26 +26,66 @@ sub rel {
         : 'https://cloud.mongodb.com') . "/$thing";
 }
 
+# of the children of an organization or a project
+sub child_rel {
+    my ($name, $thing) = @_;
+
+    return ($name eq 'atlas_v2' ? 'https://cloud.mongodb.com'
+        : 'http://mms.mongodb.com') . "/$thing";
+}
+
 sub link_to { return { rel => $_[0], href => "$host$_[1]" } }
+
+# self, and of what is shown by itself its children
+sub links_of {
+    my ($name, $uri, $single, @children) = @_;
+
+    return [ link_to('self', "$base{$name}$uri"), $single
+        ? map { link_to(child_rel($name, $_), "$base{$name}$uri/$_") }
+            @children : () ];
+}
 
 # as it is shown: in a list, or by itself (single => 1)
 sub org_object {
     my ($name, $id, $title, %opt) = @_;
-    my $uri = "$base{$name}/orgs/$id";
 
     return { id => $id, isDeleted => false, name => $title,
-        skipDefaultAlertsSettings => false, links => [
-            link_to('self', $uri), $opt{single}
-                ? link_to(rel($name, 'groups'), "$uri/groups") : () ] };
+        links => links_of($name, "/orgs/$id", $opt{single},
+            qw( groups teams users )),
+        $name eq 'ops_manager' ? () : (skipDefaultAlertsSettings =>
+            $opt{skip} ? true : false) };
 }
 
+# tags and alerts are what was stored of the project; new => 1: in a 201
 sub project_object {
-    my ($name, $project, $org) = @_;
+    my ($name, $project, $org, %opt) = @_;
+    my $single = $opt{single} || $opt{new};
+    my %common = (id => $project->{id}, name => $project->{name},
+        orgId => $org);
+    my $uri = "/groups/$project->{id}";
 
-    return { clusterCount => 0, created => $project->{created},
-        id => $project->{id}, name => $project->{name}, orgId => $org,
-        tags => [], withDefaultAlertsSettings => true,
-        links => [ link_to('self', "$base{$name}/groups/$project->{id}") ] };
+    return { %common, activeAgentCount => 0, hostCounts => {
+            map { $_ => 0 } qw( arbiter config master mongos primary
+                secondary slave ) },
+        links => links_of($name, $uri, $single, qw( hosts users clusters
+            alertConfigs alerts backupConfigs agents )),
+        publicApiEnabled => true, replicaSetCount => 0, shardCount => 0,
+        tags => $project->{tokens} || [] } if $name eq 'ops_manager';
+
+    my $tags = $project->{labels} || ($opt{new} ? undef : []);
+    return { %common, clusterCount => 0, created => $project->{created},
+        links => links_of($name, $uri, $single, qw( containers clusters
+            databaseUsers peers processes whitelist )),
+        $tags ? (tags => $tags) : (),
+        withDefaultAlertsSettings => $project->{alerts} // true };
+}
+
+# what a list has is no part of the answer to its creation on Ops Manager
+sub created {
+    my ($project) = @_;
+
+    return $f->operator('GET', "$base{atlas_v1}/groups/$project->{id}")
+        ->json->{created};
 }
 
 sub list {
@@ -91,7 +131,8 @@ for my $name (sort keys %base) {
             links => [ link_to('self', "$uri/$id") ] }
         : { apiKey => $shown, federationSettingsId => null,
             orgOwnerId => null, organization =>
-                org_object($name, $id, "with key, $name", single => 1) },
+                org_object($name, $id, "with key, $name", single => 1,
+                    skip => 1) },
         "$name: one with its first key; the rest of the body is ignored");
     like($key->{privateKey}, qr/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
         "$name: whose secret is shown");
@@ -144,17 +185,20 @@ for my $name (sort keys %base) {
     my $client = $mine->{client};
 
     answers($client->request('GET', $uri), 200,
-        list($uri, org_object($name, $mine->{id}, $mine->{name})),
+        list($uri, org_object($name, $mine->{id}, $mine->{name},
+            skip => 1)),
         "$name: a key sees its own organisation");
     is_deeply([ map { $_->{name} } @{ $f->operator('GET', $uri)->json
         ->{results} } ], [ ( map { ("of $_") } sort keys %base ),
         ( map { ("with key, $_") } sort keys %base ), '鍵' x 64 ],
         "$name: the operator sees all, in the order of their names");
     answers($client->request('GET', "$uri/$mine->{id}"), 200,
-        org_object($name, $mine->{id}, $mine->{name}, single => 1),
-        "$name: one by itself links to its groups");
+        org_object($name, $mine->{id}, $mine->{name}, single => 1,
+            skip => 1),
+        "$name: one by itself links to its groups, teams and users");
     answers($f->operator('GET', "$uri/$mine->{id}"), 200,
-        org_object($name, $mine->{id}, $mine->{name}, single => 1),
+        org_object($name, $mine->{id}, $mine->{name}, single => 1,
+            skip => 1),
         "$name: for the operator, too");
     refused($client->request('GET', "$uri/$_"), 'ORG_NOT_FOUND', [ $_ ],
         "$name: another's or nobody's is not found")
@@ -174,6 +218,7 @@ for my $name (sort keys %base) {
     my $org = $org{$name};
     my $uri = "$base{$name}/orgs/$org->{id}/settings";
     my $settings = { apiAccessListRequired => false,
+        genAIFeaturesEnabled => true,
         multiFactorAuthRequired => false, restrictEmployeeAccess => false };
 
     # so that it can set what it sets
@@ -216,6 +261,9 @@ my %key = map { $_ => $f->key({ %$org,
     path => "$base{atlas_v1}/orgs/$org->{id}" }, $_) }
     qw( ORG_GROUP_CREATOR ORG_MEMBER ORG_READ_ONLY );
 my @all;
+my %tags = (ops_manager => [ qw( ONE TWO.2 ) ],
+    map { $_ => [ { key => 'b', value => '1' }, { key => 'a', value => '2' } ]
+        } qw( atlas_v1 atlas_v2 ));
 
 for my $name (sort keys %base) {
     my $uri = "$base{$name}/groups";
@@ -223,8 +271,9 @@ for my $name (sort keys %base) {
         orgId => $org->{id} });
     my $project = $res->json;
 
+    $project->{created} = created($project);
     answers($res, 201, project_object($name, { %$project,
-        name => "operator's, $name" }, $org->{id}),
+        name => "operator's, $name" }, $org->{id}, new => 1),
         "$name: the operator makes a project");
     is($res->header('location'), "$host$uri/$project->{id}",
         "$name: Location");
@@ -236,11 +285,13 @@ for my $name (sort keys %base) {
     $res = $key{ORG_GROUP_CREATOR}{client}->request('POST',
         "$uri?projectOwnerId=$nobody", { name => "creator's, $name",
             orgId => $org->{id}, withDefaultAlertsSettings => false,
-            regionUsageRestrictions => 'NONE', tags => [ { a => 1 } ] });
-    $project = $res->json;
+            regionUsageRestrictions => 'NONE', tags => $tags{$name} });
+    $project = { %{ $res->json }, alerts => false,
+        $name eq 'ops_manager' ? 'tokens' : 'labels', $tags{$name} };
+    $project->{created} = created($project);
     answers($res, 201, project_object($name, { %$project,
-        name => "creator's, $name" }, $org->{id}),
-        "$name: a creator makes one; the rest of the body is ignored");
+        name => "creator's, $name" }, $org->{id}, new => 1),
+        "$name: a creator makes one; its tags and alerts are kept");
     push @all, $project;
 
     my $me = $key{ORG_GROUP_CREATOR}{client}->request('GET',
@@ -254,7 +305,8 @@ for my $name (sort keys %base) {
         "$name: at once");
 
     answers($client->request('GET', "$uri/$project->{id}"), 200,
-        project_object($name, $project, $org->{id}), "$name: by itself");
+        project_object($name, $project, $org->{id}, single => 1),
+        "$name: by itself");
     refused($key{ORG_MEMBER}{client}->request('POST', $uri,
         { name => 'x', orgId => $org->{id} }), 'USER_UNAUTHORIZED', [],
         "$name: a member makes none");
@@ -276,13 +328,20 @@ for my $case (
     [ { name => 'x', orgId => 'x' }, 'INVALID_JSON_ATTRIBUTE', 'orgId' ],
     [ { name => 'x', orgId => 1 }, 'INVALID_JSON_ATTRIBUTE', 'orgId' ],
     [ { orgId => $org->{id} }, 'INVALID_JSON_ATTRIBUTE', 'name' ],
-    [ { name => '', orgId => $org->{id} }, 'INVALID_JSON_ATTRIBUTE', 'name' ],
-    [ { name => 'x' x 65, orgId => $org->{id} }, 'INVALID_JSON_ATTRIBUTE',
+    [ { name => undef, orgId => $org->{id} }, 'INVALID_JSON_ATTRIBUTE',
         'name' ],
+    [ { name => 1, orgId => $org->{id} }, 'INVALID_JSON_ATTRIBUTE', 'name' ],
+    [ { name => '', orgId => $org->{id} }, 'INVALID_GROUP_NAME', '' ],
+    [ { name => 'x' x 65, orgId => $org->{id} }, 'INVALID_GROUP_NAME',
+        'x' x 65 ],
+    [ { name => "a\nb", orgId => $org->{id} }, 'INVALID_GROUP_NAME',
+        "a\nb" ],
     [ { name => 'x', orgId => $org->{id}, nosuch => 1 }, 'INVALID_ATTRIBUTE',
         'nosuch' ],
-    [ { name => 'x', orgId => $org->{id}, created => 'x' },
-        'ATTRIBUTE_READ_ONLY', 'created' ],
+    [ { name => 'x', orgId => $org->{id}, id => $nobody },
+        'ATTRIBUTE_READ_ONLY', 'id' ],
+    [ { name => 'x', orgId => $org->{id}, links => [] },
+        'ATTRIBUTE_READ_ONLY', 'links' ],
     [ [], 'INVALID_JSON' ])
 {
     my ($body, $code, @params) = @$case;

@@ -64,13 +64,15 @@ sub typed {
 
 sub of { return { count => scalar @_, rows => [@_] } }
 
-my %org = (id => $org, name => 'org', access_list_required => JSON::PP::false);
+my %org = (id => $org, name => 'org', access_list_required => JSON::PP::false,
+    attributes => {});
 my %key = (id => $key, org_id => $org, descr => 'key', roles => ['ORG_MEMBER'],
     public_key => $s->value('SELECT public_key FROM apikeys.keys WHERE id = ?',
     $key), redacted => '0123456789ab');
 my %in = (key_id => $key, project_id => $project, org_id => $org);
 my %listed = (key_id => $key, org_id => $org);
 my $p = 'a' x 24;
+my %project = (id => $p, org_id => $org, name => 'p', attributes => {});
 
 typed("UPDATE apikeys.orgs SET name = 'new' WHERE id = '$org'",
     row('SQL UPDATE orgs', org_id => $org, before => of(\%org),
@@ -78,10 +80,10 @@ typed("UPDATE apikeys.orgs SET name = 'new' WHERE id = '$org'",
 typed("INSERT INTO apikeys.projects (id, org_id, name)
        VALUES ('$p', '$org', 'p')",
     row('SQL INSERT projects', org_id => $org, project_id => $p,
-        after => of({ id => $p, org_id => $org, name => 'p' })));
+        after => of(\%project)));
 typed("DELETE FROM apikeys.projects WHERE id = '$p'",
     row('SQL DELETE projects', org_id => $org, project_id => $p,
-        before => of({ id => $p, org_id => $org, name => 'p' })));
+        before => of(\%project)));
 typed("UPDATE apikeys.keys SET secret = decode(repeat('cd', 80), 'hex'),
        descr = 'other' WHERE id = '$key'",
     row('SQL UPDATE keys', org_id => $org, key_id => $key,
@@ -159,8 +161,11 @@ is events(), '', 'a change that was rolled back has no row';
 
 # what our functions do, and what else is done with them
 
-sub create { return $s->call('create_project', org => $org, name => 'p') }
-my $call = "apikeys.create_project(NULL, NULL, NULL, NULL, '$org', 'p')";
+my $serial = 0;
+sub create { return $s->call('create_project', org => $org,
+    name => 'p' . ++$serial) }
+my $call = "apikeys.create_project(NULL, NULL, NULL, NULL, '$org',
+    gen_random_uuid()::text, NULL)";
 my $type = "UPDATE apikeys.projects SET name = 'n' WHERE id = '$project'";
 
 create();
@@ -178,7 +183,7 @@ $s->call('add_access_entries', org => $org, key => $key,
     entries => ['10.0.0.1']);
 $s->call('update_key', org => $org, key => $key, descr => 'e',
     roles => ['ORG_OWNER']);
-$s->call('update_org_settings', org => $org, required => 1);
+$s->call('update_org', org => $org, required => 1);
 $s->call('delete_key', org => $org, key => $key);
 unlike events(), qr/SQL/, 'nor any other';
 $s->dbh->begin_work;
@@ -206,7 +211,7 @@ $db->psql(<<"END");
 CREATE TABLE public.other (a int);
 CREATE FUNCTION public.other() RETURNS trigger LANGUAGE plpgsql AS \$\$
 BEGIN
-    DELETE FROM apikeys.projects WHERE name = 'p';
+    DELETE FROM apikeys.projects WHERE name = 'p1';
     RETURN NULL;
 END \$\$;
 CREATE TRIGGER other AFTER INSERT ON public.other

@@ -64,16 +64,47 @@ refused("unauthorized $owner", 'a key makes no organization', 'create_org',
     caller => $owner, org => $none, name => 'o');
 names();
 
-my ($state) = $s->call('update_org_settings', @as_owner, org => $org,
+my ($state) = $s->call('update_org', @as_owner, org => $org,
     required => 1);
 is $state->{access_list_required}, 1, 'a list is required';
 is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_REQUIRED'];
-($state) = $s->call('update_org_settings', @as_owner, org => $org);
+($state) = $s->call('update_org', @as_owner, org => $org);
 is $state->{access_list_required}, 1, 'null leaves it';
 is_deeply names(), [], 'and is no change';
-($state) = $s->call('update_org_settings', @as_owner, org => $org,
+($state) = $s->call('update_org', @as_owner, org => $org,
     required => 0);
 is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'];
+
+is $state->{attributes}, '{}', 'an organization has no attributes at first';
+($state) = $s->call('update_org', @as_owner, org => $org, name => 'renamed',
+    attributes => '{"a":true,"b":"x"}');
+is_deeply [ @$state{qw( name attributes access_list_required )} ],
+    [ 'renamed', '{"a": true, "b": "x"}', 0 ], 'a name and attributes';
+my @changed = events();
+is_deeply [ map { $_->{event} } @changed ],
+    [ 'ORG_RENAMED', 'ORG_ATTRIBUTES_CHANGED' ], 'are noted';
+is_deeply [ @{ $changed[0] }{qw( before after )} ],
+    [ '{"name": "org"}', '{"name": "renamed"}' ], 'with both names';
+is_deeply [ @{ $changed[1] }{qw( before after )} ],
+    [ '{"a": null, "b": null}', '{"a": true, "b": "x"}' ],
+    'and with the values';
+($state) = $s->call('update_org', @as_owner, org => $org, name => 'renamed',
+    attributes => '{"b":"y","a":true}');
+is $state->{attributes}, '{"a": true, "b": "y"}',
+    'attributes that are given replace those of their names';
+is_deeply names(), ['ORG_ATTRIBUTES_CHANGED'];
+my $version = $s->value('SELECT version FROM apikeys.orgs WHERE id = ?', $org);
+($state) = $s->call('update_org', @as_owner, org => $org, name => 'renamed',
+    attributes => '{"b":"y"}');
+cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
+is_deeply names(), [], 'and is not noted';
+@rows = $s->call('create_org', org => ApiKeys::Sql::new_id(),
+    name => 'with attributes', attributes => '{"a":false}');
+is $rows[0]{attributes}, '{"a": false}', 'they are given at once, too';
+my $bare = $rows[0]{id};
+ok $s->call('update_org', org => $bare, name => 'bare'),
+    'two organizations may have one name';
+names();
 
 
 # projects
@@ -84,6 +115,67 @@ is_deeply [ map { $_->{kind} } @rows ], [ 'project', 'key' ],
 is $rows[0]{org_id}, $org;
 like $rows[1]{projects}, qr/$rows[0]{id}:GROUP_OWNER/, 'which owns it';
 is_deeply names(), [ 'GROUP_CREATED', 'API_KEY_ADDED_TO_GROUP' ];
+my $mine = $rows[0]{id};
+is $rows[0]{attributes}, '{}', 'it has no attributes at first';
+
+refused('project_name_taken mine', 'a name is taken once in an organization',
+    'create_project', @as_owner, org => $org, name => 'mine');
+ok $s->call('create_project', @as_owner, org => $org, name => 'Mine'),
+    'in another case it is another name';
+ok $s->call('create_project', org => $org2, name => 'mine'),
+    'as it is in another organization';
+names();
+
+my @project = (@as_owner, project => $mine);
+refused('project_name_taken Mine', 'nor can one be renamed to it',
+    'update_project', @project, name => 'Mine');
+($state) = $s->call('update_project', @project, name => 'ours',
+    attributes => '{"tags":[{"key":"k","value":"v"}],"a":true}');
+is_deeply [ @$state{qw( kind id name org_id attributes )} ],
+    [ 'project', $mine, 'ours', $org,
+        '{"a": true, "tags": [{"key": "k", "value": "v"}]}' ],
+    'a name and attributes of a project';
+is_deeply names(), [ 'GROUP_NAME_CHANGED', 'GROUP_ATTRIBUTES_CHANGED' ];
+($state) = $s->call('update_project', @project, attributes => '{"tags":[]}');
+is "$state->{name} $state->{attributes}", 'ours {"a": true, "tags": []}',
+    'what is not given stays';
+is_deeply names(), ['GROUP_ATTRIBUTES_CHANGED'];
+$version = $s->value('SELECT version FROM apikeys.projects WHERE id = ?',
+    $mine);
+($state) = $s->call('update_project', @project, name => 'ours');
+cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
+is_deeply names(), [], 'and is not noted';
+
+@rows = $s->call('delete_project', @project);
+is_deeply [ map { [ @$_{qw( kind id deleted )} ] } @rows ],
+    [ [ 'project', $mine, 1 ], [ 'key', $owner, 0 ] ],
+    'a project goes, and changes the keys that were in it';
+unlike $rows[1]{projects}, qr/$mine/, 'which have no role there';
+is_deeply names(), [ 'API_KEY_REMOVED_FROM_GROUP', 'GROUP_DELETED' ];
+refused("project_not_found $mine", 'once', 'delete_project', @project);
+
+# organizations that go
+
+{
+    my ($gone, $gone_owner, $gone_project) = $s->organization;
+    my @gone = (@as_owner, caller => $gone_owner, org => $gone);
+    $s->call('add_access_entries', @gone, key => $gone_owner,
+        entries => ['10.0.0.1']) or die $s->error;
+    refused("org_not_empty $gone", 'an organization with a project stays',
+        'delete_org', @gone);
+    $s->call('delete_project', project => $gone_project) or die $s->error;
+    names();
+    @rows = $s->call('delete_org', @gone);
+    is_deeply [ map { [ @$_{qw( kind id deleted )} ] } @rows ],
+        [ [ 'org', $gone, 1 ], [ 'key', $gone_owner, 1 ] ],
+        'the last owner deletes its organization, and itself';
+    my ($event) = events();
+    is_deeply [ @$event{qw( event caller org_id after )} ],
+        [ 'ORG_DELETED', $gone_owner, $gone, undef ], 'which is noted';
+    is $s->value('SELECT count(*) FROM apikeys.access_list'), 0,
+        'lists go with it';
+    refused("org_not_found $gone", 'once', 'delete_org', org => $gone);
+}
 
 
 # keys
@@ -131,7 +223,7 @@ like $event->{after}, qr/ORG_GROUP_CREATOR/, 'and what is';
 $s->call('update_key', @as_owner, org => $org, key => $key,
     descr => 'both', roles => ['ORG_MEMBER']);
 is_deeply names(), [ 'API_KEY_DESCRIPTION_CHANGED', 'API_KEY_ROLES_CHANGED' ];
-my $version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
+$version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
 ($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
     descr => 'both', roles => ['ORG_MEMBER']);
 cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
@@ -176,8 +268,14 @@ is_deeply names(), ['API_KEY_DESCRIPTION_CHANGED'];
     key => $key);
 is $state->{projects}, '', 'removed';
 is_deeply names(), ['API_KEY_REMOVED_FROM_GROUP'];
-refused("key_not_found $key", 'once', 'unassign_key', @as_owner, project => $project,
-    key => $key);
+refused("key_not_found $key", 'once', 'unassign_key', @as_owner,
+    project => $project, key => $key, repeatable => 0);
+$version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
+($state) = $s->call('unassign_key', @as_owner, project => $project,
+    key => $key, repeatable => 1);
+is "$state->{id} $state->{projects}", "$key ", 'or again, when it may repeat';
+cmp_ok $state->{version}, '>', $version, 'which is in the feed';
+is_deeply names(), [], 'and is not noted';
 refused("key_not_found $key", 'no description of a key that is not there',
     'set_key_grants', @as_owner, project => $project, key => $key,
     descr => 'x');
@@ -253,11 +351,13 @@ names();
 ok defined delete $state->{$_}, "a deleted state has $_" for qw( version xid );
 is_deeply { map { $_ => $state->{$_} } grep { defined $state->{$_} }
         keys %$state },
-    { kind => 'key', id => $guest, deleted => 1, org_id => $org,
-      public_key => $state->{public_key} }, 'and nothing to use';
+    { kind => 'key', id => $guest, deleted => 1 }, 'and nothing to use';
 is $s->value('SELECT count(*) FROM apikeys.access_list'), 0,
     'the list is gone with the key';
-($event) = events();
+(my $removed, $event) = events();
+is_deeply [ @$removed{qw( event project_id before )} ],
+    [ 'API_KEY_REMOVED_FROM_GROUP', $project,
+        '{"roles": ["GROUP_READ_ONLY"]}' ], 'its roles in projects went';
 is $event->{event}, 'API_KEY_DELETED';
 like $event->{before}, qr/10\.0\.39\.13/, 'the audit has its entries';
 is $event->{after}, undef;
@@ -266,8 +366,11 @@ is $event->{after}, undef;
 # whether it is there, and whose it is
 
 my %needs = (
-    update_org_settings => { org => $org, required => 1 },
+    update_org => { org => $org, required => 1 },
+    delete_org => { org => $org },
     create_project => { org => $org, name => 'n' },
+    update_project => { project => $project, name => 'n' },
+    delete_project => { project => $project },
     create_key => { org => $org, descr => 'd', roles => [] },
     update_key => { org => $org, key => $key, descr => 'x' },
     delete_key => { org => $org, key => $key },
@@ -275,7 +378,7 @@ my %needs = (
         grants => ['GROUP_READ_ONLY'] },
     assign_key => { project => $project, key => $key,
         grants => ['GROUP_READ_ONLY'] },
-    unassign_key => { project => $project, key => $key },
+    unassign_key => { project => $project, key => $key, repeatable => 0 },
     add_access_entries => { org => $org, key => $key,
         entries => ['1.2.3.4'] },
     delete_access_entry => { org => $org, key => $key,
@@ -335,11 +438,12 @@ refused("unauthorized $key", 'a role in another project does not', 'unassign_key
 $s->dbh->begin_work;
 $s->run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
 refused('0A000', 'REPEATABLE READ would not see what a lock waited for',
-    'create_project', org => $org, name => 'n');
+    'create_project', org => $org, name => 'isolated');
 $s->dbh->rollback;
 $s->dbh->begin_work;
 $s->run('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
-ok $s->call('create_project', org => $org, name => 'n'), 'SERIALIZABLE may';
+ok $s->call('create_project', org => $org, name => 'isolated'),
+    'SERIALIZABLE may';
 $s->dbh->commit;
 
 
@@ -357,14 +461,19 @@ my $key3 = $s->key($org3, 'ORG_MEMBER');
 %needs = (%needs,
     assign_key => { project => $project4, grants => ['GROUP_OWNER'] },
     set_key_grants => { project => $project4, grants => ['GROUP_OWNER'] },
-    unassign_key => { project => $project4 });
-for my $function (qw( update_org_settings create_project create_key update_key
+    unassign_key => { project => $project4 },
+    update_project => { project => $project4, name => 'x' },
+    delete_project => { project => $project4 });
+$needs{create_project}{name} = 'of nginx';
+for my $function (qw( update_org create_key update_key
     assign_key set_key_grants unassign_key add_access_entries
-    delete_access_entry delete_key ))
+    delete_access_entry delete_key update_project delete_project delete_org
+    create_project ))
 {
     my %args = %{ $needs{$function} };
     $args{org} = $org3 if $args{org};
-    $args{key} = $key3 if $function !~ /org|create/;
+    $args{key} = $key3 if $function !~ /_org|_project|create/;
+    $args{org} = $org if $function eq 'create_project';
     %args = (%args, ApiKeys::Sql::credential())
         if $function eq 'create_key';
     ok $s->call($function, %args), "nginx's role may $function"

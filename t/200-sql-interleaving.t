@@ -100,7 +100,7 @@ for my $case (
 # the caller goes, or loses its role, while its call waits
 
 my %calls = (
-    update_org_settings => [qw( org )],
+    update_org => [qw( org )],
     create_project => [qw( org )],
     create_key => [qw( org )],
     update_key => [qw( org key )],
@@ -112,12 +112,13 @@ my %calls = (
     delete_access_entry => [qw( org key )],
 );
 my %more = (
-    update_org_settings => { required => 1 },
+    update_org => { required => 1 },
     create_project => { name => 'n' },
     create_key => { descr => 'd' },
     update_key => { descr => 'x' },
     set_key_grants => { grants => ['GROUP_OWNER'] },
     assign_key => { grants => ['GROUP_OWNER'] },
+    unassign_key => { repeatable => 0 },
     add_access_entries => { entries => ['1.2.3.4'] },
     delete_access_entry => { entry => '1.2.3.4' },
 );
@@ -189,7 +190,13 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
     after('assigned twice', sub { $a->call('assign_key', @of, @grant) },
         'commit', assign_key => { @of, @grant }, "already_assigned $key");
     after('removed twice', sub { $a->call('unassign_key', @of) },
-        'commit', unassign_key => { @of }, "key_not_found $key");
+        'commit', unassign_key => { @of, repeatable => 0 },
+        "key_not_found $key");
+    after('removed twice, repeatable',
+        sub { $a->call('assign_key', @of, @grant);
+            $a->call('unassign_key', @of) }, 'commit',
+        unassign_key => { @of, repeatable => 1 },
+        sub { is $_[0]{projects}, '', 'it is in no project' });
     after('set twice',
         sub { $a->call('set_key_grants', @of, @grant) }, 'commit',
         set_key_grants => { @of, grants => ['GROUP_OWNER'] },
@@ -252,9 +259,9 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
 {
     my ($org, $owner) = $s->organization;
 
-    after('settings', sub { $a->call('update_org_settings', org => $org,
+    after('settings', sub { $a->call('update_org', org => $org,
             required => 1) }, 'commit',
-        update_org_settings => { org => $org },
+        update_org => { org => $org },
         sub { is $_[0]{access_list_required}, 1, 'sees the first one\'s' });
     after('two projects', sub { $a->call('create_project', caller => $owner,
             org_roles => ['ORG_OWNER'], org => $org, name => 'one') },

@@ -158,9 +158,11 @@ $key = $s->key($org);
 my $none = 'f' x 24;
 
 is_deeply $s->dbh->selectrow_hashref('SELECT keys, entries, projects,
-    assignments, key_entries FROM apikeys.quotas_of(?)', {}, $org),
+    assignments, key_entries, global_keys, global_entries
+    FROM apikeys.quotas_of(?)', {}, $org),
     { keys => 500, entries => 50000, projects => 1000, assignments => 10000,
-      key_entries => 10000 }, 'the defaults';
+      key_entries => 10000, global_keys => 100, global_entries => 1000 },
+    'the defaults';
 
 sub quota {
     my (%q) = @_;
@@ -323,17 +325,29 @@ for my $case (
 my @ids = $s->column('SELECT id FROM apikeys.audit ORDER BY id');
 my $at = $s->value('SELECT at FROM apikeys.audit ORDER BY id OFFSET 49 LIMIT 1');
 
-is $s->value('SELECT apikeys.forget_before(?, 20)', $at), 20,
-    'the oldest rows go, so many at a time';
-is $s->value('SELECT apikeys.forget_before(?, 20)', $at), 20, 'more';
-is $s->value('SELECT apikeys.forget_before(?, 20)', $at), 9, 'the rest';
+my @kept = $s->column('SELECT id FROM apikeys.events WHERE at >= ?
+    ORDER BY id', $at);
+my $old = $s->value('SELECT count(*) FROM apikeys.events WHERE at < ?', $at);
+cmp_ok $old, '>', 20, 'there are old events as well';
+
+for (my ($rows, $events) = (49, $old); $rows > 0 || $events > 0;
+    $rows -= 20, $events -= 20)
+{
+    my $sum = 0;
+    $sum += $_ < 0 ? 0 : $_ < 20 ? $_ : 20 for $rows, $events;
+    is $s->value('SELECT apikeys.forget_before(?, 20)', $at), $sum,
+        'the oldest rows and events go, 20 of each at a time at most';
+}
 is $s->value('SELECT apikeys.forget_before(?)', $at), 0, 'and no more';
 is_deeply [ $s->column('SELECT id FROM apikeys.audit ORDER BY id') ],
     [ @ids[49 .. $#ids] ], 'those that stay keep their ids';
+is_deeply [ $s->column('SELECT id FROM apikeys.events ORDER BY id') ],
+    \@kept, 'and so do events';
 is $s->value('SELECT apikeys.forget_before($$-infinity$$)'), 0;
 
 for my $sql ('DELETE FROM apikeys.audit', 'UPDATE apikeys.audit SET event = 1',
-    'TRUNCATE apikeys.audit')
+    'TRUNCATE apikeys.audit', 'DELETE FROM apikeys.events',
+    'UPDATE apikeys.events SET type = 1', 'TRUNCATE apikeys.events')
 {
     ok !$s->run($sql), "$sql is refused, as ever";
     is $s->error, '55000';

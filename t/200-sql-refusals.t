@@ -41,6 +41,17 @@ my $count = join ' UNION ALL ', map { "SELECT '$_', count(*)::text,
 sub rows { return join "\n", map { join ' ', @$_ }
     @{ $s->dbh->selectall_arrayref($count) } }
 
+$s->call('create_project', org => $org, name => 'taken') or die $s->error;
+$s->call('create_global_key', credential(), descr => 'd',
+    roles => ['GLOBAL_OWNER']) or die $s->error;
+my ($global_key) = $s->value('SELECT id FROM apikeys.keys
+    WHERE org_id IS NULL');
+my ($entry, $entry2) = map { ApiKeys::Sql::new_id() } 1, 2;
+$s->call('add_global_entry', id => $entry, entry => '10.0.0.0/8',
+    descr => 'd') or die $s->error;
+$s->call('add_global_entry', id => $entry2, entry => '11.0.0.0/8',
+    descr => 'd') or die $s->error;
+
 my @by = (caller => $owner, org_roles => ['ORG_OWNER'],
     project_roles => ['GROUP_OWNER']);
 my @by_manager = (caller => $manager, org_roles => ['ORG_OWNER'],
@@ -51,8 +62,14 @@ sub credential { return ApiKeys::Sql::credential() }
 # what a call is without, to be refused
 my %calls = (
     create_org => [ org => $none, name => 'o', credential(), descr => 'd' ],
-    update_org_settings => [ org => $org, required => 1 ],
-    create_project => [ org => $org, name => 'n' ],
+    update_org => [ org => $org, name => 'n', required => 1,
+        attributes => '{"a":true}' ],
+    delete_org => [ org => $org ],
+    create_project => [ org => $org, name => 'n',
+        attributes => '{"a":true}' ],
+    update_project => [ project => $project, name => 'n',
+        attributes => '{"a":true}' ],
+    delete_project => [ project => $project ],
     create_key => [ org => $org, credential(), descr => 'd', roles => [] ],
     update_key => [ org => $org, key => $key, descr => 'x',
         roles => ['ORG_MEMBER'] ],
@@ -61,11 +78,20 @@ my %calls = (
         grants => ['GROUP_READ_ONLY'] ],
     assign_key => [ project => $project, key => $member,
         grants => ['GROUP_READ_ONLY'] ],
-    unassign_key => [ project => $project, key => $key ],
+    unassign_key => [ project => $project, key => $key,
+        repeatable => 0 ],
     add_access_entries => [ org => $org, key => $key,
         entries => [ '10.0.0.1', '10.0.0.2' ] ],
     delete_access_entry => [ org => $org, key => $key,
         entry => '10.0.0.1' ],
+    create_global_key => [ credential(), descr => 'd',
+        roles => ['GLOBAL_OWNER'] ],
+    update_global_key => [ key => $global_key, descr => 'x' ],
+    delete_global_key => [ key => $global_key ],
+    add_global_entry => [ id => $none, entry => '12.0.0.0/8',
+        descr => 'd' ],
+    update_global_entry => [ id => $entry, descr => 'x' ],
+    delete_global_entry => [ id => $entry ],
 );
 
 my %seen;
@@ -99,11 +125,24 @@ for my $function (sort keys %calls) {
     refused('unauthorized', $function, @by, org_roles => [],
         project_roles => []);
     refused($args{org} ? 'org_not_found' : 'project_not_found', $function,
-        $args{org} ? (org => $none) : (project => $none));
+        $args{org} ? (org => $none) : (project => $none))
+        if $args{org} || $args{project};
     refused('key_not_found', $function, key => $none) if $args{key};
 }
 
 refused('public_key_taken', 'create_key', public_key => $taken);
+refused('public_key_taken', 'create_global_key', public_key => $taken);
+refused('project_name_taken', 'create_project', name => 'taken');
+refused('project_name_taken', 'update_project', name => 'taken');
+refused('org_not_empty', 'delete_org', @by);
+refused('org_not_empty', 'delete_org');
+refused('key_not_found', 'update_global_key', key => $key);
+refused('key_not_found', 'delete_global_key', key => $key);
+refused('global_entry_not_found', 'update_global_entry', id => $none);
+refused('global_entry_not_found', 'delete_global_entry', id => $none);
+refused('global_entry_exists', 'add_global_entry', entry => '10.0.0.0/8');
+refused('global_entry_exists', 'update_global_entry',
+    entry => '11.0.0.0/8');
 refused('max_keys', 'create_key', org => $full);
 refused('max_projects', 'create_project', org => $full);
 refused('max_assignments', 'assign_key', project => $full_project,
@@ -130,7 +169,10 @@ refused('unauthorized', 'unassign_key', @by_manager);
 refused('unauthorized', 'create_key', @by_manager, org => undef,
     project => $project, grants => ['GROUP_OWNER']);
 
-$s->run('UPDATE apikeys.default_quotas SET key_entries = 1') or die;
+$s->run('UPDATE apikeys.default_quotas SET key_entries = 1,
+    global_keys = 1, global_entries = 2') or die;
+refused('max_global_keys', 'create_global_key');
+refused('max_global_entries', 'add_global_entry');
 refused('max_key_entries', 'add_access_entries', entries => ['10.0.0.2']);
 
 

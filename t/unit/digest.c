@@ -47,6 +47,9 @@ static header_t  taken[] = {
     { U R N I C P K "qop=auth", "the least there can be" },
     { U R N I C P K "qop=\"auth\"", "qop quoted" },
     { U R N I C P "nc=\"00000001\",qop=auth", "nc quoted" },
+    { U R N I C P "nc=1,qop=auth", "nc of one digit" },
+    { U R N I C P "nc=0000001,qop=auth", "nc of seven digits" },
+    { U R N I C P "nc=7fffFFFF,qop=auth", "nc of eight digits" },
     { U R N I C P K Q "algorithm=MD5", "algorithm unquoted" },
     { U R N I C P K Q "algorithm=\"MD5\"", "algorithm quoted" },
     { U R N I C P K Q "algorithm=md5", "algorithm in lower case" },
@@ -103,7 +106,7 @@ static header_t  refused[] = {
     { U R N I C P K Q "username*=UTF-8''u", "username*" },
     { R N I C P K Q "username*=UTF-8''u", "username* alone" },
     { U R N I C P "nc=00000000,qop=auth", "nc 0" },
-    { U R N I C P "nc=1,qop=auth", "nc of one digit" },
+    { U R N I C P "nc=0,qop=auth", "nc 0 of one digit" },
     { U R N I C P "nc=000000001,qop=auth", "nc of nine digits" },
     { U R N I C P "nc=0000000g,qop=auth", "nc that is not hex" },
     { U R N I C P "nc=-0000001,qop=auth", "nc below 0" },
@@ -263,6 +266,22 @@ check_vectors(void)
               "cnonce=\"0a4f113b\","
               "response=\"6629fae49393a05397450978507c4ef1\"", md5, &get)
        == NGX_DECLINED, "its nc counted up without a new response");
+
+    /* the count as MongoDB's Kubernetes operator writes it */
+
+    ok(verify("username=\"Mufasa\",realm=\"testrealm@host.com\","
+              "nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\","
+              "uri=\"/dir/index.html\",qop=auth,nc=1,"
+              "cnonce=\"0a4f113b\",algorithm=\"MD5\","
+              "response=\"95c727b8ed724ea2be8e9318e0e4f619\"", md5, &get)
+       == NGX_OK, "nc of one digit is hashed as it was sent");
+
+    ok(verify("username=\"Mufasa\",realm=\"testrealm@host.com\","
+              "nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\","
+              "uri=\"/dir/index.html\",qop=auth,nc=1,"
+              "cnonce=\"0a4f113b\","
+              "response=\"6629fae49393a05397450978507c4ef1\"", md5, &get)
+       == NGX_DECLINED, "and not with leading zeros");
 }
 
 

@@ -3,7 +3,7 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * The names are written out again here, by product, as the documentation
- * of the interface has them.
+ * of the interface has them.  A role without a product has no bit.
  */
 
 
@@ -31,12 +31,14 @@ static expected_t  org[] = {
     { "ORG_OWNER", V1|V2|OM },
     { "ORG_READ_ONLY", V1|V2|OM },
     { "ORG_STREAM_PROCESSING_ADMIN", V2 },
+    { "ORG_TEAM_MEMBERS_ADMIN", 0 },
     { NULL, 0 }
 };
 
 
 static expected_t  project[] = {
     { "GROUP_ACCESS_MANAGER", V1|V2 },
+    { "GROUP_ATLAS_ADMIN", 0 },
     { "GROUP_AUTOMATION_ADMIN", OM },
     { "GROUP_BACKUP_ADMIN", OM },
     { "GROUP_BACKUP_MANAGER", V1|V2 },
@@ -58,12 +60,27 @@ static expected_t  project[] = {
 };
 
 
-static void
+static expected_t  global[] = {
+    { "GLOBAL_AUTOMATION_ADMIN", OM },
+    { "GLOBAL_BACKUP_ADMIN", OM },
+    { "GLOBAL_BILLING_ADMIN", OM },
+    { "GLOBAL_MONITORING_ADMIN", OM },
+    { "GLOBAL_OWNER", OM },
+    { "GLOBAL_READ_ONLY", OM },
+    { "GLOBAL_USER_ADMIN", OM },
+    { NULL, 0 }
+};
+
+
+/* returns the bits of the scope */
+
+static uint32_t
 check(expected_t *table, ngx_apikeys_scope_e scope, const char *what)
 {
     u_char                     buf[NGX_APIKEYS_ROLES_TEXT_LEN + 1], *p;
     uint32_t                   mask;
     ngx_str_t                  name, all;
+    ngx_uint_t                 i;
     expected_t                *e;
     const ngx_apikeys_role_t  *role;
 
@@ -76,7 +93,8 @@ check(expected_t *table, ngx_apikeys_scope_e scope, const char *what)
         role = ngx_apikeys_role_find(&name);
 
         ok(role && role->scope == scope && role->products == e->products
-           && role->mask && (role->mask & (role->mask - 1)) == 0
+           && (role->mask != 0) == (e->products != 0)
+           && (role->mask & (role->mask - 1)) == 0
            && (role->mask & mask) == 0
            && role->name.len <= NGX_APIKEYS_ROLE_TEXT_LEN,
            "%s: scope, products and a bit of its own", e->name);
@@ -88,20 +106,25 @@ check(expected_t *table, ngx_apikeys_scope_e scope, const char *what)
         ok(e[1].name == NULL || strcmp(e->name, e[1].name) < 0,
            "%s: in byte order", e->name);
 
-        if (all.len) {
-            buf[all.len++] = ',';
+        if (e->products) {
+            if (all.len) {
+                buf[all.len++] = ',';
+            }
+
+            memcpy(&buf[all.len], e->name, name.len);
+            all.len += name.len;
         }
 
-        memcpy(&buf[all.len], e->name, name.len);
-        all.len += name.len;
         ngx_free(name.data);
     }
 
     ok(ngx_apikeys_roles_parse(scope, &all) == mask, "all %s roles parse",
        what);
 
-    ok(ngx_apikeys_roles_parse(!scope, &all) == 0,
-       "and are nothing in the other scope");
+    for (i = 0; i < NGX_APIKEYS_SCOPES; i++) {
+        ok(i == (ngx_uint_t) scope || ngx_apikeys_roles_parse(i, &all) == 0,
+           "and are nothing in scope %d", (int) i);
+    }
 
     p = ngx_alloc(NGX_APIKEYS_ROLES_TEXT_LEN, &tap_log);
     name.data = p;
@@ -109,6 +132,8 @@ check(expected_t *table, ngx_apikeys_scope_e scope, const char *what)
     buf[all.len] = '\0';
     is_str(&name, (char *) buf, "any mask of %s is written as all", what);
     ngx_free(p);
+
+    return mask;
 }
 
 
@@ -144,12 +169,16 @@ int
 main(void)
 {
     u_char     buf[NGX_APIKEYS_ROLES_TEXT_LEN];
+    uint32_t   mask;
     ngx_str_t  s;
 
     tap_start();
 
-    check(org, NGX_APIKEYS_SCOPE_ORG, "organization");
-    check(project, NGX_APIKEYS_SCOPE_PROJECT, "project");
+    mask = check(org, NGX_APIKEYS_SCOPE_ORG, "organization");
+    (void) check(project, NGX_APIKEYS_SCOPE_PROJECT, "project");
+
+    ok((check(global, NGX_APIKEYS_SCOPE_GLOBAL, "global") & mask) == 0,
+       "global roles and those of an organization share no bit");
 
     ok(find("ORG_OWNER", 9)->mask == NGX_APIKEYS_ORG_OWNER
        && find("ORG_MEMBER", 10)->mask == NGX_APIKEYS_ORG_MEMBER
@@ -158,19 +187,24 @@ main(void)
        && find("GROUP_OWNER", 11)->mask == NGX_APIKEYS_GROUP_OWNER
        && find("GROUP_READ_ONLY", 15)->mask == NGX_APIKEYS_GROUP_READ_ONLY
        && find("GROUP_ACCESS_MANAGER", 20)->mask
-          == NGX_APIKEYS_GROUP_ACCESS_MANAGER,
+          == NGX_APIKEYS_GROUP_ACCESS_MANAGER
+       && find("GLOBAL_OWNER", 12)->mask == NGX_APIKEYS_GLOBAL_OWNER
+       && find("GLOBAL_READ_ONLY", 16)->mask == NGX_APIKEYS_GLOBAL_READ_ONLY,
        "the roles that decisions name have their bits");
 
     ok(find("", 0) == NULL, "an empty name is no role");
     ok(find("org_owner", 9) == NULL, "nor is one in lower case");
     ok(find("ORG_OWNER\0", 10) == NULL, "nor one with a NUL");
     ok(find("ORG_OWNE", 8) == NULL, "nor one cut short");
-    ok(find("GLOBAL_OWNER", 12) == NULL, "nor a global one");
 
     ok(parse("") == 0, "an empty list grants nothing");
 
-    ok(parse("ORG_OWNER,GROUP_OWNER,NEW_ROLE") == NGX_APIKEYS_ORG_OWNER,
-       "names of the other scope and unknown ones are skipped");
+    ok(parse("ORG_OWNER,GROUP_OWNER,GLOBAL_OWNER,NEW_ROLE")
+       == NGX_APIKEYS_ORG_OWNER,
+       "names of the other scopes and unknown ones are skipped");
+
+    ok(parse("ORG_TEAM_MEMBERS_ADMIN") == 0,
+       "a role without a bit grants nothing");
 
     ok(parse(",,ORG_MEMBER,") == NGX_APIKEYS_ORG_MEMBER, "so are empty ones");
     ok(parse("ORG_OWNER ORG_MEMBER") == 0, "only commas separate");

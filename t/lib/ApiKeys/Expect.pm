@@ -51,6 +51,16 @@ our %CODE = (
         . 'request URI %s is malformed.' ],
     INVALID_QUERY_PARAMETER =>
         [ 400, 'Invalid query parameter %s specified.' ],
+    INVALID_GROUP_NAME =>
+        [ 400, 'An invalid group name %s was specified.' ],
+    GROUP_MISMATCH =>
+        [ 400, 'The specified group ID %s does not match the URL.' ],
+    INVALID_GROUP_TOKEN => [ 400, 'A group tag must be a string '
+        . '(alphanumeric, periods, underscores, and dashes) of length %s '
+        . 'characters or less.' ],
+    TOO_MANY_GROUP_TOKENS => [ 400, 'Groups are limited to %s tags.' ],
+    API_KEY_CREATED_GROUPS_MUST_HAVE_ORG => [ 400, 'Projects created by API '
+        . 'keys must belong to an existing organization.' ],
     INVALID_IP_ADDRESS_OR_CIDR_NOTATION => [ 400,
         'The address %s must be in valid IP address or CIDR notation.' ],
     INVALID_CIDR_BLOCK =>
@@ -68,10 +78,14 @@ our %CODE = (
         'Current user is not authorized to perform this action.' ],
     API_KEY_ACCESS_LIST_ACCESS_DENIED => [ 401, 'API key access lists are '
         . 'only accessible by the API key or by a user administrator.' ],
+    NOT_IN_GROUP => [ 401, 'The current user is not in the group, or the '
+        . 'group does not exist.' ],
     IP_ADDRESS_NOT_ON_ACCESS_LIST => [ 403,
         'IP address %s is not allowed to access this resource.' ],
     ORG_REQUIRES_ACCESS_LIST => [ 403, 'This organization requires access '
         . 'through an access list of ip ranges.', 'param' ],
+    CANNOT_ADD_GLOBAL_ROLE =>
+        [ 403, 'Adding a global role is not supported.' ],
     ACCESS_FORBIDDEN => [ 403,
         'Access to this resource is forbidden for current user.' ],
     CANNOT_DELETE_LAST_OWNER => [ 403,
@@ -82,6 +96,8 @@ our %CODE = (
         'API keys cannot create organizations.' ],
     ORG_NOT_FOUND => [ 404, 'No organization with ID %s exists.' ],
     GROUP_NOT_FOUND => [ 404, 'No group with ID %s exists.' ],
+    GROUP_NAME_NOT_FOUND => [ 404, 'No group with name "%s" exists.' ],
+    TEAM_NOT_FOUND => [ 404, 'No team with ID %s exists.' ],
     RESOURCE_NOT_FOUND => [ 404, 'Cannot find resource %s.' ],
     API_KEY_ACCESS_LIST_NOT_FOUND =>
         [ 404, 'IP address %s not on access list for API key %s.' ],
@@ -118,6 +134,12 @@ our %CODE = (
     NOT_ACCEPTABLE => [ 406, undef ],
     ADDRESS_ALREADY_IN_ACCESS_LIST =>
         [ 409, 'The address %s is already on the access list.' ],
+    GROUP_ALREADY_EXISTS =>
+        [ 409, 'A group with name "%s" already exists.' ],
+    MULTIPLE_GROUPS =>
+        [ 409, 'Multiple groups exist with the specified name.' ],
+    ORG_NOT_EMPTY => [ 409, 'Organization cannot be deleted because it still '
+        . 'contains active groups.' ],
     REQUEST_TOO_LARGE => [ 413, undef ],
     UNSUPPORTED_MEDIA_TYPE => [ 415, undef ],
     UNEXPECTED_ERROR => [ 500, 'Unexpected error.' ],
@@ -136,7 +158,8 @@ for my $code (grep { /ACCESS_LIST|DUPLICATE_ADDR/ } keys %CODE) {
 }
 
 our %REASON = (
-    200 => 'OK', 201 => 'Created', 204 => 'No Content', 400 => 'Bad Request',
+    200 => 'OK', 201 => 'Created', 202 => 'Accepted',
+    204 => 'No Content', 400 => 'Bad Request',
     401 => 'Unauthorized', 403 => 'Forbidden', 404 => 'Not Found',
     405 => [ 'Method Not Allowed', 'Not Allowed' ],
     406 => 'Not Acceptable', 409 => 'Conflict',
@@ -195,6 +218,8 @@ sub refused {
     my $v2 = $res && ($res->{uri} // '') =~ m{^/api/atlas/v2/};
 
     $status = 404 if $code eq 'API_KEY_NOT_FOUND' && $v2;
+    $status = 401 if $code eq 'API_KEY_CANNOT_CREATE_ORG' && $res
+        && ($res->{uri} // '') =~ m{^/api/public/v1\.0/};
     $status = $opt{status} if $opt{status};
 
     if (defined $text && !$silent) {
