@@ -166,29 +166,42 @@ ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
 }
 
 
+/* as of a form: clients write a space as "+" */
+
 static ngx_int_t
 ngx_http_apikeys_args_decode(ngx_pool_t *pool, const ngx_str_t *text,
     ngx_str_t *decoded)
 {
-    u_char  *dst, *src;
-    size_t   len;
+    u_char  *dst, *src, *last, *p;
 
-    if (ngx_strlchr(text->data, text->data + text->len, '%') == NULL) {
+    last = text->data + text->len;
+
+    if (ngx_strlchr(text->data, last, '%') == NULL
+        && ngx_strlchr(text->data, last, '+') == NULL)
+    {
         *decoded = *text;
         return NGX_OK;
     }
 
-    src = text->data;
-    len = text->len;
-
-    dst = ngx_pnalloc(pool, len);
+    dst = ngx_pnalloc(pool, text->len);
     if (dst == NULL) {
         return NGX_ERROR;
     }
 
-    decoded->data = dst;
+    ngx_memcpy(dst, text->data, text->len);
 
-    ngx_unescape_uri(&dst, &src, len, 0);
+    for (p = dst; p < dst + text->len; p++) {
+        if (*p == '+') {
+            *p = ' ';
+        }
+    }
+
+    /* what is decoded is never longer */
+
+    decoded->data = dst;
+    src = dst;
+
+    ngx_unescape_uri(&dst, &src, text->len, 0);
 
     decoded->len = dst - decoded->data;
 
