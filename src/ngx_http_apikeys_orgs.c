@@ -541,11 +541,17 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
     ngx_apikeys_json_out_name(&out, "restrictEmployeeAccess");
     ngx_apikeys_json_out_bool(&out, 0);
 
+    /* an empty one, which clients send for none, is none */
+
     contact = ngx_apikeys_json_member(attributes, "securityContact");
 
     if (contact) {
-        ngx_apikeys_json_out_name(&out, "securityContact");
-        ngx_apikeys_json_out_value(&out, contact);
+        ngx_apikeys_json_string(contact, &value);
+
+        if (value.len) {
+            ngx_apikeys_json_out_name(&out, "securityContact");
+            ngx_apikeys_json_out_value(&out, contact);
+        }
     }
 
     ngx_apikeys_json_out_object_end(&out);
