@@ -10,11 +10,13 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Expect;
 use ApiKeys::Fixture ();
+use ApiKeys::Shape ();
 use Test::More;
 
 my $f = ApiKeys::Fixture->new(
     headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
 my $host = $f->nginx->url;
+my $shape = ApiKeys::Shape->new($host);
 my %base = %ApiKeys::Fixture::BASE;
 my $nobody = '0123456789abcdef01234567';
 my $build = '0' x 40;
@@ -26,58 +28,14 @@ sub rel {
         : 'https://cloud.mongodb.com') . "/$thing";
 }
 
-# of the children of an organization or a project
-sub child_rel {
-    my ($name, $thing) = @_;
+sub link_to { return $shape->link(@_) }
+sub org_object { return $shape->org(@_) }
+sub project_object { return $shape->project(@_) }
 
-    return ($name eq 'atlas_v2' ? 'https://cloud.mongodb.com'
-        : 'http://mms.mongodb.com') . "/$thing";
-}
+sub list {
+    my ($uri, @results) = @_;
 
-sub link_to { return { rel => $_[0], href => "$host$_[1]" } }
-
-# self, and of what is shown by itself its children
-sub links_of {
-    my ($name, $uri, $single, @children) = @_;
-
-    return [ link_to('self', "$base{$name}$uri"), $single
-        ? map { link_to(child_rel($name, $_), "$base{$name}$uri/$_") }
-            @children : () ];
-}
-
-# as it is shown: in a list, or by itself (single => 1)
-sub org_object {
-    my ($name, $id, $title, %opt) = @_;
-
-    return { id => $id, isDeleted => false, name => $title,
-        links => links_of($name, "/orgs/$id", $opt{single},
-            qw( groups teams users )),
-        $name eq 'ops_manager' ? () : (skipDefaultAlertsSettings =>
-            $opt{skip} ? true : false) };
-}
-
-# tags and alerts are what was stored of the project; new => 1: in a 201
-sub project_object {
-    my ($name, $project, $org, %opt) = @_;
-    my $single = $opt{single} || $opt{new};
-    my %common = (id => $project->{id}, name => $project->{name},
-        orgId => $org);
-    my $uri = "/groups/$project->{id}";
-
-    return { %common, activeAgentCount => 0, hostCounts => {
-            map { $_ => 0 } qw( arbiter config master mongos primary
-                secondary slave ) },
-        links => links_of($name, $uri, $single, qw( hosts users clusters
-            alertConfigs alerts backupConfigs agents )),
-        publicApiEnabled => true, replicaSetCount => 0, shardCount => 0,
-        tags => $project->{tokens} || [] } if $name eq 'ops_manager';
-
-    my $tags = $project->{labels} || ($opt{new} ? undef : []);
-    return { %common, clusterCount => 0, created => $project->{created},
-        links => links_of($name, $uri, $single, qw( containers clusters
-            databaseUsers peers processes whitelist )),
-        $tags ? (tags => $tags) : (),
-        withDefaultAlertsSettings => $project->{alerts} // true };
+    return $shape->list($uri, \@results);
 }
 
 # what a list has is no part of the answer to its creation on Ops Manager
@@ -86,13 +44,6 @@ sub created {
 
     return $f->operator('GET', "$base{atlas_v1}/groups/$project->{id}")
         ->json->{created};
-}
-
-sub list {
-    my ($uri, @results) = @_;
-
-    return { links => [ link_to('self', "$uri?pageNum=1&itemsPerPage=100") ],
-        results => \@results, totalCount => scalar @results };
 }
 
 
