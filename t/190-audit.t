@@ -159,7 +159,7 @@ END_OF_SQL
     $change->('unassigned', $client, [ DELETE => "$g/$key->{id}" ], 204, %of,
         event => 'API_KEY_REMOVED_FROM_GROUP', before => $admin);
     $nothing->('unassigned again', $client, [ DELETE => "$g/$key->{id}" ],
-        $key_not_found{$base});
+        $base eq 'atlas_v2' ? 404 : 204);
     $change->('assigned by PATCH', $client, [ PATCH => "$g/$key->{id}",
         { roles => ['GROUP_READ_ONLY'] } ], 200, %of,
         event => 'API_KEY_ADDED_TO_GROUP', after => $reader);
@@ -219,11 +219,64 @@ END_OF_SQL
             [ { ipAddress => '192.0.2.9' }, { cidrBlock => '0.0.0.0/0' } ] ],
         [ DELETE => "$o/apiKeys/" . '0' x 24, $key_not_found{$base} ]);
 
-    $change->('deleted', $client, [ DELETE => $k ], 204, %of,
-        project_id => undef, event => 'API_KEY_DELETED',
-        before => { %{ shown($key, 'two', [ 'ORG_MEMBER', 'ORG_READ_ONLY' ]) },
-            projects => { $project => ['GROUP_READ_ONLY'] },
-            entries => ['192.0.2.7/32'] });
+    # a key goes: out of its projects, and then all of it
+    is $call->($client, DELETE => $k)->code, 204, 'deleted';
+    is_deeply $rows->(), [
+        { %of, event => 'API_KEY_REMOVED_FROM_GROUP', before => $reader,
+            after => undef },
+        { %of, project_id => undef, event => 'API_KEY_DELETED',
+            after => undef, before => {
+                %{ shown($key, 'two', [ 'ORG_MEMBER', 'ORG_READ_ONLY' ]) },
+                projects => { $project => ['GROUP_READ_ONLY'] },
+                entries => ['192.0.2.7/32'] } } ], 'deleted: the rows';
+
+    # names, attributes, and what goes
+    $change->('an organization by another name', $client,
+        [ PATCH => $o, { name => 'renamed' } ], 200, %by,
+        event => 'ORG_RENAMED', before => { name => 'audited' },
+        after => { name => 'renamed' });
+    $change->('its attributes', $client, [ PATCH => $o,
+        { name => 'renamed', skipDefaultAlertsSettings => JSON::PP::true } ],
+        200, %by, event => 'ORG_ATTRIBUTES_CHANGED',
+        before => { skipDefaultAlertsSettings => undef },
+        after => { skipDefaultAlertsSettings => JSON::PP::true });
+    $nothing->('the same again', $client, [ PATCH => $o,
+        { name => 'renamed', skipDefaultAlertsSettings => JSON::PP::true } ],
+        200);
+
+    my $p = $f->base . "/groups/$project";
+    my $tags = $base eq 'ops_manager' ? ['TAG']
+        : [ { key => 'k', value => 'v' } ];
+    my $stored = $base eq 'ops_manager' ? 'tokens' : 'tags';
+    $change->('a project by another name', $client,
+        [ PATCH => $p, { name => 'q' } ], 200, %in,
+        event => 'GROUP_NAME_CHANGED', before => { name => 'p' },
+        after => { name => 'q' });
+    $change->('its tags', $client, [ PATCH => $p, { tags => $tags } ], 200,
+        %in, event => 'GROUP_ATTRIBUTES_CHANGED',
+        before => { $stored => undef }, after => { $stored => $tags });
+    $nothing->('the same tags again', $client,
+        [ PATCH => $p, { tags => $tags } ], 200);
+    $nothing->('an organization that is not empty', $client,
+        [ DELETE => $o ], 409);
+
+    # in the order of the keys that are in it
+    is $call->($client, DELETE => $p)->code,
+        $base eq 'ops_manager' ? 200 : 202, 'a project is deleted';
+    my @gone = @{ $rows->() };
+    is_deeply pop @gone, { %in, key_id => undef, event => 'GROUP_DELETED',
+        before => { name => 'q' }, after => undef }, 'its row is the last';
+    is_deeply \@gone, [ map { { %in, key_id => $_,
+        event => 'API_KEY_REMOVED_FROM_GROUP', after => undef,
+        before => { roles => [ $_ eq $owner->{id} ? 'GROUP_OWNER'
+            : 'GROUP_READ_ONLY' ] } } } sort $owner->{id}, $member->{id} ],
+        'after those of the keys that were in it';
+
+    my @keys = sort map { $_->{publicKey} } @{ $call->($client, 'GET',
+        "$o/apiKeys")->json->{results} };
+    $change->('an organization is deleted', $client, [ DELETE => $o ], 204,
+        %by, event => 'ORG_DELETED',
+        before => { name => 'renamed', keys => \@keys });
 
     eval { $dbh->do('DELETE FROM apikeys.audit') };
     like $@, qr/can only be added/, 'and nobody takes a row away';
