@@ -310,6 +310,33 @@ for my $name (@bases) {
 }
 
 
+# a name that psql takes while POST waits for it
+for my $end (qw( commit rollback )) {
+    my $name = new_name();
+    my $dbh = $f->db->connect;
+    my $client = $f->client(timeout => 30);
+
+    $dbh->begin_work;
+    $dbh->do('INSERT INTO apikeys.projects (org_id, name) VALUES (?, ?)',
+        undef, $org->{id}, $name);
+    $client->send($client->format('POST', "$base{atlas_v1}/groups",
+        { name => $name, orgId => $org->{id} },
+        headers => { Authorization => 'Bearer ' . $f->token }));
+    ok($f->nginx->wait_for(sub { $f->db->psql('SELECT count(*)
+        FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0')
+        }, 20, 'does not wait'), "a name that psql takes: POST waits, $end");
+    $dbh->$end;
+    my $res = $client->read;
+    $res->{uri} = "$base{atlas_v1}/groups";
+    if ($end eq 'rollback') {
+        is($res->code, 201, 'and makes the project');
+
+    } else {
+        refused($res, 'GROUP_ALREADY_EXISTS', [ $name ], 'and is refused');
+    }
+}
+
+
 # byName
 
 for my $name (@bases) {

@@ -433,6 +433,52 @@ refused("unauthorized $key", 'a role in another project does not', 'unassign_key
     project_roles => ['GROUP_OWNER', 'GROUP_READ_ONLY']);
 
 
+# global keys, and their list
+
+my @global = ApiKeys::Sql::credential();
+($state) = $s->call('create_global_key', @global, descr => 'global',
+    roles => [ 'GLOBAL_READ_ONLY', 'GLOBAL_OWNER' ]);
+is_deeply [ @$state{qw( kind id org_id roles entries projects )} ],
+    [ 'key', $global[1], undef, 'GLOBAL_OWNER,GLOBAL_READ_ONLY', '', '' ],
+    'a global key';
+my $operator = $state->{id};
+ok $s->call('create_org', caller => $operator,
+    org => ApiKeys::Sql::new_id(), name => 'by a global key'),
+    'an owner of the service is the operator';
+ok $s->call('update_key', caller => $operator, org => $org2, key => $owner2,
+    roles => ['ORG_MEMBER']), 'also for the last owner of an organization';
+ok $s->call('update_key', caller => $operator, org => $org2, key => $owner2,
+    roles => ['ORG_OWNER']);
+@rows = $s->call('create_project', caller => $operator, org => $org2,
+    name => 'by a global key');
+is_deeply [ map { $_->{kind} } @rows ], ['project'],
+    'its project is nobody\'s';
+names();
+
+my ($entry) = ApiKeys::Sql::new_id();
+@rows = $s->call('add_global_entry', caller => $operator, id => $entry,
+    entry => '10.0.0.0/8', descr => 'd');
+is_deeply [ map { [ @$_{qw( id entries )} ] } @rows ],
+    [ [ $operator, '10.0.0.0/8' ] ], 'an entry is one of all global keys';
+@rows = $s->call('update_global_entry', id => $entry, entry => '11.0.0.0/8');
+is $rows[0]{entries}, '11.0.0.0/8', 'it changes';
+@rows = $s->call('delete_global_entry', id => $entry);
+is $rows[0]{entries}, '', 'and goes';
+is_deeply names(), [ map { "GLOBAL_ACCESS_LIST_ENTRY_$_" }
+    qw( ADDED CHANGED DELETED ) ], 'all of which is noted';
+
+($state) = $s->call('update_global_key', key => $operator, descr => 'x',
+    roles => ['GLOBAL_READ_ONLY']);
+is "$state->{descr} $state->{roles}", 'x GLOBAL_READ_ONLY', 'a change';
+refused("unauthorized $operator", 'who reads only is no operator',
+    'create_project', caller => $operator, org => $org, name => 'x',
+    org_roles => ['ORG_OWNER']);
+($state) = $s->call('delete_global_key', key => $operator);
+is_deeply [ @$state{qw( kind id deleted )} ], [ 'key', $operator, 1 ],
+    'a global key goes';
+is_deeply names(), [qw( GLOBAL_API_KEY_CHANGED GLOBAL_API_KEY_DELETED )];
+
+
 # isolation
 
 $s->dbh->begin_work;

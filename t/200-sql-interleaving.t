@@ -101,7 +101,10 @@ for my $case (
 
 my %calls = (
     update_org => [qw( org )],
+    delete_org => [qw( org )],
     create_project => [qw( org )],
+    update_project => [qw( project )],
+    delete_project => [qw( project )],
     create_key => [qw( org )],
     update_key => [qw( org key )],
     delete_key => [qw( org key )],
@@ -114,6 +117,7 @@ my %calls = (
 my %more = (
     update_org => { required => 1 },
     create_project => { name => 'n' },
+    update_project => { name => 'n' },
     create_key => { descr => 'd' },
     update_key => { descr => 'x' },
     set_key_grants => { grants => ['GROUP_OWNER'] },
@@ -270,6 +274,66 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
         sub { is scalar(@{ [ $s->value('SELECT projects
             FROM apikeys.key_states WHERE id = ?', $owner) =~ /OWNER/g ] }),
             2, 'one key owns both' });
+
+    for my $end (qw( commit rollback )) {
+        my @named = (org => $org, name => "same, $end");
+
+        after("one name, $end", sub { $a->call('create_project', @named) },
+            $end, create_project => { @named },
+            $end eq 'commit' ? "project_name_taken same, $end" : sub {
+                is $_[0]{name}, "same, $end", 'the second has it' });
+    }
+    after('one name, typed', sub { $a->run('INSERT INTO apikeys.projects
+            (org_id, name) VALUES (?, ?)', $org, 'typed') }, 'commit',
+        create_project => { org => $org, name => 'typed' },
+        '23505');
+
+    my ($first, $second) = map { $_->{id} } map { $s->call('create_project',
+        org => $org, name => $_) } 'first', 'second';
+    after('renamed to one name', sub { $a->call('update_project',
+            project => $first, name => 'renamed') }, 'commit',
+        update_project => { project => $second, name => 'renamed' },
+        'project_name_taken renamed');
+    after('other attributes', sub { $a->call('update_project',
+            project => $first, attributes => '{"a":1}') }, 'commit',
+        update_project => { project => $first, attributes => '{"b":2}' },
+        sub { is $_[0]{attributes}, '{"a": 1, "b": 2}',
+            'the state has both' });
+    after('a project that goes', sub { $a->call('delete_project',
+            project => $first) }, 'commit',
+        update_project => { project => $first, name => 'x' },
+        "project_not_found $first");
+    after('a project that goes twice', sub { $a->call('delete_project',
+            project => $second) }, 'commit',
+        delete_project => { project => $second },
+        "project_not_found $second");
+    after('a project whose keys change', sub { $a->call('update_key',
+            org => $org, key => $owner, descr => 'x') }, 'commit',
+        delete_project => { project => $s->value('SELECT id
+            FROM apikeys.projects WHERE org_id = ? AND name = ?', $org,
+            'one') }, sub { is $_[0]{deleted}, 1, 'goes after them' });
+
+    for my $case ([ 'commit', sub { "org_not_empty $_[0]" } ],
+        [ 'rollback', sub { sub { is $_[0]{deleted}, 1, 'it is gone' } } ])
+    {
+        my ($end, $expected) = @$case;
+        my ($going, $key, $in) = $s->organization;
+        $s->call('delete_project', project => $in) or die $s->error;
+
+        after("a project of an organization that goes, $end",
+            sub { $a->call('create_project', org => $going, name => 'n') },
+            $end, delete_org => { org => $going, caller => $key,
+                org_roles => ['ORG_OWNER'] }, $expected->($going));
+    }
+    {
+        my ($going, $key, $in) = $s->organization;
+        $s->call('delete_project', project => $in) or die $s->error;
+
+        after('an organization that goes', sub { $a->call('delete_org',
+                org => $going) }, 'commit',
+            create_project => { org => $going, name => 'n' },
+            "org_not_found $going");
+    }
 
     for my $case ([ 'commit', '23505' ], [ 'rollback', sub {} ]) {
         my ($end, $expected) = @$case;

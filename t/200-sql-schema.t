@@ -139,6 +139,76 @@ for my $table (qw( orgs projects )) {
 }
 
 
+# names of projects, attributes
+
+ok !$s->run("INSERT INTO apikeys.projects (org_id, name) VALUES ('$org',
+    'project')"), 'a name of a project is unique in its organization';
+is $s->error, '23505', 'by a constraint';
+ok !$s->run("UPDATE apikeys.projects SET name = 'project'
+    WHERE org_id = '$org' AND name = 'n'"), 'for an UPDATE, too';
+is $s->error, '23505';
+ok $s->run("INSERT INTO apikeys.orgs (name) VALUES ('org')"),
+    'two organizations may have one name';
+
+for my $table (qw( orgs projects )) {
+    my $where = 'WHERE id = ' . ($table eq 'orgs' ? "'$org'" : "'$project'");
+
+    for my $value ('[]', '"x"', '1', 'null') {
+        ok !$s->run("UPDATE apikeys.$table SET attributes = ? $where", $value),
+            "$table: attributes $value are refused";
+        is $s->error, '23514';
+    }
+    ok !$s->run("UPDATE apikeys.$table SET attributes = NULL $where"),
+        "$table: attributes are never null";
+    is $s->error, '23502';
+    ok $s->run(qq{UPDATE apikeys.$table SET attributes = '{"a":1}' $where}),
+        "$table: an object is taken";
+}
+
+
+# global keys, and their list
+
+ok insert_key(id => 'c' x 24, org_id => undef, roles => '{GLOBAL_OWNER}'),
+    'a key of no organization is a global one';
+for my $case ([ undef, '{ORG_OWNER}' ], [ undef, '{GROUP_OWNER}' ],
+    [ undef, '{GLOBAL_KING}' ], [ undef, '{GLOBAL_OWNER,NULL}' ],
+    [ $org, '{GLOBAL_OWNER}' ], [ $org, '{ORG_OWNER,GLOBAL_READ_ONLY}' ])
+{
+    my ($in, $roles) = @$case;
+    ok !insert_key(org_id => $in, roles => $roles),
+        ($in ? 'of an organization' : 'global') . ": $roles is refused";
+    is $s->error, '23514';
+}
+ok !$s->run('UPDATE apikeys.keys SET org_id = ?, roles = $${ORG_OWNER}$$
+    WHERE id = ?', $org, 'c' x 24), 'a global key stays one';
+ok !$s->run('UPDATE apikeys.keys SET org_id = NULL, roles = $${}$$
+    WHERE id = ?', $owner), 'and one of an organization does';
+ok !$s->run('INSERT INTO apikeys.access_list (key_id, cidr) VALUES (?, ?)',
+    'c' x 24, '10.0.0.1'), 'a global key has no list of its own';
+like $s->error, qr/^(?:23502|23503)$/;
+ok !$s->run('INSERT INTO apikeys.key_projects (key_id, project_id, roles)
+    VALUES (?, ?, $${GROUP_OWNER}$$)', 'c' x 24, $project),
+    'nor roles in a project';
+is $s->error, '23503';
+
+my $global = 'INSERT INTO apikeys.global_access_list (cidr, descr)
+    VALUES (?, ?)';
+for my $case ([ '0.0.0.0/0', 'd', '23514' ], [ '::/0', 'd', '23514' ],
+    [ '::/128', 'd', '23514' ], [ '0.0.0.0/32', 'd', '23514' ],
+    [ '::ffff:10.0.0.0/104', 'd', '23514' ], [ '10.0.0.1/8', 'd', '22P02' ],
+    [ '10.0.0.0/8', '', '23514' ], [ '10.0.0.0/8', 'd' x 251, '23514' ],
+    [ '10.0.0.0/8', undef, '23502' ])
+{
+    my ($cidr, $descr, $error) = @$case;
+    ok !$s->run($global, $cidr, $descr), "an entry $cidr is refused";
+    is $s->error, $error;
+}
+ok $s->run($global, $_, 'd'), "an entry $_ is taken"
+    for qw( 0.0.0.0/1 128.0.0.0/1 10.0.0.1 2001:db8::/32 );
+ok !$s->run($global, '10.0.0.1/32', 'd'), 'once';
+is $s->error, '23505';
+
+
 # assignments
 
 my $assign = 'INSERT INTO apikeys.key_projects (key_id, project_id, roles) '
