@@ -153,8 +153,8 @@ async function whole() {
             { ...options, itemsPerPage: 1 }));
     await call('projects', client.project.getAll(options));
     await call('project', client.project.getById(project, options));
-    await call('new project', client.project.create({ name: 'of a client',
-        orgId: org }, options));
+    await call('new project', client.project.create({
+        name: `of a client, ${base}`, orgId: org }, options));
 }
 
 
