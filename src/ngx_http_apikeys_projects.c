@@ -726,7 +726,7 @@ ngx_http_apikeys_projects_update(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    if (body.id) {
+    if (body.id && ctx->conf->api == NGX_HTTP_APIKEYS_OPS_MANAGER) {
         ngx_apikeys_json_string(body.id, &id);
 
         if (id.len != ctx->project.len

@@ -243,7 +243,8 @@ for my $name (@bases) {
     next if $name eq 'atlas_v2';
     my $read = $owner->request('GET', $uri)->json;
     $same->($read, 'PATCH of the whole object that was read');
-    $same->({ id => $project->{id}, orgId => $nobody, agentApiKey => 'x',
+    $same->({ id => $om ? $project->{id} : $nobody, orgId => $nobody,
+        agentApiKey => 'x',
         clusterCount => 7, created => 'x', links => [], hostCounts => {},
         publicApiEnabled => false, ldapGroupMappings => [] },
         'PATCH ignores what it does not set');
