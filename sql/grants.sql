@@ -33,7 +33,8 @@ GRANT SELECT ON
 
 GRANT EXECUTE ON FUNCTION
     utc, global_entries, list_events, newest_events,
-    identity, running_at, changes_since, feed_since, heartbeat, sign_off, waiting_for, prune, flush_usage, check_master_key,
+    identity, running_at, changes_since, feed_since,
+    heartbeat, sign_off, waiting_for, prune, flush_usage, check_master_key,
     create_org, update_org, delete_org,
     create_project, update_project, delete_project,
     create_key, update_key, delete_key,
