@@ -51,6 +51,8 @@ typedef struct {
 static ngx_int_t ngx_http_apikeys_status_json_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_status_prometheus_handler(
     ngx_http_request_t *r);
+static ngx_int_t ngx_http_apikeys_status_health_handler(
+    ngx_http_request_t *r);
 static void ngx_http_apikeys_status_collect(ngx_http_request_t *r,
     ngx_http_apikeys_status_t *status);
 static void ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
@@ -63,7 +65,10 @@ static u_char *ngx_http_apikeys_status_metric(u_char *p, u_char *last,
 static u_char *ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
     ngx_http_apikeys_status_t *status);
 static ngx_int_t ngx_http_apikeys_status_send(ngx_http_request_t *r,
-    ngx_chain_t *out, off_t size, ngx_str_t *type);
+    ngx_chain_t *out, off_t size, ngx_str_t *type, ngx_uint_t status);
+
+
+#define NGX_HTTP_APIKEYS_STATUS_LINE  128
 
 
 #define ngx_http_apikeys_figure(member)                                      \
@@ -199,7 +204,8 @@ ngx_http_apikeys_status_json_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_apikeys_status_send(r, out.out, out.size, &type);
+    return ngx_http_apikeys_status_send(r, out.out, out.size, &type,
+                                        NGX_HTTP_OK);
 }
 
 
@@ -234,7 +240,65 @@ ngx_http_apikeys_status_prometheus_handler(ngx_http_request_t *r)
     out->buf = b;
     out->next = NULL;
 
-    return ngx_http_apikeys_status_send(r, out, b->last - b->pos, &type);
+    return ngx_http_apikeys_status_send(r, out, b->last - b->pos, &type,
+                                        NGX_HTTP_OK);
+}
+
+
+/* for balancers: whether this node can decide, by the location's terms */
+
+static ngx_int_t
+ngx_http_apikeys_status_health_handler(ngx_http_request_t *r)
+{
+    ngx_buf_t                     *b;
+    ngx_int_t                      rc;
+    uint64_t                       age;
+    ngx_uint_t                     status;
+    ngx_chain_t                    out;
+    ngx_apikeys_store_t           *st;
+    ngx_http_apikeys_loc_conf_t   *alcf;
+    ngx_http_apikeys_main_conf_t  *amcf;
+    static ngx_str_t               type = ngx_string("text/plain");
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    b = ngx_create_temp_buf(r->pool, NGX_HTTP_APIKEYS_STATUS_LINE);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+    st = amcf->store;
+
+    age = ngx_apikeys_store_age(st);
+    status = NGX_HTTP_SERVICE_UNAVAILABLE;
+
+    if (!ngx_apikeys_store_complete(st)) {
+        b->last = ngx_sprintf(b->pos, "keys are not loaded\n");
+
+    } else if (age > alcf->stale && !alcf->stale_allow) {
+        b->last = ngx_sprintf(b->pos, "no contact to the database for %uL ms, "
+                              "apikeys_stale is %M ms\n", age, alcf->stale);
+
+    } else {
+        b->last = ngx_sprintf(b->pos, "ok\n");
+        status = NGX_HTTP_OK;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_apikeys_status_send(r, &out, b->last - b->pos, &type,
+                                        status);
 }
 
 
@@ -441,12 +505,12 @@ ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
 
 static ngx_int_t
 ngx_http_apikeys_status_send(ngx_http_request_t *r, ngx_chain_t *out,
-    off_t size, ngx_str_t *type)
+    off_t size, ngx_str_t *type, ngx_uint_t status)
 {
     ngx_int_t     rc;
     ngx_chain_t  *cl;
 
-    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.status = status;
     r->headers_out.content_length_n = size;
     r->headers_out.content_type = *type;
     r->headers_out.content_type_len = type->len;
@@ -488,10 +552,13 @@ ngx_http_apikeys_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     } else if (ngx_strcmp(value[1].data, "prometheus") == 0) {
         clcf->handler = ngx_http_apikeys_status_prometheus_handler;
 
+    } else if (ngx_strcmp(value[1].data, "health") == 0) {
+        clcf->handler = ngx_http_apikeys_status_health_handler;
+
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\", it must be \"json\" or "
-                           "\"prometheus\"", &value[1]);
+                           "invalid value \"%V\", it must be \"json\", "
+                           "\"prometheus\" or \"health\"", &value[1]);
         return NGX_CONF_ERROR;
     }
 
