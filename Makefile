@@ -18,7 +18,7 @@ srcs = $(wildcard src/*.c src/*.h)
 module = build/ngx_http_apikeys_module.so
 
 
-.PHONY: all deps run start stop reset test test-asan test-valgrind matrix \
+.PHONY: all deps run start stop reset test test-asan test-valgrind matrix procedures \
     check fuzz bench clean help
 
 all: $(module)                                 ## builds the module (default)
@@ -76,6 +76,9 @@ bench: deps                                    ## what the module costs
 
 matrix:                                        ## other nginx and PostgreSQL
 	@util/matrix $(CELLS)
+
+procedures:                                    ## what the documentation tells
+	@util/procedures $(PROCEDURES)
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check

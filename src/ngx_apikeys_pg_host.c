@@ -577,9 +577,10 @@ ngx_apikeys_pg_host_rootcert(ngx_conf_t *cf, ngx_apikeys_pg_host_t *h,
 
     if (file == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"sslmode=%s\", the default for a host beyond "
-                           "loopback, needs \"sslrootcert=\", a file with "
-                           "the CA's certificate", h->sslmode);
+                           "\"sslmode=%s\" needs \"sslrootcert=\", a file "
+                           "with the certificate of the CA; \"verify-full\" "
+                           "is the default for a host beyond loopback",
+                           h->sslmode);
         return NGX_ERROR;
     }
 
