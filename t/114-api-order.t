@@ -128,7 +128,7 @@ for my $name (sort keys %base) {
         "/groups/$project->{id}/aiModelApiKeys",
         "/groups/$project->{id}/serviceAccounts",
         "/groups/$project->{id}/limits/x", '/groups/byName/a/b',
-        "/users/$nobody", '/admin/apiKeys', '/unauth/users',
+        "/users/$nobody", '/admin/users', '/unauth/users',
         "/ORGS/$org->{id}", '/x' x 300)
     {
         refused($owner->request('GET', "$base$path", undef, %h),
