@@ -547,6 +547,8 @@ for my $sql ('DELETE FROM apikeys.keys', 'UPDATE apikeys.orgs SET name = name',
     'SELECT apikeys.insert_key(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
         . ' NULL, NULL)',
     'SELECT apikeys.set_quota(NULL, 1)', 'SELECT apikeys.forget_before(now())',
+    q{SELECT apikeys.forget_instance('x', true)},
+    'SELECT apikeys.end_unknown()',
     'REFRESH MATERIALIZED VIEW apikeys.feed_uuid',
     'CREATE TABLE apikeys.x ()')
 {

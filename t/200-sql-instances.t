@@ -256,7 +256,7 @@ $r->dbh->do(q{UPDATE apikeys.history SET begun = begun - interval '1 s'});
 is unknown($r), '', 'when they are over';
 ok $r->value($beat, 'r', 'host:r', $new, $at, 'infinity'), 'without an end';
 is unknown($r), 'unknown', 'they never are';
-$r->dbh->do('UPDATE apikeys.history SET begun = NULL');
+$r->value('SELECT apikeys.end_unknown()');
 is unknown($r), '', 'until somebody says so';
 ok $r->value($beat, 'r', 'host:r', $new, $at, '5'), 'which holds on';
 is unknown($r), '';
@@ -279,6 +279,35 @@ is since(now()), 'epoch', 'a refresh makes everyone load';
 
 
 # recovery ends on another timeline
+
+# a node that will not come back
+
+my $present = $s->value("SELECT apikeys.identity()");
+$s->dbh->do('DELETE FROM apikeys.instances');
+beat('gone', now(), 600, $present);
+ok !$s->run(q(SELECT apikeys.forget_instance('host:gone'))),
+    'a node is not forgotten while its lease runs';
+like $s->dbh->errstr, qr/node host:gone may decide .* until 20\d\d-/,
+    'and the message has its end';
+like $s->value(q(SELECT apikeys.forget_instance('host:gone', true))),
+    qr/^node host:gone, last heard of at 20.* could decide until 20/,
+    'but when it is forced';
+is $s->value('SELECT count(*) FROM apikeys.instances'), 0,
+    'nothing waits for it';
+is $s->value(q(SELECT event || ' ' || (before->>'name') FROM apikeys.audit
+    ORDER BY id DESC LIMIT 1)), 'INSTANCE_FORGOTTEN host:gone',
+    'the audit has it';
+ok !$s->run(q(SELECT apikeys.forget_instance('host:gone'))),
+    'a node that is not there is an error';
+beat('old', now(), '-1', $present);
+ok $s->run(q(SELECT apikeys.forget_instance('old'))),
+    'a node whose lease has ended is forgotten by its uuid';
+beat($_, now(), 600, $present) for 'one', 'two';
+$s->dbh->do(q(UPDATE apikeys.instances SET name = 'same'));
+ok !$s->run(q(SELECT apikeys.forget_instance('same', true))),
+    'a name of two nodes is an error';
+is $s->value('SELECT count(*) FROM apikeys.instances'), 2, 'both stay';
+
 
 my $own = ApiKeys::Pg->new(own => 1);
 my $cluster = $own->database(schema => 1);

@@ -336,7 +336,7 @@ like(receipt($prefer->read), qr/^202 - /, 'no receipt of a promoted standby');
 $there->signal('CONT', @stopped);
 $here->wait_for(sub { receipt(patch('wait=1')) eq '202 - unknown' },
     30 * $slow, 'a receipt of a database that lacks the last heartbeats');
-$standby->named($db->name)->psql('UPDATE apikeys.history SET begun = NULL');
+$standby->named($db->name)->psql('SELECT apikeys.end_unknown()');
 is(receipt(patch('wait=2')), '200 wait=2 -',
     'but for what is done there, once it is told that it knows all');
 

@@ -108,6 +108,70 @@ SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
+-- For the owner of the schema.  Removes the node with this uuid or name, which
+-- will not come back: changes are no longer waited for on its account, and
+-- the feed is no longer kept for it.  While its lease runs the node may decide
+-- by its copy, so that takes p_force: make sure first that it is stopped.
+CREATE FUNCTION forget_instance(p_node text, p_force boolean DEFAULT false)
+RETURNS text
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_nodes  instances[] := ARRAY(SELECT i FROM instances i
+                                   WHERE p_node IN (i.uuid, i.name)
+                                     FOR UPDATE);
+    v_node   instances;
+BEGIN
+    IF cardinality(v_nodes) <> 1 THEN
+        RAISE EXCEPTION '% nodes have the uuid or name "%"',
+                        cardinality(v_nodes), p_node
+            USING HINT = 'See apikeys.instances.';
+    END IF;
+
+    v_node := v_nodes[1];
+
+    IF v_node.lease_until > clock_timestamp() AND NOT p_force THEN
+        RAISE EXCEPTION 'node % may decide requests by its copy until %',
+                        v_node.name, v_node.lease_until
+            USING HINT = 'Stop it, or wait; p_force => true removes it now.';
+    END IF;
+
+    DELETE FROM instances WHERE uuid = v_node.uuid;
+
+    INSERT INTO audit (event, caller, address, before)
+        VALUES ('INSTANCE_FORGOTTEN', session_user, host(inet_client_addr()),
+                jsonb_build_object('uuid', v_node.uuid, 'name', v_node.name,
+                                   'heartbeat', utc(v_node.heartbeat),
+                                   'leaseUntil', v_node.lease_until::text));
+
+    RETURN format('node %s, last heard of at %s, could decide until %s',
+                  v_node.name, v_node.heartbeat, v_node.lease_until);
+END
+$$;
+
+
+-- For the owner of the schema, who knows that each node follows this database
+-- or is stopped: no node is "unknown" any more.
+CREATE FUNCTION end_unknown() RETURNS text
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_old  history;
+BEGIN
+    SELECT * INTO v_old FROM history FOR UPDATE;
+
+    UPDATE history SET begun = NULL, identity = identity();
+
+    INSERT INTO audit (event, caller, address, before)
+        VALUES ('UNKNOWN_INSTANCES_ENDED', session_user,
+                host(inet_client_addr()),
+                jsonb_build_object('begun', utc(v_old.begun),
+                                   'lease', v_old.lease));
+
+    RETURN format('changes wait for the %s nodes of apikeys.leased_instances',
+                  (SELECT count(*) FROM leased_instances));
+END
+$$;
+
+
 -- The nodes that still decide by a state before one of the transactions
 -- p_xids, with that transaction and the ms since the node was heard of.
 -- A node of which this database never heard may decide by one, too, until the
