@@ -32,7 +32,7 @@ GRANT SELECT ON
     TO :"role";
 
 GRANT EXECUTE ON FUNCTION
-    utc, global_entries, list_events, newest_events,
+    utc, global_entries, list_events,
     identity, running_at, changes_since, feed_since,
     heartbeat, sign_off, waiting_for, prune, flush_usage, check_master_key,
     create_org, update_org, delete_org,

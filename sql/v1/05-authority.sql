@@ -75,6 +75,18 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
+-- The caller stays what it is until the end of the transaction: a key of an
+-- organization by the lock on that, a global key by its own.
+CREATE FUNCTION lock_caller(p_caller text) RETURNS void
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM keys WHERE id = p_caller AND org_id IS NULL FOR SHARE;
+    PERFORM FROM keys WHERE id = p_caller AND org_id IS NOT NULL
+        FOR KEY SHARE;
+END
+$$;
+
+
 -- The first call of every mutation: takes the locks, then judges the caller
 -- by what the locks waited for.  Statements of a VOLATILE function see what
 -- was committed before each began, so only what is read after this call
@@ -134,7 +146,7 @@ BEGIN
                   FROM unnest(ARRAY[p_caller, p_key]) AS i ORDER BY 1
     LOOP
         IF v_id IS DISTINCT FROM p_key THEN
-            PERFORM FROM keys WHERE id = v_id FOR KEY SHARE;
+            PERFORM lock_caller(v_id);
         ELSIF p_delete THEN
             PERFORM FROM keys WHERE id = v_id FOR UPDATE;
         ELSE

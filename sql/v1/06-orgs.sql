@@ -16,7 +16,7 @@ RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 BEGIN
-    PERFORM FROM keys WHERE id = p_caller FOR KEY SHARE;
+    PERFORM lock_caller(p_caller);
 
     IF NOT is_operator(p_caller) THEN
         RETURN NEXT refused('unauthorized', p_caller);

@@ -51,6 +51,11 @@ BEGIN
         RETURN;
     END IF;
 
+    -- keys are locked before the counters
+    IF v_member THEN
+        PERFORM FROM keys WHERE id = p_caller FOR NO KEY UPDATE;
+    END IF;
+
     INSERT INTO projects (id, org_id, name, attributes)
         VALUES (v_project, p_org, p_name, coalesce(p_attributes, '{}'));
 

@@ -6,8 +6,28 @@
 --
 
 
--- As begin_change(): locks, then who may.  In place of an organization the
--- row of the default quotas makes these mutations follow one another.
+-- In place of an organization, the row of the default quotas makes all changes
+-- of global keys and of their list follow one another, those of psql as well:
+-- a key that is made has the list that is there, and a list that changes
+-- changes every key that is there.
+CREATE FUNCTION lock_global() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM default_quotas FOR NO KEY UPDATE;
+
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER a_lock BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON global_access_list
+    FOR EACH STATEMENT EXECUTE FUNCTION lock_global();
+CREATE TRIGGER a_lock BEFORE INSERT ON keys
+    FOR EACH ROW WHEN (NEW.org_id IS NULL) EXECUTE FUNCTION lock_global();
+
+
+-- As begin_change(): locks, then who may.
 CREATE FUNCTION begin_global(p_caller text, p_key text,
                              p_delete boolean DEFAULT false,
                              OUT refusal text, OUT detail text)
@@ -15,12 +35,14 @@ LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM default_quotas FOR NO KEY UPDATE;
 
+    -- all of these wait for one another here, so the order does not matter
+    PERFORM FROM keys WHERE id = p_caller AND id IS DISTINCT FROM p_key
+        FOR SHARE;
+
     IF p_delete THEN
-        PERFORM FROM keys WHERE id IN (p_caller, p_key) ORDER BY id
-            FOR UPDATE;
+        PERFORM FROM keys WHERE id = p_key FOR UPDATE;
     ELSE
-        PERFORM FROM keys WHERE id IN (p_caller, p_key) ORDER BY id
-            FOR NO KEY UPDATE;
+        PERFORM FROM keys WHERE id = p_key FOR NO KEY UPDATE;
     END IF;
 
     IF p_caller IS NOT NULL

@@ -17,60 +17,13 @@ CREATE VIEW shown_events AS
       FROM events e;
 
 
--- The newest p_limit events of an organization, or of a project, of these
--- types or of all, from p_min on and before p_max.  Each type is read from
--- its own part of an index: what is left out costs nothing.
-CREATE FUNCTION newest_events(p_org text, p_project text, p_types text[],
-                              p_min timestamptz, p_max timestamptz,
-                              p_limit bigint)
-RETURNS TABLE (at timestamptz, number bigint)
-LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan SET jit = off AS $$
-#variable_conflict use_column
-DECLARE
-    v_min  timestamptz := coalesce(p_min, '-infinity');
-    v_max  timestamptz := coalesce(p_max, 'infinity');
-BEGIN
-    IF p_org IS NOT NULL AND p_types IS NULL THEN
-        RETURN QUERY
-            SELECT e.at, e.id FROM events e
-             WHERE e.org_id = p_org AND e.at >= v_min AND e.at < v_max
-             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
-
-    ELSIF p_org IS NOT NULL THEN
-        RETURN QUERY
-            SELECT e.at, e.id
-              FROM unnest(p_types) AS t (type),
-                   LATERAL (SELECT i.at, i.id FROM events i
-                             WHERE i.org_id = p_org AND i.type = t.type
-                               AND i.at >= v_min AND i.at < v_max
-                             ORDER BY i.at DESC, i.id DESC LIMIT p_limit) e
-             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
-
-    ELSIF p_types IS NULL THEN
-        RETURN QUERY
-            SELECT e.at, e.id FROM events e
-             WHERE e.project_id = p_project AND e.at >= v_min
-               AND e.at < v_max
-             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
-
-    ELSE
-        RETURN QUERY
-            SELECT e.at, e.id
-              FROM unnest(p_types) AS t (type),
-                   LATERAL (SELECT i.at, i.id FROM events i
-                             WHERE i.project_id = p_project
-                               AND i.type = t.type
-                               AND i.at >= v_min AND i.at < v_max
-                             ORDER BY i.at DESC, i.id DESC LIMIT p_limit) e
-             ORDER BY e.at DESC, e.id DESC LIMIT p_limit;
-    END IF;
-END
-$$;
-
-
--- A page of them, newest first, and in each row how many there are, which
--- beyond the page is counted up to p_beyond.  There is always a row.
+-- A page of the events of an organization, or of a project, of these types or
+-- of all, from p_min on and before p_max, newest first; in each row how many
+-- there are, which beyond the page is counted up to p_beyond.  There is always
+-- a row.
+--
+-- Each type is read from its own part of an index: what is left out costs
+-- nothing.  What precedes the page is skipped in the index.
 CREATE FUNCTION list_events(p_org text, p_project text, p_types text[],
                             p_min timestamptz, p_max timestamptz,
                             p_limit bigint, p_offset bigint,
@@ -79,23 +32,57 @@ RETURNS TABLE (id text, created text, type text, org_id text,
                project_id text, caller_id text, caller_public_key text,
                address text, target_public_key text, entry text,
                total bigint)
-LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    WITH found AS MATERIALIZED (
-        SELECT at, number
-          FROM newest_events(p_org, p_project, p_types, p_min, p_max,
-                             p_offset + p_limit + p_beyond)
-    ), page AS MATERIALIZED (
-        SELECT at, number FROM found
-         ORDER BY at DESC, number DESC LIMIT p_limit OFFSET p_offset
-    )
-    SELECT e.id, e.created, e.type, e.org_id, e.project_id, e.caller_id,
-           e.caller_public_key, e.address, e.target_public_key, e.entry,
-           (SELECT count(*) FROM found)
-      FROM (SELECT) AS one
-      LEFT JOIN (page JOIN LATERAL (SELECT * FROM shown_events s
-                                     WHERE s.number = page.number) e
-                      ON true) ON true
-     ORDER BY page.at DESC, page.number DESC
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_column  text := CASE WHEN p_org IS NULL THEN 'project_id'
+                           ELSE 'org_id' END;
+    v_from    text;
+    v_page    bigint[];
+    v_total   bigint;
+BEGIN
+    -- of one type and of all, an index has the order; of several, their
+    -- newest are merged
+    v_from := CASE
+        WHEN p_types IS NULL THEN
+            format('SELECT at, id FROM events WHERE %I = $1 '
+                   'AND at >= $3 AND at < $4 ORDER BY at DESC, id DESC',
+                   v_column)
+        WHEN cardinality(p_types) = 1 THEN
+            format('SELECT at, id FROM events WHERE %I = $1 '
+                   'AND type = $2[1] AND at >= $3 AND at < $4 '
+                   'ORDER BY at DESC, id DESC', v_column)
+        ELSE
+            format('SELECT e.at, e.id FROM unnest($2) AS t (type), '
+                   'LATERAL (SELECT i.at, i.id FROM events i '
+                            'WHERE i.%I = $1 AND i.type = t.type '
+                              'AND i.at >= $3 AND i.at < $4 '
+                            'ORDER BY i.at DESC, i.id DESC '
+                            'LIMIT $5 + $6 + $7) e '
+                   'ORDER BY e.at DESC, e.id DESC', v_column)
+        END;
+
+    EXECUTE format('SELECT ARRAY(SELECT id FROM (%s) e LIMIT $5 OFFSET $6), '
+                          '(SELECT count(*) FROM (SELECT FROM (%s) e '
+                                                 'LIMIT $5 + $6 + $7) n)',
+                   v_from, v_from)
+       INTO v_page, v_total
+      USING coalesce(p_org, p_project), p_types,
+            coalesce(p_min, '-infinity'), coalesce(p_max, 'infinity'),
+            p_limit, p_offset, p_beyond;
+
+    RETURN QUERY
+        SELECT e.id, e.created, e.type, e.org_id, e.project_id, e.caller_id,
+               e.caller_public_key, e.address, e.target_public_key, e.entry,
+               v_total
+          FROM (SELECT) AS one
+          LEFT JOIN (unnest(v_page) WITH ORDINALITY AS p (number, position)
+                     JOIN LATERAL (SELECT * FROM shown_events s
+                                    WHERE s.number = p.number) e ON true)
+               ON true
+         ORDER BY p.position;
+END
 $$;
 
 
@@ -103,7 +90,8 @@ $$;
 -- One event for each row that a statement changed, as the functions would
 -- have left it, without a caller.  It is of the time of its statement: a
 -- transaction that stays open commits it late, when a collector may have
--- newer ones and not ask for it.
+-- newer ones and not ask for it.  TRUNCATE and a statement that deletes
+-- keys and their projects at once are told apart by the audit alone.
 --
 
 -- What an organization or project shows: "rows" is the new table of an insert
@@ -193,11 +181,15 @@ END
 $$;
 
 -- Assignments that go with their key, or with their project: the cascade
--- comes after the statement.
+-- comes after the statement.  They are locked: another transaction that takes
+-- them away has left the event.
 CREATE FUNCTION events_of_leaving_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM FROM key_projects p WHERE p.key_id = OLD.id
+      ORDER BY p.key_id, p.project_id FOR UPDATE;
+
     INSERT INTO events (type, project_id, target_public_key)
         SELECT 'API_KEY_REMOVED_FROM_GROUP', p.project_id, OLD.public_key
           FROM key_projects p
@@ -213,6 +205,9 @@ CREATE FUNCTION events_of_leaving_project() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM FROM key_projects p WHERE p.project_id = OLD.id
+      ORDER BY p.key_id, p.project_id FOR UPDATE;
+
     INSERT INTO events (type, project_id, target_public_key)
         SELECT 'API_KEY_REMOVED_FROM_GROUP', OLD.id, k.public_key
           FROM key_projects p JOIN keys k ON k.id = p.key_id
