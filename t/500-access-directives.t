@@ -82,7 +82,7 @@ refused('apikeys_dry_run on for the API',
     'apikeys_dry_run on;');
 refused("apikeys_status $_->[0]", $_->[1],
     "location = /s { apikeys_status $_->[0]; }") for
-    [ 'xml', qr/invalid value "xml", it must be "json" or "prometheus"/ ],
+    [ 'xml', qr/invalid value "xml", it must be "json", "prometheus" or / ],
     [ 'json json', qr/invalid number of arguments/ ];
 refused('apikeys_status beside another handler', qr/with another handler/,
     'location = /s { empty_gif; apikeys_status; }');

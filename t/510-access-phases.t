@@ -42,7 +42,8 @@ sub challenges {
 
 # 1.026003 of 1.26.3
 my ($version) = map { sprintf '%d.%03d%03d', split /\./ }
-    qx{$t->{fixture}{nginx}{binary} -v 2>&1} =~ m{/(\d+\.\d+\.\d+)};
+    qx{$t->{fixture}{nginx}{binary} -V 2>&1}
+        =~ m{nginx/(\d+\.\d+\.\d+)};
 
 $t->nginx->write_file('html/page.html', 'the page');
 $t->nginx->write_file('html/sorry.html', 'sorry');
