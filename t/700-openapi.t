@@ -482,7 +482,7 @@ sub projects {
     call($operator, 'DELETE', "$base/groups/$same->{id}?envelope=true",
         undef, $om ? 200 : 202);
 
-    call($owner, 'PATCH', $g, { id => $other->{id} }, 400)
+    call($owner, 'PATCH', $g, { id => $other->{id} }, $om ? 400 : 200)
         if $base !~ /v2$/;
     call($owner, 'PATCH', $g, { %$project, name => 'sent back' }, 200)
         if $base !~ /v2$/;
@@ -652,6 +652,11 @@ sub for_generation {
                 && ($properties->{$_}{description} // '') eq 'Ignored.' }
                 keys %$properties };
             delete @$properties{ splice @flags, 2 } if @flags;
+            delete @$properties{qw( serviceAccount
+                skipDefaultAlertsSettings )} if $name =~ /^Create/;
+            # keys of tags are unique, which the document cannot say, and
+            # wrong ones of Ops Manager are made by a "_", which is right
+            delete $properties->{tags};
         }
 
         splice @{ $schema->{enum} }, 2
@@ -671,8 +676,8 @@ sub for_generation {
         pattern => "^2001:$byte$byte:$byte$byte\::/48\$" };
     $_->{properties}{orgId} = { type => 'string', enum => [ $org->{id} ] }
         for @$schemas{qw( CreateProjectAtlas CreateProjectOpsManager )};
-    $_->{properties}{id} = { type => 'string', enum => [ $project->{id} ] }
-        for @$schemas{qw( UpdateProjectAtlas UpdateProjectOpsManager )};
+    $schemas->{UpdateProjectOpsManager}{properties}{id} = { type => 'string',
+        nullable => JSON::PP::true, enum => [ $project->{id}, undef ] };
 
     return $d;
 }
