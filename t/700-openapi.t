@@ -379,6 +379,7 @@ sub flow {
     call($owner, 'GET', "$o/groups?name=OF", undef, 200);
     projects($base, $owner, $operator, $new);
     companions($base, $owner, $o, $g);
+    events($base, $owner, $o, $g);
     call($owner, 'GET', "$o/groups?includeCount=false", undef, 200);
     call($owner, 'GET', "$base/groups/$nobody", undef, 404);
 
@@ -526,6 +527,33 @@ sub companions {
 }
 
 
+# what the flow did so far, and in the project before it
+sub events {
+    my ($base, $owner, $o, $g) = @_;
+
+    my $nobody = '0123456789abcdef01234567';
+
+    for my $parent ($o, $g) {
+        my $list = "$parent/events";
+        my $event = call($owner, 'GET', "$list?envelope=true&includeRaw=true",
+            undef, 200)->{results}[0];
+        my $date = $event->{created} =~ s/:/%3A/gr;
+
+        call($owner, 'GET', "$list/$event->{id}?includeRaw=true", undef, 200);
+        call($owner, 'GET', "$list/$event->{id}?envelope=true", undef, 200);
+        call($owner, 'GET', "$list/$nobody", undef, 404);
+        call($owner, 'GET', "$list?$_", undef, 200) for
+            "minDate=$date&maxDate=$date&includeCount=false",
+            'eventType=API_KEY_CREATED&eventType=NO_SUCH&itemsPerPage=1',
+            'excludedEventType=GROUP_CREATED&clusterNames=x';
+        call($owner, 'GET', "$list?$_", undef, 400) for 'minDate=tomorrow',
+            'minDate=2026-01-02&maxDate=2026-01-01';
+    }
+    call($owner, 'GET', "$base/eventTypes?itemsPerPage=2", undef, 200)
+        if $base =~ /v2$/;
+}
+
+
 # the same, shorter, with curl's idea of digest
 sub flow_of_curl {
     my ($base) = @_;
@@ -601,6 +629,13 @@ sub specmatic {
 }
 
 
+# one that is in the list of the organization and in that of the project
+sub event {
+    return $f->operator('GET', "/groups/$project->{id}/events"
+        . '?eventType=GROUP_CREATED')->json->{results}[0]{id};
+}
+
+
 # The tool makes up what a schema allows, and there are more such things than
 # are right: what is addressed must exist, and combinations must end.
 sub for_generation {
@@ -610,7 +645,7 @@ sub for_generation {
     my ($params, $schemas) = @{ $d->{components} }{qw( parameters schemas )};
     my %fixed = (orgId => $org->{id}, groupId => $project->{id},
         groupName => $project->{name}, apiUserId => '0' x 24,
-        ipAddress => '192.0.2.7');
+        ipAddress => '192.0.2.7', eventId => event());
 
     # there are no teams: what names one is refused
     delete @{ $d->{paths} }{ grep { m{^/api/private/|/groups/.*/teams} }
@@ -630,7 +665,8 @@ sub for_generation {
     for my $op (operations($d)) {
         next if $op->{operationId} =~ /ListOrgApiKeys$/;
         $op->{parameters} = [ grep { $_->{'$ref'} !~
-            m{/(?:pretty|envelope|pageNum|itemsPerPage|includeCount)$} }
+            m{/(?:pretty|envelope|pageNum|itemsPerPage|includeCount)$}
+            && $_->{'$ref'} !~ m{/(?:minDate|maxDate|clusterNames)$} }
             @{ $op->{parameters} } ];
     }
     for my $op (grep { $_->{operationId} =~ /ListOrgApiKeys$/ }
