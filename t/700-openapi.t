@@ -239,6 +239,7 @@ sub prism {
         PeerAddr => '127.0.0.1') });
 
     flow($_) for @bases;
+    global_keys();
     flow_of_curl($_) for @bases;
 
     for my $path ('/api/private/ipinfo', '/api/private/unauth/version') {
@@ -554,6 +555,70 @@ sub events {
 }
 
 
+# keys without an organization, and their list by both of its names
+sub global_keys {
+    my $base = '/api/public/v1.0';
+    my $admin = "$base/admin";
+    my $operator = client(token => $f->token);
+    my $nobody = '0123456789abcdef01234567';
+    my $new = call($operator, 'POST', "$admin/apiKeys", { desc => 'global',
+        roles => ['GLOBAL_OWNER'] }, 200);
+    my $k = "$admin/apiKeys/$new->{id}";
+    my $owner = client(key => "$new->{publicKey}:$new->{privateKey}");
+
+    call(client(), 'GET', "$admin/apiKeys", undef, 401);
+    call($owner, 'GET', "$admin/apiKeys?envelope=true", undef, 200);
+    call($owner, 'GET', "$admin/apiKeys/roles", undef, 200);
+    call($owner, 'GET', "$admin/apiKeys/roles?envelope=true", undef, 200);
+    call($owner, 'GET', $k, undef, 200);
+    call($owner, 'GET', "$admin/apiKeys/$nobody", undef, 400);
+    call($owner, 'PATCH', "$k?envelope=true", { desc => 'changed' }, 200);
+    call($owner, 'PATCH', $k, { roles => [ 'GLOBAL_OWNER',
+        'GLOBAL_BILLING_ADMIN' ] }, 200, headers => { Prefer => 'wait=10' });
+    call($owner, 'GET', $_, undef, 200), call($owner, 'GET', "$_/orgs",
+        undef, 200) for @bases;
+
+    for my $list ("$admin/accessList", "$admin/whitelist") {
+        my $entry = call($owner, 'POST', $list, { cidrBlock => '127.0.0.0/8',
+            description => 'this host' }, 200);
+        my $other = call($owner, 'POST', "$list?envelope=true",
+            { cidrBlock => '2001:db8::/32', description => 'the other' },
+            200)->{content};
+        my $e = "$list/$other->{id}";
+
+        call($owner, 'POST', $list, { cidrBlock => '127.0.0.0/8',
+            description => 'twice' }, 400);
+        call($owner, 'POST', $list, { cidrBlock => $_,
+            description => 'wrong' }, 400) for '127.0.0.1', '0.0.0.0/0';
+        call($owner, 'GET', $list, undef, 200);
+        call($owner, 'GET', "$list?itemsPerPage=1&envelope=true", undef, 200);
+        call($owner, 'GET', $base, undef, 200);
+        call($owner, 'GET', $e, undef, 200);
+        call($owner, 'GET', "$list/$nobody", undef, 404);
+        call($owner, 'PATCH', $e, { description => 'changed' }, 200);
+        call($owner, 'PATCH', $e, { description => undef }, 400);
+        call($owner, 'PATCH', "$list/$entry->{id}",
+            { cidrBlock => '192.0.2.0/24' }, 200);
+        call($owner, 'GET', $_, undef, 403) for @bases;
+        call($operator, 'DELETE', "$list/$_", undef, 204)
+            for $entry->{id}, $other->{id};
+        call($operator, 'DELETE', $e, undef, 404);
+    }
+
+    # any global role signs in
+    call($operator, 'PATCH', $k, { roles => ['GLOBAL_USER_ADMIN'] }, 200);
+    for my $base (@bases) {
+        call($owner, 'GET', $base, undef, 200);
+        call($owner, 'GET', "$base/$_", undef, 401) for 'orgs', 'groups',
+            "orgs/$org->{id}", "orgs/$org->{id}/groups", 'groups/byName/x';
+        call($owner, 'POST', "$base/orgs", { name => 'x' },
+            $base =~ /public/ ? 401 : 403);
+    }
+    call($owner, 'GET', '/api/atlas/v2/eventTypes', undef, 200);
+    call($operator, 'DELETE', $k, undef, 204);
+}
+
+
 # the same, shorter, with curl's idea of digest
 sub flow_of_curl {
     my ($base) = @_;
@@ -645,7 +710,7 @@ sub for_generation {
     my ($params, $schemas) = @{ $d->{components} }{qw( parameters schemas )};
     my %fixed = (orgId => $org->{id}, groupId => $project->{id},
         groupName => $project->{name}, apiUserId => '0' x 24,
-        ipAddress => '192.0.2.7', eventId => event());
+        ipAddress => '192.0.2.7', eventId => event(), entryId => '0' x 24);
 
     # there are no teams: what names one is refused
     delete @{ $d->{paths} }{ grep { m{^/api/private/|/groups/.*/teams} }
@@ -697,7 +762,8 @@ sub for_generation {
 
         splice @{ $schema->{enum} }, 2
             if $name =~ /^(?:Org|Project)Role/;
-        $schema->{required} = ['desc'] if $name =~ /^Update(?:Org|Project)Key/;
+        $schema->{required} = ['desc']
+            if $name =~ /^Update(?:Org|Project|Global)Key/;
         $schema->{properties}{roles}{items}
             = $schema->{properties}{roles}{items}{anyOf}[0]
             if $name =~ /^CreateProjectKey/;
@@ -710,6 +776,14 @@ sub for_generation {
         pattern => "^10[.]$byte\[.]$byte\[.]$byte\$" };
     $block->{properties}{cidrBlock} = { type => 'string',
         pattern => "^2001:$byte$byte:$byte$byte\::/48\$" };
+    $schemas->{AddGlobalEntry}{properties}{cidrBlock}
+        = $block->{properties}{cidrBlock};
+    $schemas->{UpdateGlobalEntry}{required} = ['description'];
+    $schemas->{UpdateGlobalEntry}{properties} = { description =>
+        $schemas->{AddGlobalEntry}{properties}{description} };
+    $_->{properties}{roles}{items} = { type => 'string',
+        enum => [ 'GLOBAL_OWNER', 'GLOBAL_READ_ONLY' ] }
+        for @$schemas{qw( CreateGlobalKey UpdateGlobalKey )};
     $_->{properties}{orgId} = { type => 'string', enum => [ $org->{id} ] }
         for @$schemas{qw( CreateProjectAtlas CreateProjectOpsManager )};
     $schemas->{UpdateProjectOpsManager}{properties}{id} = { type => 'string',
