@@ -157,6 +157,8 @@ struct ngx_apikeys_pg_conn_s {
 
     ngx_apikeys_pg_step_e   step;
     ngx_apikeys_pg_work_t  *work;        /* RUNNING only */
+    u_char                  tenant[NGX_APIKEYS_PG_TENANT_LEN];  /* of work, or
+                                            of what is drained; zero: none */
     struct pg_result       *row;         /* being given, or paused at */
     struct pg_result       *result;      /* of the step, so far */
     ngx_array_t             prepared;    /* of ngx_apikeys_pg_stmt_t * */

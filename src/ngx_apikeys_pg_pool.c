@@ -283,6 +283,10 @@ ngx_apikeys_pg_pool_move(ngx_apikeys_pg_conn_t *pc,
 
     pc->state = state;
 
+    if (state == NGX_APIKEYS_PG_IDLE) {
+        ngx_memzero(pc->tenant, NGX_APIKEYS_PG_TENANT_LEN);
+    }
+
     ngx_queue_insert_head(&pp->list[state], &pc->queue);
     pp->number[state]++;
 
@@ -374,7 +378,7 @@ ngx_apikeys_pg_pool_assign(ngx_apikeys_pg_pool_t *pp)
 }
 
 
-/* to works of tenants for whom fewer than "n" run */
+/* to works of tenants that hold fewer than "n" connections */
 
 static ngx_uint_t
 ngx_apikeys_pg_pool_assign_below(ngx_apikeys_pg_pool_t *pp, ngx_uint_t n)
@@ -394,9 +398,7 @@ ngx_apikeys_pg_pool_assign_below(ngx_apikeys_pg_pool_t *pp, ngx_uint_t n)
         next = ngx_queue_next(q);
         work = ngx_queue_data(q, ngx_apikeys_pg_work_t, queue);
 
-        if (ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_RUNNING)
-            >= n)
-        {
+        if (ngx_apikeys_pg_pool_work_holds(work) >= n) {
             continue;
         }
 
@@ -411,6 +413,10 @@ ngx_apikeys_pg_pool_assign_below(ngx_apikeys_pg_pool_t *pp, ngx_uint_t n)
 
             /* only this one needs a connection made after a loss */
             continue;
+        }
+
+        if (work->tenant) {
+            ngx_memcpy(pc->tenant, work->tenant, NGX_APIKEYS_PG_TENANT_LEN);
         }
 
         ngx_apikeys_pg_pool_move(pc, NGX_APIKEYS_PG_RUNNING);

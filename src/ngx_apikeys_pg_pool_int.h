@@ -101,6 +101,9 @@ void ngx_apikeys_pg_pool_work_forget(ngx_apikeys_pg_pool_t *pp);
 ngx_uint_t ngx_apikeys_pg_pool_work_same(ngx_apikeys_pg_work_t *work,
     ngx_apikeys_pg_work_state_e state);
 
+/* connections that are at its works, or at answers that nobody wants */
+ngx_uint_t ngx_apikeys_pg_pool_work_holds(ngx_apikeys_pg_work_t *work);
+
 /*
  * NGX_OK: the work waits once more, at the head; fresh: for a connection
  * that is made from now on, and once only.  NGX_DECLINED: it must end.

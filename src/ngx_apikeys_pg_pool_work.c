@@ -92,7 +92,7 @@ static ngx_uint_t
 ngx_apikeys_pg_pool_work_exceeds(ngx_apikeys_pg_work_t *work,
     ngx_uint_t ready)
 {
-    ngx_uint_t              share, running;
+    ngx_uint_t              share, held;
     ngx_apikeys_pg_pool_t  *pp;
 
     pp = work->pool;
@@ -102,11 +102,47 @@ ngx_apikeys_pg_pool_work_exceeds(ngx_apikeys_pg_work_t *work,
     }
 
     share = ngx_apikeys_pg_pool_share(pp);
-    running = ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_RUNNING);
-    ready = ngx_min(ready, share - ngx_min(share, running));
+    held = ngx_apikeys_pg_pool_work_holds(work);
+    ready = ngx_min(ready, share - ngx_min(share, held));
 
     return ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_WAITING)
            > pp->queue / 2 + ready;
+}
+
+
+/*
+ * A statement that timed out, or whose client left, keeps its connection until
+ * the server has ended it: else a tenant had all of them by giving up.
+ */
+
+ngx_uint_t
+ngx_apikeys_pg_pool_work_holds(ngx_apikeys_pg_work_t *work)
+{
+    ngx_uint_t              n;
+    ngx_queue_t            *q, *list;
+    ngx_apikeys_pg_conn_t  *pc;
+
+    if (work->tenant == NULL) {
+        return 0;
+    }
+
+    n = ngx_apikeys_pg_pool_work_same(work, NGX_APIKEYS_PG_WORK_RUNNING);
+    list = &work->pool->list[NGX_APIKEYS_PG_DRAIN];
+
+    for (q = ngx_queue_head(list);
+         q != ngx_queue_sentinel(list);
+         q = ngx_queue_next(q))
+    {
+        pc = ngx_queue_data(q, ngx_apikeys_pg_conn_t, queue);
+
+        if (ngx_memcmp(pc->tenant, work->tenant, NGX_APIKEYS_PG_TENANT_LEN)
+            == 0)
+        {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 

@@ -52,6 +52,7 @@ sub example {
               {listen 127.0.0.1:%%PORT%%;};
     $text =~ s{ssl_certificate\S* [^;]*;}{}g;
     $text =~ s{^load_module [^\n]*\n}{}m;
+    $text =~ s{^user [^\n]*\n}{}m;
     $text =~ s{(?<=\nhttp \{\n)}{$temp};
     $text =~ s{(?<=\nhttp \{\n)}{access_log off;}
         if $text !~ /^    access_log/m;
