@@ -12,26 +12,8 @@
 #include <ngx_http_apikeys_run.h>
 
 
-typedef struct {
-    ngx_apikeys_json_t          *desc;
-    ngx_apikeys_json_t          *roles;
-} ngx_http_apikeys_global_keys_body_t;
-
-
-typedef struct {
-    ngx_str_t                   *params;
-    ngx_http_apikeys_new_key_t   key;
-} ngx_http_apikeys_global_keys_create_t;
-
-
 static ngx_int_t ngx_http_apikeys_global_keys_list_done(
     ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_global_keys_insert(
-    ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_global_keys_create_done(
-    ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_global_keys_body(
-    ngx_http_apikeys_ctx_t *ctx, ngx_http_apikeys_global_keys_body_t *body);
 static ngx_int_t ngx_http_apikeys_global_keys_masks(
     ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *roles,
     ngx_str_t *param);
@@ -84,26 +66,6 @@ static const ngx_apikeys_pg_stmt_t
 };
 
 
-static const ngx_http_apikeys_attr_t  ngx_http_apikeys_global_keys_attrs[] = {
-
-    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
-      offsetof(ngx_http_apikeys_global_keys_body_t, desc) },
-    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
-      offsetof(ngx_http_apikeys_global_keys_body_t, roles) },
-    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { NULL, 0, 0 }
-};
-
-
-static const ngx_str_t  ngx_http_apikeys_global_keys_desc_name =
-    ngx_string("desc");
-static const ngx_str_t  ngx_http_apikeys_global_keys_roles_name =
-    ngx_string("roles");
-
-
 ngx_int_t
 ngx_http_apikeys_global_keys_list(ngx_http_apikeys_ctx_t *ctx)
 {
@@ -138,29 +100,24 @@ ngx_http_apikeys_global_keys_get(ngx_http_apikeys_ctx_t *ctx)
 }
 
 
+/* ctx->org_id is zero, and the secret sealed for no organization */
+
 ngx_int_t
 ngx_http_apikeys_global_keys_create(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                               rc;
-    ngx_str_t                              *params;
-    ngx_http_apikeys_global_keys_body_t     body;
-    ngx_http_apikeys_global_keys_create_t  *create;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_http_apikeys_key_body_t   body;
 
-    rc = ngx_http_apikeys_global_keys_body(ctx, &body);
+    rc = ngx_http_apikeys_key_body(ctx, ctx->body, &body);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    create = ngx_pcalloc(ctx->request->pool,
-                         sizeof(ngx_http_apikeys_global_keys_create_t));
     params = ngx_http_apikeys_run_params(ctx, 10);
-
-    if (create == NULL || params == NULL) {
+    if (params == NULL) {
         return NGX_ERROR;
     }
-
-    create->params = params;
-    ctx->data = create;
 
     rc = ngx_http_apikeys_body_desc(ctx, body.desc, &params[8]);
     if (rc != NGX_OK) {
@@ -172,73 +129,23 @@ ngx_http_apikeys_global_keys_create(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    /* eight letters may be taken: then another key, once */
-
-    ctx->conflict = ngx_http_apikeys_global_keys_insert;
-
-    return ngx_http_apikeys_global_keys_insert(ctx);
-}
-
-
-/* ctx->org_id is zero, and the secret sealed for no organization */
-
-static ngx_int_t
-ngx_http_apikeys_global_keys_insert(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_str_t                              *params;
-    ngx_http_apikeys_global_keys_create_t  *create;
-
-    create = ctx->data;
-    params = create->params;
-
-    if (ngx_http_apikeys_key_generate(ctx, &create->key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    params[4] = create->key.id;
-    params[5] = create->key.public_key;
-    params[6] = create->key.secret;
-    params[7] = create->key.redacted;
-
-    return ngx_http_apikeys_run(ctx,
-                                &ngx_http_apikeys_global_keys_create_stmt,
-                                params,
-                                ngx_http_apikeys_global_keys_create_done);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_global_keys_create_done(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_apikeys_json_out_t                  out;
-    ngx_http_apikeys_global_keys_create_t  *create;
-
-    create = ctx->data;
-
-    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
-    ngx_http_apikeys_key_write(ctx, &out, 0, &create->key.private_key);
-
-    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+    return ngx_http_apikeys_key_create(ctx,
+                                     &ngx_http_apikeys_global_keys_create_stmt,
+                                     params, 4,
+                                     ngx_http_apikeys_key_answer_created);
 }
 
 
 ngx_int_t
 ngx_http_apikeys_global_keys_update(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                             rc;
-    ngx_str_t                            *params;
-    ngx_http_apikeys_global_keys_body_t   body;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_http_apikeys_key_body_t   body;
 
-    rc = ngx_http_apikeys_global_keys_body(ctx, &body);
+    rc = ngx_http_apikeys_key_body_change(ctx, &body);
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (body.desc == NULL && body.roles == NULL) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
-                                    &ngx_http_apikeys_global_keys_desc_name,
-                                    &ngx_http_apikeys_global_keys_roles_name);
     }
 
     params = ngx_http_apikeys_run_params(ctx, 7);
@@ -267,18 +174,6 @@ ngx_http_apikeys_global_keys_update(ngx_http_apikeys_ctx_t *ctx)
     return ngx_http_apikeys_run(ctx,
                                 &ngx_http_apikeys_global_keys_update_stmt,
                                 params, ngx_http_apikeys_key_answer);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_global_keys_body(ngx_http_apikeys_ctx_t *ctx,
-    ngx_http_apikeys_global_keys_body_t *body)
-{
-    ngx_memzero(body, sizeof(ngx_http_apikeys_global_keys_body_t));
-
-    return ngx_http_apikeys_body_attributes(ctx, ctx->body,
-                                            ngx_http_apikeys_global_keys_attrs,
-                                            body);
 }
 
 

@@ -17,6 +17,9 @@
 #define NGX_HTTP_APIKEYS_REDACTED_LEN      12
 
 
+static ngx_int_t ngx_http_apikeys_key_insert(ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_key_public(ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_private(ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
@@ -37,7 +40,117 @@ const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt = {
 };
 
 
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_attrs[] = {
+
+    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
+      offsetof(ngx_http_apikeys_key_body_t, desc) },
+    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
+      offsetof(ngx_http_apikeys_key_body_t, roles) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
 ngx_int_t
+ngx_http_apikeys_key_body(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *object, ngx_http_apikeys_key_body_t *body)
+{
+    ngx_memzero(body, sizeof(ngx_http_apikeys_key_body_t));
+
+    return ngx_http_apikeys_body_attributes(ctx, object,
+                                            ngx_http_apikeys_key_attrs, body);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_body_change(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_key_body_t *body)
+{
+    ngx_int_t               rc;
+    static const ngx_str_t  desc = ngx_string("desc"),
+                            roles = ngx_string("roles");
+
+    rc = ngx_http_apikeys_key_body(ctx, ctx->body, body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body->desc == NULL && body->roles == NULL) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
+                                    &desc, &roles);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_create(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params, ngx_uint_t at,
+    ngx_http_apikeys_handler_pt done)
+{
+    ngx_http_apikeys_new_key_t  *key;
+
+    key = ngx_palloc(ctx->request->pool, sizeof(ngx_http_apikeys_new_key_t));
+    if (key == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->stmt = stmt;
+    key->params = params;
+    key->at = at;
+    key->done = done;
+
+    ctx->data = key;
+    ctx->conflict = ngx_http_apikeys_key_insert;
+
+    return ngx_http_apikeys_key_insert(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_key_insert(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_str_t                   *params;
+    ngx_http_apikeys_new_key_t  *key;
+
+    key = ctx->data;
+
+    if (ngx_http_apikeys_key_generate(ctx, key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    params = &key->params[key->at];
+
+    params[0] = key->id;
+    params[1] = key->public_key;
+    params[2] = key->secret;
+    params[3] = key->redacted;
+
+    return ngx_http_apikeys_run(ctx, key->stmt, key->params, key->done);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_answer_created(ngx_http_apikeys_ctx_t *ctx)
+{
+    ngx_apikeys_json_out_t       out;
+    ngx_http_apikeys_new_key_t  *key;
+
+    key = ctx->data;
+
+    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
+    ngx_http_apikeys_key_write(ctx, &out, 0, &key->private_key);
+
+    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+}
+
+
+static ngx_int_t
 ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_new_key_t *key)
 {
@@ -297,13 +410,9 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_ctx_t *ctx,
 
     (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ID, &id);
 
-    /* a global key has no organization */
+    /* empty of a global key */
 
-    if (ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG, &org)
-        != NGX_OK)
-    {
-        ngx_str_null(&org);
-    }
+    (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_ORG, &org);
 
     ngx_apikeys_json_out_object(out);
 

@@ -22,12 +22,42 @@ typedef struct {
     ngx_str_t    private_key;   /* shown once, kept nowhere */
     ngx_str_t    secret;        /* sealed, in hex digits */
     ngx_str_t    redacted;      /* the tail of the private key */
+
+    /* how it is stored: see ngx_http_apikeys_key_create() */
+    const ngx_apikeys_pg_stmt_t  *stmt;
+    ngx_str_t                    *params;
+    ngx_uint_t                    at;
+    ngx_http_apikeys_handler_pt   done;
 } ngx_http_apikeys_new_key_t;
 
 
-/* sealed for the organization ctx->org_id */
-ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_ctx_t *ctx,
-    ngx_http_apikeys_new_key_t *key);
+/* what a body says of a key; the members are valid while the body is */
+typedef struct {
+    ngx_apikeys_json_t  *desc;
+    ngx_apikeys_json_t  *roles;
+} ngx_http_apikeys_key_body_t;
+
+
+/* takes the attributes of a key, new or to be changed, out of an object */
+ngx_int_t ngx_http_apikeys_key_body(ngx_http_apikeys_ctx_t *ctx,
+    ngx_apikeys_json_t *object, ngx_http_apikeys_key_body_t *body);
+
+/* the same of ctx->body, for a change: one of them must be there */
+ngx_int_t ngx_http_apikeys_key_body_change(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_key_body_t *body);
+
+/*
+ * Makes a key, sealed for the organization ctx->org_id, as ctx->data, and runs
+ * a mutation with its id, public key, secret and redacted tail in four
+ * parameters from "at" on.  Eight letters may be taken: then another key,
+ * once.
+ */
+ngx_int_t ngx_http_apikeys_key_create(ngx_http_apikeys_ctx_t *ctx,
+    const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params, ngx_uint_t at,
+    ngx_http_apikeys_handler_pt done);
+
+/* a "done" step of it that answers with the key of the first row */
+ngx_int_t ngx_http_apikeys_key_answer_created(ngx_http_apikeys_ctx_t *ctx);
 
 /* a body's "roles" as a parameter: of the organisation, at least one */
 ngx_int_t ngx_http_apikeys_key_org_roles(ngx_http_apikeys_ctx_t *ctx,

@@ -11,22 +11,7 @@
 #include <ngx_http_apikeys_run.h>
 
 
-typedef struct {
-    ngx_apikeys_json_t          *desc;
-    ngx_apikeys_json_t          *roles;
-} ngx_http_apikeys_keys_body_t;
-
-
-typedef struct {
-    ngx_str_t                   *params;
-    ngx_http_apikeys_new_key_t   key;
-} ngx_http_apikeys_keys_create_t;
-
-
 static ngx_int_t ngx_http_apikeys_keys_list_done(
-    ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_keys_insert(ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_keys_create_done(
     ngx_http_apikeys_ctx_t *ctx);
 
 
@@ -74,24 +59,6 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_keys_delete_stmt = {
     "delete_key($1, $2, $3, $4, $5, $6) s",
     6, 1
 };
-
-
-static const ngx_http_apikeys_attr_t  ngx_http_apikeys_keys_attrs[] = {
-
-    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
-      offsetof(ngx_http_apikeys_keys_body_t, desc) },
-    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
-      offsetof(ngx_http_apikeys_keys_body_t, roles) },
-    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { NULL, 0, 0 }
-};
-
-
-static ngx_str_t  ngx_http_apikeys_keys_desc_name = ngx_string("desc");
-static ngx_str_t  ngx_http_apikeys_keys_roles_name = ngx_string("roles");
 
 
 ngx_int_t
@@ -149,15 +116,11 @@ ngx_http_apikeys_keys_get(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                        rc;
-    ngx_str_t                       *params, desc, roles;
-    ngx_http_apikeys_keys_body_t     body;
-    ngx_http_apikeys_keys_create_t  *create;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params, desc, roles;
+    ngx_http_apikeys_key_body_t   body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_keys_body_t));
-
-    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
-                                          ngx_http_apikeys_keys_attrs, &body);
+    rc = ngx_http_apikeys_key_body(ctx, ctx->body, &body);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -172,89 +135,31 @@ ngx_http_apikeys_keys_create(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    create = ngx_palloc(ctx->request->pool,
-                        sizeof(ngx_http_apikeys_keys_create_t));
     params = ngx_http_apikeys_run_params(ctx, 11);
-
-    if (create == NULL || params == NULL) {
+    if (params == NULL) {
         return NGX_ERROR;
     }
-
-    create->params = params;
-    ctx->data = create;
 
     params[4] = ctx->org;
     params[9] = desc;
     params[10] = roles;
 
-    /* eight letters may be taken: then another key, once */
-
-    ctx->conflict = ngx_http_apikeys_keys_insert;
-
-    return ngx_http_apikeys_keys_insert(ctx);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_keys_insert(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_str_t                       *params;
-    ngx_http_apikeys_new_key_t      *key;
-    ngx_http_apikeys_keys_create_t  *create;
-
-    create = ctx->data;
-    params = create->params;
-    key = &create->key;
-
-    if (ngx_http_apikeys_key_generate(ctx, key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    params[5] = key->id;
-    params[6] = key->public_key;
-    params[7] = key->secret;
-    params[8] = key->redacted;
-
-    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_keys_create_stmt,
-                                params, ngx_http_apikeys_keys_create_done);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_keys_create_done(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_apikeys_json_out_t           out;
-    ngx_http_apikeys_keys_create_t  *create;
-
-    create = ctx->data;
-
-    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
-    ngx_http_apikeys_key_write(ctx, &out, 0, &create->key.private_key);
-
-    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
+    return ngx_http_apikeys_key_create(ctx, &ngx_http_apikeys_keys_create_stmt,
+                                       params, 5,
+                                       ngx_http_apikeys_key_answer_created);
 }
 
 
 ngx_int_t
 ngx_http_apikeys_keys_update(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                      rc;
-    ngx_str_t                     *params;
-    ngx_http_apikeys_keys_body_t   body;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_http_apikeys_key_body_t   body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_keys_body_t));
-
-    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
-                                          ngx_http_apikeys_keys_attrs, &body);
+    rc = ngx_http_apikeys_key_body_change(ctx, &body);
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (body.desc == NULL && body.roles == NULL) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
-                                    &ngx_http_apikeys_keys_desc_name,
-                                    &ngx_http_apikeys_keys_roles_name);
     }
 
     /* a key that may change itself may not change what it may */

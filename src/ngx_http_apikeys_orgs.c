@@ -31,18 +31,6 @@ typedef struct {
 } ngx_http_apikeys_orgs_body_t;
 
 
-typedef struct {
-    ngx_apikeys_json_t          *desc;
-    ngx_apikeys_json_t          *roles;
-} ngx_http_apikeys_orgs_key_body_t;
-
-
-typedef struct {
-    ngx_str_t                   *params;
-    ngx_http_apikeys_new_key_t   key;
-} ngx_http_apikeys_orgs_create_t;
-
-
 static ngx_int_t ngx_http_apikeys_orgs_list_done(
     ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_orgs_get_done(ngx_http_apikeys_ctx_t *ctx);
@@ -50,13 +38,14 @@ static void ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single);
 static ngx_int_t ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *key, ngx_str_t *params);
-static ngx_int_t ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_orgs_create_done(
     ngx_http_apikeys_ctx_t *ctx);
 static void ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, const ngx_str_t *private_key);
 static ngx_int_t ngx_http_apikeys_orgs_settings_done(
     ngx_http_apikeys_ctx_t *ctx);
+static ngx_int_t ngx_http_apikeys_orgs_change(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_orgs_body_t *body, ngx_http_apikeys_handler_pt done);
 static ngx_int_t ngx_http_apikeys_orgs_attributes(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_orgs_body_t *body, ngx_str_t *param);
 
@@ -145,20 +134,6 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_updates[] = {
     { "ldapGroupMappings", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "isDeleted", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { NULL, 0, 0 }
-};
-
-
-static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_key_attrs[] = {
-
-    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
-      offsetof(ngx_http_apikeys_orgs_key_body_t, desc) },
-    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
-      offsetof(ngx_http_apikeys_orgs_key_body_t, roles) },
-    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { NULL, 0, 0 }
 };
@@ -323,11 +298,10 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_ctx_t *ctx,
 ngx_int_t
 ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
 {
-    u_char                          *p;
-    ngx_int_t                        rc;
-    ngx_str_t                       *params;
-    ngx_http_apikeys_orgs_body_t     body;
-    ngx_http_apikeys_orgs_create_t  *create;
+    u_char                        *p;
+    ngx_int_t                      rc;
+    ngx_str_t                     *params;
+    ngx_http_apikeys_orgs_body_t   body;
 
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
@@ -337,19 +311,14 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    create = ngx_pcalloc(ctx->request->pool,
-                         sizeof(ngx_http_apikeys_orgs_create_t));
     params = ngx_http_apikeys_run_params(ctx, 13);
     p = ngx_pnalloc(ctx->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
-    if (create == NULL || params == NULL || p == NULL
+    if (params == NULL || p == NULL
         || ngx_apikeys_objectid_generate(&ctx->org_id) != NGX_OK)
     {
         return NGX_ERROR;
     }
-
-    create->params = params;
-    ctx->data = create;
 
     /* made here, for the secret of the first key is sealed for it */
 
@@ -374,9 +343,10 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_ctx_t *ctx)
             return rc;
         }
 
-        ctx->conflict = ngx_http_apikeys_orgs_insert;
-
-        return ngx_http_apikeys_orgs_insert(ctx);
+        return ngx_http_apikeys_key_create(ctx,
+                                           &ngx_http_apikeys_orgs_create_stmt,
+                                           params, 7,
+                                           ngx_http_apikeys_orgs_create_done);
     }
 
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
@@ -388,14 +358,10 @@ static ngx_int_t
 ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_t *key, ngx_str_t *params)
 {
-    ngx_int_t                          rc;
-    ngx_http_apikeys_orgs_key_body_t   body;
+    ngx_int_t                    rc;
+    ngx_http_apikeys_key_body_t  body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_key_body_t));
-
-    rc = ngx_http_apikeys_body_attributes(ctx, key,
-                                          ngx_http_apikeys_orgs_key_attrs,
-                                          &body);
+    rc = ngx_http_apikeys_key_body(ctx, key, &body);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -410,42 +376,16 @@ ngx_http_apikeys_orgs_key(ngx_http_apikeys_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_apikeys_orgs_insert(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_str_t                       *params;
-    ngx_http_apikeys_orgs_create_t  *create;
-
-    create = ctx->data;
-    params = create->params;
-
-    if (ngx_http_apikeys_key_generate(ctx, &create->key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    params[7] = create->key.id;
-    params[8] = create->key.public_key;
-    params[9] = create->key.secret;
-    params[10] = create->key.redacted;
-
-    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_create_stmt,
-                                params, ngx_http_apikeys_orgs_create_done);
-}
-
-
-static ngx_int_t
 ngx_http_apikeys_orgs_create_done(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_str_t                       *private_key;
-    ngx_apikeys_json_out_t           out;
-    ngx_http_apikeys_orgs_create_t  *create;
+    ngx_apikeys_json_out_t       out;
+    ngx_http_apikeys_new_key_t  *key;
 
-    create = ctx->data;
-
-    private_key = create->key.private_key.len ? &create->key.private_key
-                                              : NULL;
+    key = ctx->data;
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_CREATED);
-    ngx_http_apikeys_orgs_write_created(ctx, &out, private_key);
+    ngx_http_apikeys_orgs_write_created(ctx, &out,
+                                        key ? &key->private_key : NULL);
 
     return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_CREATED);
 }
@@ -565,9 +505,8 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                      rc;
-    ngx_str_t                     *params;
-    ngx_http_apikeys_orgs_body_t   body;
+    ngx_int_t                     rc;
+    ngx_http_apikeys_orgs_body_t  body;
 
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
@@ -578,39 +517,17 @@ ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    params = ngx_http_apikeys_run_params(ctx, 8);
-    if (params == NULL) {
-        return NGX_ERROR;
-    }
-
-    params[4] = ctx->org;
-
-    if (body.required) {
-        if (ngx_apikeys_json_true(body.required)) {
-            ngx_str_set(&params[6], "true");
-
-        } else {
-            ngx_str_set(&params[6], "false");
-        }
-    }
-
-    rc = ngx_http_apikeys_orgs_attributes(ctx, &body, &params[7]);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_update_stmt,
-                                params, ngx_http_apikeys_orgs_settings_done);
+    return ngx_http_apikeys_orgs_change(ctx, &body,
+                                        ngx_http_apikeys_orgs_settings_done);
 }
 
 
 ngx_int_t
 ngx_http_apikeys_orgs_update(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                      rc;
-    ngx_str_t                     *params;
-    ngx_http_apikeys_orgs_body_t   body;
-    static const ngx_str_t         name = ngx_string("name");
+    ngx_int_t                     rc;
+    ngx_http_apikeys_orgs_body_t  body;
+    static const ngx_str_t        name = ngx_string("name");
 
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
@@ -621,6 +538,26 @@ ngx_http_apikeys_orgs_update(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
+    if (body.name == NULL && ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) {
+        return ngx_http_apikeys_output_refuse(ctx,
+                                            NGX_HTTP_APIKEYS_MISSING_ATTRIBUTE,
+                                            &name, NULL);
+    }
+
+    return ngx_http_apikeys_orgs_change(ctx, &body,
+                                        ngx_http_apikeys_orgs_get_done);
+}
+
+
+/* what the body has of it, an organization or its settings */
+
+static ngx_int_t
+ngx_http_apikeys_orgs_change(ngx_http_apikeys_ctx_t *ctx,
+    ngx_http_apikeys_orgs_body_t *body, ngx_http_apikeys_handler_pt done)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *params;
+
     params = ngx_http_apikeys_run_params(ctx, 8);
     if (params == NULL) {
         return NGX_ERROR;
@@ -628,27 +565,31 @@ ngx_http_apikeys_orgs_update(ngx_http_apikeys_ctx_t *ctx)
 
     params[4] = ctx->org;
 
-    if (body.name) {
-        rc = ngx_http_apikeys_body_name(ctx, body.name,
+    if (body->name) {
+        rc = ngx_http_apikeys_body_name(ctx, body->name,
                                         NGX_HTTP_APIKEYS_INVALID_ATTRIBUTE,
                                         &params[5]);
         if (rc != NGX_OK) {
             return rc;
         }
-
-    } else if (ctx->conf->api == NGX_HTTP_APIKEYS_ATLAS_V2) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                            NGX_HTTP_APIKEYS_MISSING_ATTRIBUTE,
-                                            &name, NULL);
     }
 
-    rc = ngx_http_apikeys_orgs_attributes(ctx, &body, &params[7]);
+    if (body->required) {
+        if (ngx_apikeys_json_true(body->required)) {
+            ngx_str_set(&params[6], "true");
+
+        } else {
+            ngx_str_set(&params[6], "false");
+        }
+    }
+
+    rc = ngx_http_apikeys_orgs_attributes(ctx, body, &params[7]);
     if (rc != NGX_OK) {
         return rc;
     }
 
     return ngx_http_apikeys_run(ctx, &ngx_http_apikeys_orgs_update_stmt,
-                                params, ngx_http_apikeys_orgs_get_done);
+                                params, done);
 }
 
 

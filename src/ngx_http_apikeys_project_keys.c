@@ -11,27 +11,11 @@
 #include <ngx_http_apikeys_run.h>
 
 
-typedef struct {
-    ngx_apikeys_json_t          *desc;
-    ngx_apikeys_json_t          *roles;
-} ngx_http_apikeys_project_keys_body_t;
-
-
-typedef struct {
-    ngx_str_t                   *params;
-    ngx_http_apikeys_new_key_t   key;
-} ngx_http_apikeys_project_keys_create_t;
-
-
 static ngx_int_t ngx_http_apikeys_project_keys_list_done(
     ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_project_keys_new_roles(
     ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *roles,
     ngx_str_t params[2]);
-static ngx_int_t ngx_http_apikeys_project_keys_insert(
-    ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t ngx_http_apikeys_project_keys_create_done(
-    ngx_http_apikeys_ctx_t *ctx);
 static ngx_int_t ngx_http_apikeys_project_keys_grants(
     ngx_http_apikeys_ctx_t *ctx, ngx_apikeys_json_t *roles,
     ngx_str_t *param);
@@ -99,32 +83,14 @@ static const ngx_apikeys_pg_stmt_t
 };
 
 
-static const ngx_http_apikeys_attr_t  ngx_http_apikeys_project_keys_attrs[] =
-{
-    { "desc", NGX_HTTP_APIKEYS_ATTR_TEXT,
-      offsetof(ngx_http_apikeys_project_keys_body_t, desc) },
-    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
-      offsetof(ngx_http_apikeys_project_keys_body_t, roles) },
-    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { NULL, 0, 0 }
-};
-
-
 static const ngx_http_apikeys_attr_t  ngx_http_apikeys_project_keys_assigns[] =
 {
     { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
-      offsetof(ngx_http_apikeys_project_keys_body_t, roles) },
+      offsetof(ngx_http_apikeys_key_body_t, roles) },
     { "apiUserId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { "userId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { NULL, 0, 0 }
 };
-
-
-static ngx_str_t  ngx_http_apikeys_project_keys_desc = ngx_string("desc");
-static ngx_str_t  ngx_http_apikeys_project_keys_roles = ngx_string("roles");
 
 
 ngx_int_t
@@ -166,16 +132,11 @@ ngx_http_apikeys_project_keys_list_done(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_project_keys_create(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                                rc;
-    ngx_str_t                               *params, desc, roles[2];
-    ngx_http_apikeys_project_keys_body_t     body;
-    ngx_http_apikeys_project_keys_create_t  *create;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params, desc, roles[2];
+    ngx_http_apikeys_key_body_t   body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_project_keys_body_t));
-
-    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
-                                          ngx_http_apikeys_project_keys_attrs,
-                                          &body);
+    rc = ngx_http_apikeys_key_body(ctx, ctx->body, &body);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -190,27 +151,20 @@ ngx_http_apikeys_project_keys_create(ngx_http_apikeys_ctx_t *ctx)
         return rc;
     }
 
-    create = ngx_palloc(ctx->request->pool,
-                        sizeof(ngx_http_apikeys_project_keys_create_t));
     params = ngx_http_apikeys_run_params(ctx, 12);
-
-    if (create == NULL || params == NULL) {
+    if (params == NULL) {
         return NGX_ERROR;
     }
-
-    create->params = params;
-    ctx->data = create;
 
     params[4] = ctx->project;
     params[9] = desc;
     params[10] = roles[0];
     params[11] = roles[1];
 
-    /* eight letters may be taken: then another key, once */
-
-    ctx->conflict = ngx_http_apikeys_project_keys_insert;
-
-    return ngx_http_apikeys_project_keys_insert(ctx);
+    return ngx_http_apikeys_key_create(ctx,
+                                    &ngx_http_apikeys_project_keys_create_stmt,
+                                    params, 5,
+                                    ngx_http_apikeys_key_answer_created);
 }
 
 
@@ -280,71 +234,18 @@ ngx_http_apikeys_project_keys_new_roles(ngx_http_apikeys_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-ngx_http_apikeys_project_keys_insert(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_str_t                               *params;
-    ngx_http_apikeys_new_key_t              *key;
-    ngx_http_apikeys_project_keys_create_t  *create;
-
-    create = ctx->data;
-    params = create->params;
-    key = &create->key;
-
-    if (ngx_http_apikeys_key_generate(ctx, key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    params[5] = key->id;
-    params[6] = key->public_key;
-    params[7] = key->secret;
-    params[8] = key->redacted;
-
-    return ngx_http_apikeys_run(ctx,
-                                &ngx_http_apikeys_project_keys_create_stmt,
-                                params,
-                                ngx_http_apikeys_project_keys_create_done);
-}
-
-
-static ngx_int_t
-ngx_http_apikeys_project_keys_create_done(ngx_http_apikeys_ctx_t *ctx)
-{
-    ngx_apikeys_json_out_t                   out;
-    ngx_http_apikeys_project_keys_create_t  *create;
-
-    create = ctx->data;
-
-    ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
-    ngx_http_apikeys_key_write(ctx, &out, 0, &create->key.private_key);
-
-    return ngx_http_apikeys_output_send(ctx, &out, NGX_HTTP_OK);
-}
-
-
 /* an assignment or a change of one: the key's roles in this project alone */
 
 ngx_int_t
 ngx_http_apikeys_project_keys_update(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                              rc;
-    ngx_str_t                             *params;
-    ngx_http_apikeys_project_keys_body_t   body;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_http_apikeys_key_body_t   body;
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_project_keys_body_t));
-
-    rc = ngx_http_apikeys_body_attributes(ctx, ctx->body,
-                                          ngx_http_apikeys_project_keys_attrs,
-                                          &body);
+    rc = ngx_http_apikeys_key_body_change(ctx, &body);
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    if (body.desc == NULL && body.roles == NULL) {
-        return ngx_http_apikeys_output_refuse(ctx,
-                                    NGX_HTTP_APIKEYS_MISSING_ONE_OF_ATTRIBUTES,
-                                    &ngx_http_apikeys_project_keys_desc,
-                                    &ngx_http_apikeys_project_keys_roles);
     }
 
     params = ngx_http_apikeys_project_keys_params(ctx, 8);
@@ -380,10 +281,10 @@ ngx_http_apikeys_project_keys_update(ngx_http_apikeys_ctx_t *ctx)
 ngx_int_t
 ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_ctx_t *ctx)
 {
-    ngx_int_t                              rc;
-    ngx_str_t                             *params;
-    ngx_apikeys_json_t                    *object;
-    ngx_http_apikeys_project_keys_body_t   body;
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_apikeys_json_t           *object;
+    ngx_http_apikeys_key_body_t   body;
 
     object = ctx->body;
 
@@ -398,7 +299,7 @@ ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_ctx_t *ctx)
         object = ngx_apikeys_json_item(object, 0);
     }
 
-    ngx_memzero(&body, sizeof(ngx_http_apikeys_project_keys_body_t));
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_key_body_t));
 
     rc = ngx_http_apikeys_body_attributes(ctx, object,
                                          ngx_http_apikeys_project_keys_assigns,

@@ -98,11 +98,8 @@ ngx_http_apikeys_root_done(ngx_http_apikeys_ctx_t *ctx)
 
     (void) ngx_apikeys_pg_query_value(ctx->query, 0,
                                       NGX_APIKEYS_STATE_ID, &id);
-    if (ngx_apikeys_pg_query_value(ctx->query, 0, NGX_APIKEYS_STATE_ORG, &org)
-        != NGX_OK)
-    {
-        ngx_str_null(&org);
-    }
+    (void) ngx_apikeys_pg_query_value(ctx->query, 0,
+                                      NGX_APIKEYS_STATE_ORG, &org);
 
     ngx_http_apikeys_output_begin(ctx, &out, NGX_HTTP_OK);
 
@@ -141,12 +138,7 @@ ngx_http_apikeys_root_write_key(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_name(out, "publicKey");
     ngx_apikeys_json_out_string(out, &value);
 
-    if (ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ORG, &org)
-        != NGX_OK)
-    {
-        ngx_str_null(&org);
-    }
-
+    (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ORG, &org);
     (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_ROLES,
                                       &value);
     (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_PROJECTS,
