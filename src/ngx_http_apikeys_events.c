@@ -53,6 +53,8 @@ static void ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
     const ngx_str_t *name, const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_events_type(const ngx_str_t *name,
     uint32_t *types);
+static const ngx_http_apikeys_event_type_t *ngx_http_apikeys_events_find(
+    const ngx_str_t *name);
 static ngx_int_t ngx_http_apikeys_events_dates(ngx_http_apikeys_ctx_t *ctx,
     ngx_http_apikeys_events_t *e);
 static ngx_int_t ngx_http_apikeys_events_params(ngx_http_apikeys_ctx_t *ctx,
@@ -360,9 +362,10 @@ ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
 static ngx_int_t
 ngx_http_apikeys_events_type(const ngx_str_t *name, uint32_t *types)
 {
-    u_char               c;
-    ngx_uint_t           i;
-    const ngx_keyval_t  *alias;
+    u_char                                c;
+    ngx_uint_t                            i;
+    const ngx_keyval_t                   *alias;
+    const ngx_http_apikeys_event_type_t  *type;
 
     if (name->len == 0 || name->len > NGX_HTTP_APIKEYS_EVENTS_TYPE_LEN
         || name->data[0] < 'A' || name->data[0] > 'Z')
@@ -387,17 +390,33 @@ ngx_http_apikeys_events_type(const ngx_str_t *name, uint32_t *types)
         }
     }
 
-    for (i = 0; i < NGX_HTTP_APIKEYS_NEVENT_TYPES; i++) {
-        if (ngx_http_apikeys_event_types[i].name.len == name->len
-            && ngx_strncmp(ngx_http_apikeys_event_types[i].name.data,
-                           name->data, name->len)
-               == 0)
-        {
-            *types |= (uint32_t) 1 << i;
-        }
+    type = ngx_http_apikeys_events_find(name);
+
+    if (type != &ngx_http_apikeys_event_other) {
+        *types |= (uint32_t) 1 << (type - ngx_http_apikeys_event_types);
     }
 
     return NGX_OK;
+}
+
+
+static const ngx_http_apikeys_event_type_t *
+ngx_http_apikeys_events_find(const ngx_str_t *name)
+{
+    ngx_uint_t                            i;
+    const ngx_http_apikeys_event_type_t  *type;
+
+    for (i = 0; i < NGX_HTTP_APIKEYS_NEVENT_TYPES; i++) {
+        type = &ngx_http_apikeys_event_types[i];
+
+        if (type->name.len == name->len
+            && ngx_strncmp(type->name.data, name->data, name->len) == 0)
+        {
+            return type;
+        }
+    }
+
+    return &ngx_http_apikeys_event_other;
 }
 
 
@@ -677,7 +696,6 @@ ngx_http_apikeys_events_write_raw(ngx_http_apikeys_ctx_t *ctx,
     ngx_apikeys_json_out_t *out, ngx_uint_t row)
 {
     ngx_str_t                             name, value;
-    ngx_uint_t                            i;
     const ngx_http_apikeys_event_type_t  *type;
     static const ngx_str_t                severity = ngx_string("INFO"),
                                           source = ngx_string("USER");
@@ -685,18 +703,7 @@ ngx_http_apikeys_events_write_raw(ngx_http_apikeys_ctx_t *ctx,
     (void) ngx_apikeys_pg_query_value(ctx->query, row,
                                       NGX_HTTP_APIKEYS_EVENT_TYPE, &name);
 
-    type = &ngx_http_apikeys_event_other;
-
-    for (i = 0; i < NGX_HTTP_APIKEYS_NEVENT_TYPES; i++) {
-        if (ngx_http_apikeys_event_types[i].name.len == name.len
-            && ngx_strncmp(ngx_http_apikeys_event_types[i].name.data,
-                           name.data, name.len)
-               == 0)
-        {
-            type = &ngx_http_apikeys_event_types[i];
-            break;
-        }
-    }
+    type = ngx_http_apikeys_events_find(&name);
 
     ngx_apikeys_json_out_object(out);
 
