@@ -48,6 +48,7 @@ typedef struct {
 } ngx_http_apikeys_figure_t;
 
 
+static ngx_int_t ngx_http_apikeys_status_begin(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_status_json_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_status_prometheus_handler(
     ngx_http_request_t *r);
@@ -178,6 +179,17 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
 
 
 static ngx_int_t
+ngx_http_apikeys_status_begin(ngx_http_request_t *r)
+{
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    return ngx_http_discard_request_body(r);
+}
+
+
+static ngx_int_t
 ngx_http_apikeys_status_json_handler(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
@@ -185,11 +197,7 @@ ngx_http_apikeys_status_json_handler(ngx_http_request_t *r)
     ngx_http_apikeys_status_t  status;
     static ngx_str_t           type = ngx_string("application/json");
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_apikeys_status_begin(r);
 
     if (rc != NGX_OK) {
         return rc;
@@ -218,11 +226,7 @@ ngx_http_apikeys_status_prometheus_handler(ngx_http_request_t *r)
     ngx_http_apikeys_status_t   status;
     static ngx_str_t            type = ngx_string("text/plain; version=0.0.4");
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_apikeys_status_begin(r);
 
     if (rc != NGX_OK) {
         return rc;
@@ -260,11 +264,7 @@ ngx_http_apikeys_status_health_handler(ngx_http_request_t *r)
     ngx_http_apikeys_main_conf_t  *amcf;
     static ngx_str_t               type = ngx_string("text/plain");
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    rc = ngx_http_discard_request_body(r);
+    rc = ngx_http_apikeys_status_begin(r);
 
     if (rc != NGX_OK) {
         return rc;
