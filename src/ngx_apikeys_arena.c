@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * Cells and lists of the replica's memory; see the header for what a killed
+ * Cells and lists of the local copy's memory; see the header for what a killed
  * writer may leave behind.  Every change of the bitmap is one aligned store
  * made with __atomic builtins, so that the compiler keeps the order that
  * crash safety rests on.

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * Memory of the replica: cells of 64 bytes, named by 32-bit index, and
+ * Memory of the local copy: cells of 64 bytes, named by 32-bit index, and
  * lists, which are trees of cells.
  *
  * A bitmap says which cells are in use.  It is the only truth about free

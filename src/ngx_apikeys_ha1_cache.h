@@ -6,7 +6,7 @@
  * basic authentication or a header sends them: a client that comes again is
  * spared the decoding and a hash.  An HA1 is a function of the text and the
  * realm, so the cache says nothing about whether it is right, and holds what
- * is wrong as well: what is compared with it is the replica of this moment.
+ * is wrong as well: what is compared with it is the local copy of this moment.
  */
 
 

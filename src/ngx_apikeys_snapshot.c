@@ -11,7 +11,7 @@
  *
  * What must hold.  The proof of freshness is read first, then the cursor,
  * then the objects: each of them may be newer than what was read before, and
- * never older.  A snapshot of a replica that is incomplete, that is loaded,
+ * never older.  A snapshot of a local copy that is incomplete, that is loaded,
  * or that another process follows by now is thrown away.  Between slices
  * nothing of a secret is kept in clear, and no key.
  */
@@ -154,7 +154,7 @@ ngx_apikeys_snapshot_due(ngx_apikeys_snapshot_t *s, uint64_t changes)
 
     case NGX_DECLINED:
 
-        /* the replica is not such that it could be copied now */
+        /* the local copy is not such that it could be copied now */
 
         ngx_apikeys_snapshot_stop(s);
         return;

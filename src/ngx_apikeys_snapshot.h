@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * A sealed copy of the replica in a file, for a start while the database is
+ * A sealed copy of the local copy in a file, for a start while the database is
  * down.  The process that follows the database writes it; the master reads
  * it into a new zone, before there are workers.
  */
@@ -46,7 +46,7 @@ ngx_apikeys_snapshot_t *ngx_apikeys_snapshot_create(ngx_cycle_t *cycle,
     ngx_apikeys_snapshot_conf_t *conf);
 
 /*
- * The replica was proved fresh; "changes" grows with what was changed in it.
+ * The local copy was proved fresh; "changes" grows with what was changed in it.
  * Begins to write when it is time to.
  */
 void ngx_apikeys_snapshot_due(ngx_apikeys_snapshot_t *snapshot,

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * What a snapshot file is made of: sealed chunks, and in them what the
- * replica holds.  No files, no zone, no clock.
+ * What a snapshot file is made of: sealed chunks, and in them what the local
+ * copy holds.  No files, no zone, no clock.
  *
  * A header, then chunks: the length of the text in four bytes, of which the
  * highest bit marks the last chunk, the text, the tag.  The file's own key

@@ -8,10 +8,10 @@
  * before a seal was opened: not that it is a file, not a length.  A key of
  * the ring that opens the first chunk opens all; they are numbered, and the
  * last one says so.  Objects are published as a load brings them, into a
- * zone that nobody has seen yet; until its sweep the replica is incomplete,
+ * zone that nobody has seen yet; until its sweep the local copy is incomplete,
  * and when anything is wrong the zone is made anew and stays empty.
  *
- * The replica is then as fresh as it was when the snapshot was begun.  So
+ * The local copy is then as fresh as it was when the snapshot was begun.  So
  * apikeys_stale bounds how long a key that was deleted since is admitted.
  */
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * The replica in shared memory: every key, organisation and project that a
+ * The local copy in shared memory: every key, organisation and project that a
  * decision needs.  No HTTP, no libpq.
  *
  * Readers take no lock and wait for nothing: enter, look up, decide, leave,
@@ -144,7 +144,7 @@ void ngx_apikeys_store_leave(ngx_apikeys_store_t *st);
 
 /*
  * NGX_OK; NGX_DECLINED: there is none, with authority; NGX_BUSY: cannot be
- * told (the replica is incomplete, or the record could not be kept or
+ * told (the local copy is incomplete, or the record could not be kept or
  * opened), which is 503 and never 401.
  */
 ngx_int_t ngx_apikeys_store_key(ngx_apikeys_store_t *st,
@@ -205,8 +205,8 @@ ngx_int_t ngx_apikeys_store_watch(ngx_apikeys_store_t *st);
  *
  * A key for which there is no room then, or that would take what is reserved
  * for changes of other objects, becomes a stub: it is NGX_BUSY to readers,
- * and the replica stays complete.  NGX_ERROR: not even a stub fits; the old
- * record, if any, is now invalid (NGX_BUSY to readers) and the replica is
+ * and the local copy stays complete.  NGX_ERROR: not even a stub fits; the old
+ * record, if any, is now invalid (NGX_BUSY to readers) and the local copy is
  * incomplete until a load succeeds.
  */
 ngx_int_t ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
@@ -247,11 +247,11 @@ ngx_int_t ngx_apikeys_store_forget_locked(ngx_apikeys_store_t *st,
  * called, about a millisecond of work a call, until it no longer returns
  * NGX_AGAIN; it removes what the load did not bring and what was not
  * published since begin, and when nothing failed for want of space the
- * replica is complete: NGX_OK; else NGX_ERROR.  A later begin abandons an
+ * local copy is complete: NGX_OK; else NGX_ERROR.  A later begin abandons an
  * unfinished load, whose sweep is then NGX_DECLINED.
  * A new epoch (another database, or the old one restored) forgets every
  * version, tombstone and the cursor, but serves what is there until the
- * sweep; meanwhile the replica is incomplete.
+ * sweep; meanwhile the local copy is incomplete.
  */
 uint32_t ngx_apikeys_store_load_begin_locked(ngx_apikeys_store_t *st,
     ngx_uint_t new_epoch);
@@ -324,7 +324,7 @@ void ngx_apikeys_store_heir(ngx_apikeys_store_t *st, ngx_str_t *uuid);
  * A walk over all objects but deleted ones, for a copy that begins where the
  * cursor was when the walk began.  The caller sets handler, data and pool,
  * which the lists of the objects are allocated from and which it may reset
- * between calls.  begin: NGX_DECLINED while the replica is incomplete or
+ * between calls.  begin: NGX_DECLINED while the local copy is incomplete or
  * loaded.  next gives the objects of one bucket: NGX_OK, NGX_DONE when there
  * is none left, NGX_ERROR, or what the handler returned.  What was copied
  * must be thrown away when the walk is no longer valid.

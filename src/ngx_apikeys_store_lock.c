@@ -440,8 +440,8 @@ ngx_apikeys_store_lock_log(ngx_apikeys_store_t *st)
 
     if (st->full && ngx_apikeys_store_lock_log_due(&st->head->full_logged)) {
         ngx_log_error(NGX_LOG_CRIT, st->log, 0,
-                      "apikeys zone \"%V\" of %uz bytes is full, the replica "
-                      "is incomplete, it needs at least %uL bytes",
+                      "apikeys zone \"%V\" of %uz bytes is full, the local "
+                      "copy is incomplete, it needs at least %uL bytes",
                       &st->shm_zone->shm.name, st->shm_zone->shm.size, needs);
     }
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * Readers of the replica.  No lock, no allocation, no system call: between
+ * Readers of the local copy.  No lock, no allocation, no system call: between
  * enter and leave nothing that a reader can reach is freed (the slot holds
  * the epoch), and whatever a killed writer left is a chain that ends.
  *

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * A walk over the whole replica, for a copy of it that is kept elsewhere.
+ * A walk over the whole local copy, for a copy of it that is kept elsewhere.
  *
  * It goes bucket by bucket, each in a read section of its own, while others
  * publish.  So what it gives is of no one moment; but whoever reads the

@@ -477,7 +477,7 @@ ngx_apikeys_sync_done(ngx_apikeys_sync_t *sync)
 
 
 /*
- * The replica stays as it is and grows old: apikeys_stale says for how long
+ * The local copy stays as it is and grows old: apikeys_stale says for how long
  * it is good enough.  A trouble is an error when it begins or becomes
  * another one; its repetitions are for those who look closer.
  */

@@ -16,7 +16,7 @@
  * exit, and blocks meanwhile: it waits until the others have gone, then for
  * the answer.  Who is killed signs nothing: its lease runs out.
  *
- * What must hold.  A lease covers every copy of the replica that decides: so
+ * What must hold.  A lease covers every copy of the local copy that decides: so
  * an instance whose zone was copied signs off only when the database knows
  * the copy, which may take its first moments, and one that writes snapshots,
  * which may be loaded at any time, never does.

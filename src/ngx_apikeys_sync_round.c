@@ -27,7 +27,7 @@
 #define NGX_APIKEYS_SYNC_ROUND_TIMEOUT   3600000   /* of a load */
 #define NGX_APIKEYS_SYNC_ROUND_PATIENCE  4         /* times twice as long */
 #define NGX_APIKEYS_SYNC_ROUND_PRUNE     60000
-#define NGX_APIKEYS_SYNC_ROUND_RELOAD    5000      /* an incomplete replica */
+#define NGX_APIKEYS_SYNC_ROUND_RELOAD    5000      /* if incomplete */
 #define NGX_APIKEYS_SYNC_ROUND_SHARE     20        /* and loads' of time */
 #define NGX_APIKEYS_SYNC_ROUND_BEAT      5000
 #define NGX_APIKEYS_SYNC_ROUND_ANEW      100       /* another database */
@@ -160,7 +160,7 @@ ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync)
 
     /*
      * A feed of very many changes may take longer than a statement should;
-     * given up each time, the replica would never get past it.
+     * given up each time, the local copy would never get past it.
      */
 
     timeout = sync->conf->database->timeout
@@ -414,7 +414,7 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_store_unlock(store);
 
-    /* an incomplete replica has not applied all, and must not say so */
+    /* an incomplete local copy has not applied all, and must not say so */
 
     if (ngx_apikeys_store_complete(store)) {
         sync->applied = sync->snapshot;
@@ -673,8 +673,8 @@ ngx_apikeys_sync_round_heartbeat_interval(ngx_apikeys_sync_t *sync)
     ngx_msec_t  third;
 
     /*
-     * several in the shortest life that a location gives the replica, so that
-     * one that fails does not end it
+     * several in the shortest life that a location gives the local copy, so
+     * that one that fails does not end it
      */
 
     third = ngx_max(sync->conf->fresh / 3, 1);

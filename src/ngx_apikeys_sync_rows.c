@@ -128,7 +128,7 @@ ngx_apikeys_sync_rows_handler(ngx_apikeys_pg_query_t *q)
 
 /*
  * The header comes first, so no row of another database is published over
- * the replica of the one that the cursor names: a feed of another one has
+ * the local copy of the one that the cursor names: a feed of another one has
  * no further rows.
  */
 

@@ -5,7 +5,7 @@
  * What the syncer asks of a database before it follows it: whether the
  * schema is the one that this module was written for, and whether its
  * secrets were sealed with our master keys.  Asked again after every error
- * and every lost connection, for it may be another server then; the replica
+ * and every lost connection, for it may be another server then; the local copy
  * stays as it is meanwhile.
  */
 

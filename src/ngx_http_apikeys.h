@@ -65,7 +65,7 @@ typedef enum {
     NGX_HTTP_APIKEYS_ADDRESS,           /* not on the key's access list */
     NGX_HTTP_APIKEYS_NO_LIST,           /* the organisation demands one */
     NGX_HTTP_APIKEYS_ROLE,
-    NGX_HTTP_APIKEYS_NOT_LOADED,        /* the replica cannot tell: 503 */
+    NGX_HTTP_APIKEYS_NOT_LOADED,        /* the local copy cannot tell: 503 */
     NGX_HTTP_APIKEYS_EXPIRED,           /* older than apikeys_stale: 503 */
     NGX_HTTP_APIKEYS_ERROR,             /* of memory or a library: 500 */
     NGX_HTTP_APIKEYS_ALLOW_EXPIRED      /* older, but expired=allow */
@@ -90,7 +90,7 @@ typedef struct {
     ngx_http_apikeys_decision_e  nonce;    /* ALLOW, or STALE_NONCE, REPLAY:
                                               the credential is good no more,
                                               and nothing else is known */
-    unsigned                  expired:1;   /* by a replica older than
+    unsigned                  expired:1;   /* by a local copy older than
                                               apikeys_stale */
     unsigned                  global:1;    /* a global key: org is zero */
     unsigned                  operator:1;  /* by token; none of the above

@@ -136,7 +136,7 @@ ngx_http_apikeys_api_create_ctx(ngx_http_request_t *r,
 
 /*
  * NGX_OK; NGX_DECLINED: refused; NGX_DONE: did not authenticate; NGX_ERROR.
- * Everything here is decided from the replica.
+ * Everything here is decided from the local copy.
  */
 
 static ngx_int_t

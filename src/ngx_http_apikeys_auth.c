@@ -2,10 +2,10 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * The order is fixed: credential, freshness of the replica, record, secret,
+ * The order is fixed: credential, freshness of the local copy, record, secret,
  * nonce, address.  A request that goes on to another location shows the same
  * credential there: its secret and nonce are not looked at again, but the
- * key may be gone by then, the location may trust less in an old replica,
+ * key may be gone by then, the location may trust less in an old local copy,
  * and realip may have found another address.  Nothing is looked up for a
  * malformed credential; an unknown key is verified against a secret that no
  * one has, so it takes as long as a wrong one.  No part of a credential but

@@ -3,7 +3,7 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * From a request's credential to an identity: digest, basic, a header of
- * ours, the operator's token.  Synchronous; decides from the replica alone.
+ * ours, the operator's token.  Synchronous; decides from the local copy alone.
  */
 
 

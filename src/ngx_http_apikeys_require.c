@@ -3,7 +3,7 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * An id that is written out is parsed at configuration; one with variables
- * is evaluated before the replica is entered, as a variable may do anything.
+ * is evaluated before the local copy is entered, as a variable may do anything.
  * A value that is empty or no id never matches.
  *
  * Methods are compared by name; for those that nginx knows by number this is

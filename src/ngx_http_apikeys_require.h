@@ -29,7 +29,7 @@ char *ngx_http_apikeys_require_check(ngx_conf_t *cf,
 
 /*
  * Whether every line whose method fits holds for an identity: ALLOW, ROLE,
- * NOT_LOADED when the replica cannot tell, ERROR.
+ * NOT_LOADED when the local copy cannot tell, ERROR.
  */
 ngx_http_apikeys_decision_e ngx_http_apikeys_require_judge(
     ngx_http_request_t *r, ngx_array_t *lines,

@@ -77,24 +77,24 @@ static ngx_int_t ngx_http_apikeys_status_send(ngx_http_request_t *r,
 
 static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
 
-    { "replica", "complete", ngx_http_apikeys_figure(complete),
+    { "copy", "complete", ngx_http_apikeys_figure(complete),
       NGX_HTTP_APIKEYS_GAUGE,
-      "Whether the replica holds all that the database has" },
-    { "replica", "age", ngx_http_apikeys_figure(age),
+      "Whether the local copy holds all that the database has" },
+    { "copy", "age", ngx_http_apikeys_figure(age),
       NGX_HTTP_APIKEYS_DURATION,
       "Time since the last proof of freshness, the most that it can lag" },
-    { "replica", "keys", ngx_http_apikeys_figure(store.keys),
-      NGX_HTTP_APIKEYS_GAUGE, "Keys in the replica" },
-    { "replica", "orgs", ngx_http_apikeys_figure(store.orgs),
-      NGX_HTTP_APIKEYS_GAUGE, "Organizations in the replica" },
-    { "replica", "projects", ngx_http_apikeys_figure(store.projects),
-      NGX_HTTP_APIKEYS_GAUGE, "Projects in the replica" },
-    { "replica", "tombstones", ngx_http_apikeys_figure(store.tombstones),
+    { "copy", "keys", ngx_http_apikeys_figure(store.keys),
+      NGX_HTTP_APIKEYS_GAUGE, "Keys in the local copy" },
+    { "copy", "orgs", ngx_http_apikeys_figure(store.orgs),
+      NGX_HTTP_APIKEYS_GAUGE, "Organizations in the local copy" },
+    { "copy", "projects", ngx_http_apikeys_figure(store.projects),
+      NGX_HTTP_APIKEYS_GAUGE, "Projects in the local copy" },
+    { "copy", "tombstones", ngx_http_apikeys_figure(store.tombstones),
       NGX_HTTP_APIKEYS_GAUGE,
       "Deleted objects that are remembered for a while" },
-    { "replica", "invalid", ngx_http_apikeys_figure(store.invalid),
+    { "copy", "invalid", ngx_http_apikeys_figure(store.invalid),
       NGX_HTTP_APIKEYS_GAUGE, "Objects that could not be kept or opened" },
-    { "replica", "keys_without_room", ngx_http_apikeys_figure(store.stubs),
+    { "copy", "keys_without_room", ngx_http_apikeys_figure(store.stubs),
       NGX_HTTP_APIKEYS_GAUGE,
       "Keys that the zone has no room for, requests with them get 503" },
 
@@ -103,7 +103,7 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
       "Time since the last poll that was applied in full was sent" },
     { "feed", "behind", ngx_http_apikeys_figure(behind),
       NGX_HTTP_APIKEYS_GAUGE,
-      "Whether the database is known to have what the replica lacks" },
+      "Whether the database is known to have what the local copy lacks" },
 
     { "zone", "size_bytes", ngx_http_apikeys_figure(store.size),
       NGX_HTTP_APIKEYS_GAUGE, "Memory for records in the zone" },
@@ -465,7 +465,7 @@ ngx_http_apikeys_status_metric(u_char *p, u_char *last,
                                                               : "gauge",
                      figure->section, figure->name, unit);
 
-    if (ngx_strcmp(figure->section, "replica") != 0
+    if (ngx_strcmp(figure->section, "copy") != 0
         && ngx_strcmp(figure->section, "feed") != 0
         && ngx_strcmp(figure->section, "zone") != 0)
     {

@@ -78,11 +78,11 @@ sub example {
         tls($nginx);
     }
     if (my @cases = @{ $asked{$name} || [] }) {
-        # an unknown key is refused once the replica is complete and fresh
+        # an unknown key is refused once the local copy is complete and fresh
         $nginx->wait_for(sub {
             client($nginx, 'aaaaaaaa:x')->request('GET', $cases[-1][0])->code
                 != 503;
-        }, 30, 'the replica is not loaded');
+        }, 30, 'the local copy is not loaded');
     }
     for my $case (@{ $asked{$name} || [] }) {
         my ($path, $key, $code) = @$case;

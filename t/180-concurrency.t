@@ -1,6 +1,6 @@
 # Twenty clients at once, in one organization that has almost as many keys as
 # it may: what they are told, what the database holds, what the audit says and
-# whom the replica lets in must be one and the same story.
+# whom the local copy lets in must be one and the same story.
 
 use strict;
 use warnings;
@@ -160,7 +160,7 @@ sub expected {
 }
 
 
-# whom the replica knows: all that the database has, and nobody else
+# whom the local copy knows: all that the database has, and nobody else
 sub admits {
     my ($known, $there, $listed) = @_;
 
@@ -171,7 +171,7 @@ sub admits {
     my %should = map { my $id = $_->{id};
         $id => !$there{$id} ? 401 : $listed && $listed->{$id} ? 403 : 200
     } @$known;
-    is_deeply \%status, \%should, 'the replica admits whom the database has';
+    is_deeply \%status, \%should, 'the local copy admits whom the database has';
 }
 
 

@@ -205,7 +205,7 @@ is events(), 'GROUP_CREATED, SQL UPDATE projects', 'in a WITH: both';
 $s->run('SET session_replication_role = replica');
 $s->run($type);
 $s->run('RESET session_replication_role');
-is events(), 'SQL UPDATE projects', 'as a replica';
+is events(), 'SQL UPDATE projects', 'as a local copy';
 
 $db->psql(<<"END");
 CREATE TABLE public.other (a int);

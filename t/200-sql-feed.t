@@ -18,7 +18,7 @@ my @columns = qw( kind id version deleted org_id public_key secret redacted
     descr roles projects entries access_list_required name created );
 
 
-# a replica: what a syncer holds, by kind and id
+# a local copy: what a syncer holds, by kind and id
 
 sub load {
     my ($replica) = @_;
@@ -288,7 +288,7 @@ cmp_ok scalar(keys %all), '>', $writers * $rounds, keys(%all)
 
 my %fresh;
 load(\%fresh);
-is_deeply $replica{objects}, $fresh{objects}, 'the replica is the database';
+is_deeply $replica{objects}, $fresh{objects}, 'the local copy is the database';
 
 
 # the cost is that of what is new, whatever lies behind or still runs

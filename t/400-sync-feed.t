@@ -154,13 +154,13 @@ my $before = $f->key($org, 'ORG_READ_ONLY');
 $f->nginx->log_mark;
 $db->psql('TRUNCATE apikeys.access_list, apikeys.access_usage');
 ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
-    'TRUNCATE makes the replica load everything');
+    'TRUNCATE makes the local copy load everything');
 is(code($before, $org->{path}), 200, 'what is still there still works');
 
 $db->psql('REFRESH MATERIALIZED VIEW apikeys.feed_uuid;
            UPDATE apikeys.orgs SET name = name');
 ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
-    'another feed makes the replica load everything');
+    'another feed makes the local copy load everything');
 soon(200, $before, $org->{path}, 'a key after the new epoch');
 
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$before->{id}'");

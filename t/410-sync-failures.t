@@ -1,4 +1,4 @@
-# Following the database while it fails: the replica decides on, says so
+# Following the database while it fails: the local copy decides on, says so
 # once, and catches up.
 
 use strict;
@@ -29,7 +29,7 @@ sub code {
     return $res ? $res->code : 0;
 }
 
-# refused by the replica: 401 needs no database
+# refused by the local copy: 401 needs no database
 sub refused {
     my ($key, $timeout) = @_;
 
@@ -60,7 +60,7 @@ ok(refused($key), 'a change beside terminated backends');
 $key = $f->key($org, 'ORG_OWNER');
 my $second = $f->key($org, 'ORG_OWNER');
 
-# exists, but not in its organisation: decided, and answered by the replica
+# exists, but not in its organisation: decided, and answered by the local copy
 my $mark = $nginx->log_mark;
 $pg->stop('immediate');
 ok(eval { $nginx->wait_log(qr/\[error\].*replica cannot follow the database/,
@@ -85,7 +85,7 @@ is(errors($mark), 1, 'an outage is one error');
 $pg->stop('fast');
 $nginx->reload;
 is(code({ secret => 'aaaaaaaa:x' }), 401,
-    'workers that never saw the database know the replica is complete');
+    'workers that never saw the database know the local copy is complete');
 is(code($second), 503, 'and that a key is known');
 $pg->start;
 $nginx->wait_for(sub { code($second) == 200 }, 30, 'no connection');
@@ -94,7 +94,7 @@ ok(refused($second), 'a change after a reload during an outage');
 
 
 # a feed that takes longer than a statement may: each time that it is given up
-# it gets twice the time, or the replica would never get past it
+# it gets twice the time, or the local copy would never get past it
 
 {
     my $node = $f->node(database => 'timeout=1s', workers => 1,
@@ -173,7 +173,7 @@ ok(eval { $old->nginx->wait_log(
     qr/\[error\].*replica cannot follow.*apply sql\/apply.sh/, 30) },
     'no schema at all, and what to do');
 is($old->client(key => 'aaaaaaaa:x')->request('GET', $org->{path})->code, 503,
-    'nothing is decided without a replica');
+    'nothing is decided without a local copy');
 $old->nginx->stop;
 
 

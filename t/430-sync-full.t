@@ -46,10 +46,10 @@ is(code($unknown), 401, 'an unknown key');
 
 $f->copies($org, $keys[0], $copies);
 ok(eval { $nginx->wait_log(
-    qr/\[crit\].*is full, the replica is incomplete, it needs at least \d+/,
+    qr/\[crit\].*is full, the local copy is incomplete, it needs at least \d+/,
     90) }, 'the zone is full, and what it would need');
 
-becomes($unknown, 503, 'with an incomplete replica a miss is no answer');
+becomes($unknown, 503, 'with an incomplete local copy a miss is no answer');
 is(code($keys[0]), 200, 'what is there is served');
 
 # no room for a new version, none needed for a deletion
@@ -70,7 +70,7 @@ is($db->dbh->selectrow_array(
 $db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
 
 # tombstones need the room until nothing older can be on its way
-becomes($unknown, 401, 'with room, the replica becomes complete', 180);
+becomes($unknown, 401, 'with room, the local copy becomes complete', 180);
 becomes($keys[1], 403, 'the key that was restricted');
 becomes($keys[2], 401, 'the key that was deleted');
 is(code($keys[0]), 200, 'the others');

@@ -1,6 +1,6 @@
 # One organization takes what it can of a zone, with its quotas lifted: the
 # others do not notice, its own keys answer 503 where there is no room for
-# them, the replica stays complete, and keys get their room when there is
+# them, the local copy stays complete, and keys get their room when there is
 # some.
 
 use strict;
@@ -66,7 +66,7 @@ sub becomes {
     is($was, $code, $name);
 }
 
-sub without_room { return status()->{replica}{keys_without_room} }
+sub without_room { return status()->{copy}{keys_without_room} }
 
 my $unknown = { secret => 'zzzzzzzz:x' };
 my @keys = map { $f->key($other, 'ORG_MEMBER') } 1 .. 12;
@@ -105,7 +105,7 @@ sub undisturbed {
         "$when: no list");
     is(code($kept, $other), 200, "$when: let in again");
     is(code($keys[-1], $other), 200, "$when: a new key");
-    is(status()->{replica}{complete}, 1, "$when: the replica is complete");
+    is(status()->{copy}{complete}, 1, "$when: the local copy is complete");
 }
 
 undisturbed('before');
@@ -134,7 +134,7 @@ for my $key (@lists) {
 ok(without_room() >= 5, "$filled long lists leave keys without room");
 
 my $status = status();
-is($status->{replica}{complete}, 1, 'the replica is complete');
+is($status->{copy}{complete}, 1, 'the local copy is complete');
 is($status->{zone}{low}, 1, 'the zone is nearly full');
 is(scalar @{ $status->{keys_without_room} }, without_room(),
     'the keys without room are named');
@@ -143,7 +143,7 @@ is((grep { my $id = $_; grep { $_->{id} eq $id } @lists }
 my $metrics = do {
     my $client = $f->client;
     $client->plain('GET', '/metrics')->body };
-like($metrics, qr/^apikeys_replica_keys_without_room [5-9]$/m, 'a metric');
+like($metrics, qr/^apikeys_copy_keys_without_room [5-9]$/m, 'a metric');
 like($metrics, qr/^apikeys_zone_low 1$/m, 'another');
 ok($nginx->error_log =~ /\[warn\].* is nearly full, it should have at least \d/,
     'the log warned before');
@@ -160,7 +160,7 @@ undisturbed('when the zone is full');
 
 # many keys that are a cell each
 $f->copies($hostile, $kept, 1000);
-$nginx->wait_for(sub { status()->{replica}{keys} > 1000 }, 60 * $slow,
+$nginx->wait_for(sub { status()->{copy}{keys} > 1000 }, 60 * $slow,
     'the copies are not there');
 {
     my $path = "$other->{path}/apiKeys";
@@ -170,7 +170,7 @@ $nginx->wait_for(sub { status()->{replica}{keys} > 1000 }, 60 * $slow,
         'a key is deleted');
     is(code($kept, $other), 200, 'it is let in');
     is(code($unknown, $other), 401, 'an unknown key is unknown');
-    is(status()->{replica}{complete}, 1, 'the replica is complete');
+    is(status()->{copy}{complete}, 1, 'the local copy is complete');
 }
 
 
@@ -266,7 +266,7 @@ INSERT INTO apikeys.key_projects (key_id, project_id, org_id, roles)
 END
 becomes(503, $long, $other, '65,535 entries');
 becomes(503, $wide, $other, '65,536 projects');
-is(status()->{replica}{complete}, 1, 'the replica is complete');
+is(status()->{copy}{complete}, 1, 'the local copy is complete');
 ok($nginx->error_log =~ /\[error\].*have more than 65534 access list entries or/,
     'the log says why');
 is(code($kept, $other), 200, 'the others are let in');

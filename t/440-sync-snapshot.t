@@ -1,4 +1,4 @@
-# A cold start while the database is down: the replica comes from the sealed
+# A cold start while the database is down: the local copy comes from the sealed
 # snapshot, is as old as that was, and goes on from there.  A snapshot that
 # is anything but whole, ours and young is refused.
 

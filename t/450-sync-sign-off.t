@@ -1,4 +1,4 @@
-# An instance that ends signs off when nobody decides by its replica any
+# An instance that ends signs off when nobody decides by its local copy any
 # more: not before, not where a copy of it lives on that the database does
 # not know, and not by holding up a quit.
 

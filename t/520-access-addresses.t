@@ -1,4 +1,4 @@
-# Who is on a list: the replica's matcher against PostgreSQL's own
+# Who is on a list: the local copy's matcher against PostgreSQL's own
 # `inet <<= cidr` (mapped addresses turned into IPv4 first), a million pairs
 # from a fixed seed, and some thousands of them through HTTP.
 
@@ -185,7 +185,7 @@ is(psql("SELECT min(n) >= 9500 FROM (SELECT count(*) AS n FROM lists
     WHERE list > $LISTS GROUP BY list) AS x"), 't', 'large lists are large');
 
 
-# what the replica decides
+# what the local copy decides
 
 my $log = qx{util/nginx-asan core 2>&1};
 is($?, 0, 'nginx builds with sanitizers') or diag $log;
@@ -194,7 +194,7 @@ $log = qx{make -s -f util/unit.mk build/unit/match_diff 2>&1};
 is($?, 0, 'the program builds') or diag $log;
 
 is(system("build/unit/match_diff $dir/lists $dir/addresses > $dir/decided"),
-    0, 'the replica has decided');
+    0, 'the local copy has decided');
 
 
 # and what PostgreSQL says to it, in one statement

@@ -1,4 +1,4 @@
-# What is decided while the replica cannot be trusted in full: not loaded
+# What is decided while the local copy cannot be trusted in full: not loaded
 # yet, the database away, too old, a zone that is too small, resized, or
 # under other master keys.
 
@@ -132,7 +132,7 @@ $t->is('/inner/allow', $key, 200, 'allow_expired', 'expired=allow, inherited',
     @basic);
 
 my $status = status($t->nginx);
-cmp_ok($status->{replica}{age_milliseconds}, '>', 1000, 'the age is told');
+cmp_ok($status->{copy}{age_milliseconds}, '>', 1000, 'the age is told');
 ok(eval { $t->nginx->wait_for(sub {
         status($t->nginx)->{feed}{lag_milliseconds} > 1500;
     }, 15) }, 'and the lag grows');
@@ -155,8 +155,8 @@ is_503($digest->request('GET', '/long'), 'not loaded, by digest');
 is(code($new, '/long'), 401, 'without a credential it is a challenge');
 is_503($digest->request('GET', $org->{path}), 'not loaded, the API');
 $status = status($new);
-is($status->{replica}{complete}, 0, 'the replica says so');
-is($status->{replica}{age_milliseconds}, undef, 'and has no age');
+is($status->{copy}{complete}, 0, 'the local copy says so');
+is($status->{copy}{age_milliseconds}, undef, 'and has no age');
 is($status->{feed}{lag_milliseconds}, undef, 'nor a lag');
 cmp_ok($status->{decisions}{not_loaded}, '>=', 7, 'which is counted');
 
@@ -208,7 +208,7 @@ unlike(join(' ', keys %{ $codes{key} }), qr/401/, 'no key is called unknown');
 is(join(' ', keys %{ $codes{unknown} }), '503', 'nor what may be one');
 is(() = $small->error_log =~ /is full/g, 1, 'said once');
 $status = status($small);
-is($status->{replica}{complete}, 0, 'the replica says so');
+is($status->{copy}{complete}, 0, 'the local copy says so');
 cmp_ok($status->{zone}{full_total}, '>', 0, 'and that it is full');
 is($status->{feed}{behind}, 1, 'and that it lacks something');
 
@@ -252,8 +252,8 @@ SELECT pg_visible_in_snapshot(x.xid, i.snapshot) FROM apikeys.instances i,
 END
             '%:' . (writer() // 0));
         $status = status($tight);
-        return $applied && $status->{replica}{complete}
-            && !$status->{replica}{keys_without_room}
+        return $applied && $status->{copy}{complete}
+            && !$status->{copy}{keys_without_room}
             && !$status->{feed}{behind};
     }, 30 * $slow, $what) } ? $status : diag($@ =~ /^(.*)/);
 }
@@ -359,7 +359,7 @@ sub overfull {
     push @spare, map { $t->key($more, 'ORG_MEMBER') } 1 .. 2;
     ok(eval { $tight->wait_for(sub {
         my $status = status($tight);
-        !$status->{replica}{complete} && $status->{feed}{behind};
+        !$status->{copy}{complete} && $status->{feed}{behind};
     }, 15, '') }, 'more than fits');
 }
 

@@ -45,8 +45,8 @@ sub get {
 # JSON
 
 my %sections = (
-    replica => [qw( age_milliseconds complete invalid keys keys_without_room
-                    orgs projects tombstones )],
+    copy => [qw( age_milliseconds complete invalid keys keys_without_room
+                 orgs projects tombstones )],
     feed => [qw( behind lag_milliseconds )],
     zone => [qw( free_bytes full_total low repairs_total reserved_bytes
                  retired_bytes size_bytes )],
@@ -76,8 +76,8 @@ for my $section (sort keys %sections) {
 }
 ok((grep { $_ == $json->{pid} } $t->nginx->workers) == 1, 'which worker');
 like($json->{worker}, qr/^[01]$/, 'by its number');
-is_deeply([ @{ $json->{replica} }{qw( keys orgs projects complete )} ],
-    [ 3, 1, 1, 1 ], 'what the replica has');
+is_deeply([ @{ $json->{copy} }{qw( keys orgs projects complete )} ],
+    [ 3, 1, 1, 1 ], 'what the local copy has');
 cmp_ok($json->{zone}{size_bytes}, '>', 6 << 20, 'how large the zone is');
 cmp_ok($json->{zone}{free_bytes}, '<', $json->{zone}{size_bytes},
     'and how full');
@@ -98,10 +98,10 @@ my $feed;
 $t->nginx->wait_for(sub {
     my $now = get('/status')->json;
     $feed = $now->{feed};
-    return $now->{replica}{age_milliseconds} > 2000
+    return $now->{copy}{age_milliseconds} > 2000
         && $feed->{lag_milliseconds} < 1000;
 }, 30, 'the lag is never less than the age');
-is($feed->{behind}, 0, 'the replica has all that it knows of');
+is($feed->{behind}, 0, 'the local copy has all that it knows of');
 
 
 # decisions, by what they were
@@ -169,10 +169,10 @@ is_deeply([ sort keys %$m ], [ sort map {
             : map { "apikeys_${s}_" . s/_milliseconds/_seconds/r }
                 @{ $sections{$s} }
     } keys %sections ], 'the same figures');
-is($m->{apikeys_replica_keys}{samples}{''}, 3, 'the same values');
+is($m->{apikeys_copy_keys}{samples}{''}, 3, 'the same values');
 is($m->{apikeys_decisions_total}{samples}{'{decision="role"}'},
     $after->{role}, 'the same decisions');
-cmp_ok($m->{apikeys_replica_age_seconds}{samples}{''}, '<', 60,
+cmp_ok($m->{apikeys_copy_age_seconds}{samples}{''}, '<', 60,
     'an age in seconds');
 my %labels = map { $_ => 1 } map { /\{(\w+)=/ } map { keys %{ $_->{samples} } }
     values %$m;
@@ -183,7 +183,7 @@ $t->fixture->key($org, 'ORG_MEMBER') for 1 .. 5;
 $t->settle;
 my $more = get('/metrics')->body;
 is(() = $more =~ /\n/g, $lines, 'no line comes with a key');
-like($more, qr/^apikeys_replica_keys 8$/m, 'of which there are more');
+like($more, qr/^apikeys_copy_keys 8$/m, 'of which there are more');
 unlike($more, qr/$member->{publicKey}|$org->{id}|$member->{id}/,
     'nor is one named');
 

@@ -1,7 +1,7 @@
-# Between nginx and PostgreSQL packets get lost without a word to anybody: all
-# of them, those of the answers alone, or with the server and everything it
-# knew; or they are slow.  Decisions go on, changes are refused in time or said to be of unknown
-# outcome, retries do no harm, and all heals without a storm of logins.
+# Packets between nginx and PostgreSQL are lost silently: all of them, those of
+# the answers alone, or together with the server and its state; or they are
+# slow.  Decisions go on, a change is refused in time or answered as of unknown
+# outcome, retries do no harm, and the node recovers without a storm of logins.
 
 use strict;
 use warnings;
@@ -123,7 +123,7 @@ for my $title ('PATCH', 'an entry', 'an assignment', 'DELETE') {
 }
 
 
-# it is slow: all the replica is read again, which takes several times as long
+# it is slow: all the local copy is read again, which takes several times as long
 # as a statement may
 
 {
@@ -143,7 +143,7 @@ for my $title ('PATCH', 'an entry', 'an assignment', 'DELETE') {
     my %codes;
     ok(eval { $nginx->wait_for(sub { $codes{ $o->code }++;
         $o->code('/key', $key) == 401 }, 60 * $slow, '') },
-        'slow: the replica is read');
+        'slow: the local copy is read');
     cmp_ok(time - $begin, '>', 2, 'slow: for longer than a statement may');
     is(join(' ', keys %codes), 200, 'slow: decisions go on');
     unlike(substr($nginx->error_log, $mark), qr/cannot follow/,

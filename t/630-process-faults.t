@@ -323,10 +323,10 @@ kill 'KILL', $churn;
 waitpid $churn, 0;
 undef @probers;
 ok(eval { $nginx->wait_for(sub {
-    my $replica = status($nginx)->{replica};
-    $replica->{complete} && !$replica->{invalid} && $replica->{keys}
+    my $copy = status($nginx)->{copy};
+    $copy->{complete} && !$copy->{invalid} && $copy->{keys}
         == $dbh->selectrow_array('SELECT count(*) FROM apikeys.keys');
-}, 10 * $slow, '') }, 'after all of it the replica holds each key, and none '
+}, 10 * $slow, '') }, 'after all of it the local copy holds each key, and none '
     . 'that is not');
 $nginx->quit;
 
@@ -381,8 +381,8 @@ sub loaded {
         my %complete;
         for (1 .. 20) {
             my $status = status($up);
-            $complete{ $status->{pid} } = $status->{replica}{complete}
-                && ($status->{replica}{age_milliseconds} // 60_000) < 60_000;
+            $complete{ $status->{pid} } = $status->{copy}{complete}
+                && ($status->{copy}{age_milliseconds} // 60_000) < 60_000;
         }
         keys %complete >= 3 && !grep { !$_ } values %complete;
     }, 20 * $slow, 'the new zone is not complete');

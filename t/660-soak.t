@@ -256,7 +256,7 @@ sub ends {
     my ($status, $name) = @_;
 
     return $status->{zone}{retired_bytes} == 0
-        && ($name ne 'at the end' || !$status->{replica}{tombstones}
+        && ($name ne 'at the end' || !$status->{copy}{tombstones}
             && $db->dbh->selectrow_array(
                 'SELECT count(*) FROM apikeys.changes') < 100);
 }
@@ -267,14 +267,14 @@ sub used {
     my ($status, $used) = ({}, 'unknown');
     ok(eval { $node->wait_for(sub {
         $status = status($node);
-        my $replica = $status->{replica};
+        my $copy = $status->{copy};
         $used = $f->used($status);
-        return $replica->{keys} == 1 && !$replica->{invalid}
+        return $copy->{keys} == 1 && !$copy->{invalid}
             && !$status->{pool}{busy} && !$status->{pool}{waiting}
             && (!$patient || ends($status, $name));
     }, $patient ? 300 : 120, 'not settled') }, "$name: what has gone is let go")
         or diag(join ' ', $@ =~ /^(.*)/, map { %{ $status->{$_} || {} } }
-            qw( replica zone pool ));
+            qw( copy zone pool ));
     return $used;
 }
 

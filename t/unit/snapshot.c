@@ -76,7 +76,7 @@ conf(ngx_apikeys_store_t *st)
 }
 
 
-/* a replica with lists of many lengths, complete */
+/* a local copy with lists of many lengths, complete */
 
 static ngx_apikeys_store_t *
 filled(void)
@@ -237,7 +237,7 @@ test_whole(ngx_apikeys_store_t *from)
     ok(n > 2, "written in %d events", (int) n);
 
     ok(load(&st) == NGX_OK, "loaded: %s", tap_message);
-    ok(ngx_apikeys_store_complete(st), "the replica is complete");
+    ok(ngx_apikeys_store_complete(st), "the local copy is complete");
 
     for (i = 0, n = 0; i < KEYS; i++) {
         n += (unit_version(st, i) == (int64_t) i + 1);

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * What the replica promises to one process at a time: versions, loads,
+ * What the local copy promises to one process at a time: versions, loads,
  * tombstones, a zone without a free cell, who has a public key, the lock,
  * reload.
  */
@@ -393,7 +393,7 @@ test_full(void)
     ok(rc == NGX_ERROR && n > 500, "%d keys fill the zone", (int) n);
     ok(strstr(tap_message, "is full") != NULL
        && strstr(tap_message, "needs at least") != NULL, "it is said");
-    ok(!ngx_apikeys_store_complete(st), "the replica is incomplete");
+    ok(!ngx_apikeys_store_complete(st), "the local copy is incomplete");
     ok(unit_version(st, n) == NGX_BUSY, "an unknown key may exist");
     ok(unit_version(st, 1) == 1, "a known one is served");
 
@@ -442,7 +442,7 @@ test_full(void)
     }
 
     ok(unit_load_sweep(st, load) == NGX_OK, "a load with room for all");
-    ok(ngx_apikeys_store_complete(st), "completes the replica");
+    ok(ngx_apikeys_store_complete(st), "completes the local copy");
     ok(unit_version(st, 1) == NGX_DECLINED, "misses have authority again");
 
     load = unit_load_begin(st, 0);
@@ -1045,7 +1045,7 @@ test_resize(void)
     new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 1);
     ok(unit_zone(new, st) == NGX_OK && new->head->counts.keys == 0
        && !ngx_apikeys_store_complete(new),
-       "an incomplete replica is not copied");
+       "an incomplete local copy is not copied");
     ngx_shm_free(&new->shm_zone->shm);
 
     (void) unit_load_sweep(st, unit_load_begin(st, 1));

@@ -3,7 +3,7 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * A zone with little memory left: what additions may take and what changes
- * may take, keys without room, the replica that stays complete meanwhile,
+ * may take, keys without room, the local copy that stays complete meanwhile,
  * readers that hold memory back, and how a key gets its room.
  */
 
@@ -82,7 +82,7 @@ test_reserve(void)
        "they leave the reserve");
     ok(unit_version(st, n) == NGX_BUSY, "the one without room is 503");
     ok(ngx_apikeys_store_complete(st) && unknown(st),
-       "the replica is complete");
+       "the local copy is complete");
     ok(stat.stubs == 1 && stat.invalid == 1 && stat.low, "the figures tell");
     ok(strstr(tap_message, "has no room for key") != NULL
        && strstr(tap_message, "needs at least") != NULL, "and the log");
@@ -340,7 +340,7 @@ test_readers(void)
     since = ngx_apikeys_store_boottime() - since;
 
     ok(i == n && since < 40, "no other change waits again");
-    ok(unknown(st), "the replica is complete");
+    ok(unknown(st), "the local copy is complete");
 
     ngx_apikeys_store_leave(st);
 

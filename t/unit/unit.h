@@ -22,7 +22,7 @@
 #define UNIT_ENTRIES  10000
 
 
-static ngx_str_t                  unit_name = ngx_string("replica");
+static ngx_str_t                  unit_name = ngx_string("copy");
 static ngx_apikeys_cidr_t         unit_entries[UNIT_ENTRIES];
 static ngx_apikeys_store_grant_t  unit_grants[UNIT_ENTRIES];
 

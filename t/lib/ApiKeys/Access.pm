@@ -98,7 +98,7 @@ sub settle {
             'SELECT bool_and(pg_visible_in_snapshot(x.xid, i.snapshot))
                FROM apikeys.instances i, (SELECT xid
                     FROM apikeys.changes ORDER BY xid DESC LIMIT 1) x');
-    }, 20, 'the replica does not follow');
+    }, 20, 'the local copy does not follow');
 }
 
 

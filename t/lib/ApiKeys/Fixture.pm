@@ -118,7 +118,7 @@ sub start {
 }
 
 
-# until the replica is complete: an unknown key is then 401 and not 503
+# until the local copy is complete: an unknown key is then 401 and not 503
 sub wait_loaded {
     my ($self, $nginx, $timeout) = @_;
 
@@ -128,7 +128,7 @@ sub wait_loaded {
     return $nginx->wait_for(sub {
         my $res = $client->request('GET', "$self->{base}/");
         return $res && $res->code == 401;
-    }, $timeout || 30, 'the replica is not loaded');
+    }, $timeout || 30, 'the local copy is not loaded');
 }
 
 
@@ -213,7 +213,7 @@ sub used {
     my ($self, $status) = @_;
 
     return $status->{zone}{size_bytes} - $status->{zone}{free_bytes}
-        - $status->{zone}{retired_bytes} - 64 * $status->{replica}{tombstones};
+        - $status->{zone}{retired_bytes} - 64 * $status->{copy}{tombstones};
 }
 
 

@@ -131,7 +131,7 @@ sub changes {
 }
 
 
-# a change is made, a key is made and removed, and the replica is fresh
+# a change is made, a key is made and removed, and the local copy is fresh
 sub heals {
     my ($self, $name) = @_;
 
@@ -143,7 +143,7 @@ sub heals {
     ok(eval { $nginx->wait_for(sub { $self->code('/key', $key) == 401 },
         30 * $slow, '') }, "$name: so does the feed");
     ok(eval { $nginx->wait_for(sub { $self->code('/brief') == 200 },
-        30 * $slow, '') }, "$name: and the replica is fresh");
+        30 * $slow, '') }, "$name: and the local copy is fresh");
 }
 
 
