@@ -31,7 +31,6 @@
 #include <openssl/rand.h>
 
 
-#define NGX_APIKEYS_SEAL_ID_LEN        4
 #define NGX_APIKEYS_SEAL_IV_LEN        12
 #define NGX_APIKEYS_SEAL_TAG_LEN       16
 
@@ -48,7 +47,7 @@
 typedef struct {
     u_char                     master[NGX_APIKEYS_SEAL_KEY_LEN];
     u_char                     seal[NGX_APIKEYS_SEAL_KEY_LEN];
-    u_char                     id[NGX_APIKEYS_SEAL_ID_LEN];
+    u_char                     line[NGX_APIKEYS_SEAL_LINE_LEN];
 } ngx_apikeys_seal_key_t;
 
 
@@ -78,7 +77,7 @@ typedef struct {
 
 /* sealed: these, in this order */
 typedef struct {
-    u_char                     id[NGX_APIKEYS_SEAL_ID_LEN];
+    u_char                     line[NGX_APIKEYS_SEAL_LINE_LEN];
     u_char                     iv[NGX_APIKEYS_SEAL_IV_LEN];
     u_char                     text[sizeof(ngx_apikeys_secret_t)];
     u_char                     tag[NGX_APIKEYS_SEAL_TAG_LEN];
@@ -132,7 +131,7 @@ ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
 
 
 ngx_int_t
-ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
+ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal, ngx_uint_t n,
     u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,
     const ngx_str_t *context)
 {
@@ -141,9 +140,9 @@ ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
     ngx_apikeys_seal_box_t   box;
     ngx_apikeys_seal_key_t  *key;
 
-    key = &seal->ring->keys[0];
+    key = &seal->ring->keys[n];
 
-    ngx_memcpy(box.id, key->id, NGX_APIKEYS_SEAL_ID_LEN);
+    ngx_memcpy(box.line, key->line, NGX_APIKEYS_SEAL_LINE_LEN);
 
     ctx = EVP_CIPHER_CTX_new();
 
@@ -225,7 +224,7 @@ ngx_apikeys_seal_open(ngx_apikeys_seal_t *seal, ngx_apikeys_secret_t *secret,
     for (i = 0; i < seal->nkeys; i++) {
         key = &seal->ring->keys[i];
 
-        if (ngx_memcmp(box.id, key->id, NGX_APIKEYS_SEAL_ID_LEN) != 0) {
+        if (ngx_memcmp(box.line, key->line, NGX_APIKEYS_SEAL_LINE_LEN) != 0) {
             continue;
         }
 
@@ -356,6 +355,32 @@ ngx_uint_t
 ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal)
 {
     return seal->nkeys;
+}
+
+
+const u_char *
+ngx_apikeys_seal_line(ngx_apikeys_seal_t *seal, ngx_uint_t n)
+{
+    return seal->ring->keys[n].line;
+}
+
+
+ngx_int_t
+ngx_apikeys_seal_find(ngx_apikeys_seal_t *seal, const u_char *line)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < seal->nkeys; i++) {
+
+        if (ngx_memcmp(seal->ring->keys[i].line, line,
+                       NGX_APIKEYS_SEAL_LINE_LEN)
+            == 0)
+        {
+            return i;
+        }
+    }
+
+    return NGX_DECLINED;
 }
 
 
@@ -557,8 +582,8 @@ ngx_apikeys_seal_derive_keys(ngx_conf_t *cf, ngx_apikeys_seal_t *seal)
         if (ngx_apikeys_seal_derive(seal, i, "seal", key->seal,
                                     NGX_APIKEYS_SEAL_KEY_LEN)
             != NGX_OK
-            || ngx_apikeys_seal_derive(seal, i, "id", key->id,
-                                       NGX_APIKEYS_SEAL_ID_LEN)
+            || ngx_apikeys_seal_derive(seal, i, "id", key->line,
+                                       NGX_APIKEYS_SEAL_LINE_LEN)
                != NGX_OK)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -23,13 +23,17 @@
 #define NGX_APIKEYS_SEAL_KEY_LEN       32
 #define NGX_APIKEYS_SEAL_MAX_KEYS      16
 
+/* names a line of the file: what a sealed secret begins with */
+#define NGX_APIKEYS_SEAL_LINE_LEN      4
+#define NGX_APIKEYS_SEAL_LINE_TEXT     8     /* in hex */
+
 /* both HA1s of one credential, what is sealed */
 typedef struct {
     u_char  md5[NGX_APIKEYS_DIGEST_MD5_LEN];
     u_char  sha256[NGX_APIKEYS_DIGEST_SHA256_LEN];
 } ngx_apikeys_secret_t;
 
-/* sealed: key id 4, iv 12, ciphertext 48, tag 16 */
+/* sealed: line 4, iv 12, ciphertext 48, tag 16 */
 #define NGX_APIKEYS_SEALED_LEN         80
 
 
@@ -53,10 +57,10 @@ ngx_int_t ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
     const ngx_str_t *realm);
 
 /*
- * Seals and opens.  open: NGX_OK, NGX_DECLINED when no key of the ring opens
- * it.
+ * Seals with the key number n of the ring, and opens.  open: NGX_OK,
+ * NGX_DECLINED when no key of the ring opens it.
  */
-ngx_int_t ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal,
+ngx_int_t ngx_apikeys_seal_secret(ngx_apikeys_seal_t *seal, ngx_uint_t n,
     u_char sealed[NGX_APIKEYS_SEALED_LEN], const ngx_apikeys_secret_t *secret,
     const ngx_str_t *context);
 ngx_int_t ngx_apikeys_seal_open(ngx_apikeys_seal_t *seal,
@@ -71,6 +75,13 @@ ngx_int_t ngx_apikeys_seal_derive(ngx_apikeys_seal_t *seal, ngx_uint_t n,
     const char *purpose, u_char *out, size_t len);
 
 ngx_uint_t ngx_apikeys_seal_nkeys(ngx_apikeys_seal_t *seal);
+
+/*
+ * The line of the key number n, NGX_APIKEYS_SEAL_LINE_LEN bytes, and the
+ * number of the key with a line, or NGX_DECLINED.
+ */
+const u_char *ngx_apikeys_seal_line(ngx_apikeys_seal_t *seal, ngx_uint_t n);
+ngx_int_t ngx_apikeys_seal_find(ngx_apikeys_seal_t *seal, const u_char *line);
 
 /*
  * Zeroed memory for what is as good as a secret: it lives as long as the

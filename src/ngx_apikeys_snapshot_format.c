@@ -34,7 +34,7 @@
     (32 + NGX_APIKEYS_SNAPSHOT_BOOT_LEN + 8 + 8 + 4 + 4)
 #define NGX_APIKEYS_SNAPSHOT_KEY_LEN                                         \
     (1 + 2 * NGX_APIKEYS_OBJECTID_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN + 8 + 4   \
-     + 1 + sizeof(ngx_apikeys_secret_t) + 4 + 4)
+     + 1 + NGX_APIKEYS_SEAL_LINE_LEN + sizeof(ngx_apikeys_secret_t) + 4 + 4)
 #define NGX_APIKEYS_SNAPSHOT_GRANT_LEN  (NGX_APIKEYS_OBJECTID_LEN + 4)
 #define NGX_APIKEYS_SNAPSHOT_ENTRY_LEN  (1 + 1 + 16)
 
@@ -407,6 +407,7 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     p = ngx_apikeys_snapshot_format_put_32(p, key->roles);
     *p++ = (u_char) ((key->unreadable ? NGX_APIKEYS_SNAPSHOT_UNREADABLE : 0)
                      | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0));
+    p = ngx_cpymem(p, key->line, NGX_APIKEYS_SEAL_LINE_LEN);
     p = ngx_cpymem(p, &key->secret, sizeof(ngx_apikeys_secret_t));
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->ngrants);
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->nentries);
@@ -562,6 +563,9 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     key->unreadable = p[12] & NGX_APIKEYS_SNAPSHOT_UNREADABLE;
     key->stub = p[12] & NGX_APIKEYS_SNAPSHOT_STUB;
     p += 13;
+
+    ngx_memcpy(key->line, p, NGX_APIKEYS_SEAL_LINE_LEN);
+    p += NGX_APIKEYS_SEAL_LINE_LEN;
 
     ngx_memcpy(&key->secret, p, sizeof(ngx_apikeys_secret_t));
     p += sizeof(ngx_apikeys_secret_t);

@@ -24,7 +24,7 @@
 
 
 /* one more for any change of what follows, or of the numbers of roles */
-#define NGX_APIKEYS_SNAPSHOT_VERSION      1
+#define NGX_APIKEYS_SNAPSHOT_VERSION      2
 
 #define NGX_APIKEYS_SNAPSHOT_HEADER_LEN   48
 #define NGX_APIKEYS_SNAPSHOT_LENGTH_LEN   4

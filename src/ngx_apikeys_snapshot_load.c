@@ -318,7 +318,7 @@ ngx_apikeys_snapshot_load_unseal(ngx_apikeys_snapshot_load_t *l, size_t len,
         ngx_memcpy(l->chunk.data, l->next, size);
     }
 
-    l->reason = "it was made with another master key file, or is damaged";
+    l->reason = "no line of apikeys_master_key_file opens it, or it is damaged";
 
     return NGX_DECLINED;
 }
@@ -341,7 +341,7 @@ ngx_apikeys_snapshot_load_meta(ngx_apikeys_snapshot_load_t *l,
                       sizeof(meta.fingerprint))
         != 0)
     {
-        l->reason = "it was made with other master keys or another realm";
+        l->reason = "it was made with another apikeys_realm";
         return NGX_DECLINED;
     }
 

@@ -9,7 +9,7 @@
  * slab does not survive a writer that is killed inside it.  On reload the
  * zone is kept if it has the same size and fingerprint, and then nothing in
  * it is touched, for the old workers go on using it.  With another
- * fingerprint the same zone must not be used by old and new workers at once:
+ * realm the same zone must not be used by old and new workers at once:
  * so the new cycle is given new memory ("noreuse"), which is decided while
  * the configuration is read.  A zone of another size is filled from the old
  * one before the new workers start.
@@ -106,6 +106,10 @@ ngx_apikeys_store_init_process(ngx_apikeys_store_t *st, ngx_log_t *log)
     }
 
     st->slot = slot;
+
+    if (st->reloads == ngx_apikeys_store_load(&sh->reloads)) {
+        ngx_apikeys_store_lines_check(st);
+    }
 
     return NGX_OK;
 }
@@ -220,6 +224,7 @@ void
 ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     ngx_apikeys_store_stat_t *stat)
 {
+    u_char                     line[NGX_APIKEYS_SEAL_LINE_LEN];
     ngx_apikeys_store_head_t  *sh;
 
     /* without the mutex: each figure is right, their sum may not be */
@@ -232,6 +237,7 @@ ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     stat->tombstones = sh->counts.tombstones;
     stat->invalid = sh->counts.invalid;
     stat->stubs = sh->counts.stubs;
+    stat->lineless = ngx_apikeys_store_lines_missing(st, line);
     stat->size = (uint64_t) sh->arena.ncells * NGX_APIKEYS_ARENA_CELL;
     stat->free_bytes = (uint64_t) sh->arena.nfree * NGX_APIKEYS_ARENA_CELL;
     stat->reserved_bytes = (uint64_t) ngx_apikeys_store_room_reserve(st)
@@ -585,8 +591,8 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
         if (!ngx_apikeys_store_same_head(st, old->head)) {
             ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                          "apikeys zone \"%V\" was made under other master "
-                          "keys or another realm", &shm_zone->shm.name);
+                          "apikeys zone \"%V\" was made under another "
+                          "realm", &shm_zone->shm.name);
             return NGX_ERROR;
         }
 

@@ -55,6 +55,8 @@ typedef struct {
     u_char                           public_key[NGX_APIKEYS_PUBLIC_KEY_LEN];
     uint64_t                         version;
     ngx_apikeys_secret_t             secret;
+    u_char                           line[NGX_APIKEYS_SEAL_LINE_LEN];
+                                                /* that sealed it */
     uint32_t                         roles;     /* in the organisation */
     ngx_uint_t                       unreadable; /* the secret did not open:
                                                     NGX_BUSY to readers */
@@ -97,14 +99,17 @@ typedef struct {
 
 /*
  * Configuration: adds the shared memory zone "name" of "size" bytes.  The
- * fingerprint (32 bytes over master keys and realm) makes a zone that was
- * filled under other keys start empty.  tag: the module.
+ * fingerprint (32 bytes over the realm) makes a zone that was filled under
+ * another realm start empty.  The lines of "seal" are those whose keys are
+ * decided.  tag: the module.
  * nonces: bytes set aside for a neighbour (the nonce table), see below.
  */
 ngx_apikeys_store_t *ngx_apikeys_store_create(ngx_conf_t *cf, ngx_str_t *name,
     size_t size, void *tag, size_t nonces);
 void ngx_apikeys_store_set_fingerprint(ngx_apikeys_store_t *st,
     const u_char fingerprint[32]);
+void ngx_apikeys_store_set_seal(ngx_apikeys_store_t *st,
+    ngx_apikeys_seal_t *seal);
 
 const u_char *ngx_apikeys_store_fingerprint(ngx_apikeys_store_t *st);
 
@@ -243,6 +248,33 @@ ngx_int_t ngx_apikeys_store_forget_locked(ngx_apikeys_store_t *st,
     uint64_t version, ngx_uint_t n);
 
 /*
+ * The lines of the master key file.  A key whose line the file lacks is
+ * NGX_BUSY to readers, and decided again when the line is back.
+ *
+ * needed tells which lines the database needs, in hex and separated by
+ * commas: where that is one line only, all secrets were sealed anew with it.
+ * tried says that a full load has tried all keys with the lines of this
+ * configuration.  untried: some keys may be readable with a line that is new
+ * in this configuration, or are said to need one that is missing: a load
+ * tells.  missing is how many keys, and one of the lines.
+ */
+void ngx_apikeys_store_lines_needed_locked(ngx_apikeys_store_t *st,
+    const ngx_str_t *lines);
+void ngx_apikeys_store_lines_tried_locked(ngx_apikeys_store_t *st);
+ngx_uint_t ngx_apikeys_store_lines_untried(ngx_apikeys_store_t *st);
+uint64_t ngx_apikeys_store_lines_missing(ngx_apikeys_store_t *st,
+    u_char line[NGX_APIKEYS_SEAL_LINE_LEN]);
+
+/*
+ * The number of the line that seals new secrets: that which set_seals() names
+ * in hex, if this configuration has it, or the first one.
+ */
+ngx_uint_t ngx_apikeys_store_seals(ngx_apikeys_store_t *st);
+void ngx_apikeys_store_set_seals(ngx_apikeys_store_t *st,
+    const ngx_str_t *line);
+
+
+/*
  * A full load: begin gives its number (not 0); after the last row, sweep is
  * called, about a millisecond of work a call, until it no longer returns
  * NGX_AGAIN; it removes what the load did not bring and what was not
@@ -366,6 +398,8 @@ typedef struct {
     uint64_t                         tombstones;
     uint64_t                         invalid;
     uint64_t                         stubs;
+    uint64_t                         lineless;        /* keys whose line is
+                                                         missing */
     uint64_t                         size;            /* of the arena, bytes */
     uint64_t                         free_bytes;
     uint64_t                         reserved_bytes;  /* of them, for changes
@@ -384,6 +418,17 @@ typedef struct {
 
 void ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     ngx_apikeys_store_stat_t *stat);
+
+/* the i-th line that opened a key here; NGX_DECLINED after the last one */
+
+typedef struct {
+    u_char                           line[NGX_APIKEYS_SEAL_LINE_LEN];
+    uint64_t                         keys;
+    ngx_uint_t                       missing;   /* in the master key file */
+} ngx_apikeys_store_line_stat_t;
+
+ngx_int_t ngx_apikeys_store_line_stat(ngx_apikeys_store_t *st, ngx_uint_t i,
+    ngx_apikeys_store_line_stat_t *stat);
 
 /* ids of NGX_APIKEYS_STORE_STUB_IDS stubs at most; returns how many */
 ngx_uint_t ngx_apikeys_store_stub_ids(ngx_apikeys_store_t *st,

@@ -98,6 +98,9 @@ ngx_apikeys_store_copy_cursor(ngx_apikeys_store_t *st,
     sh->load = 1;
     sh->epoch_load = 1;
     sh->db_epoch = osh->db_epoch;
+
+    ngx_apikeys_store_lines_copy(st, old);
+
     sh->fresh = ngx_apikeys_store_load(&osh->fresh);
 
     n = ngx_apikeys_store_load(&osh->cursor);

@@ -29,7 +29,7 @@
 
 
 #define NGX_APIKEYS_STORE_MAGIC        0x41504b53
-#define NGX_APIKEYS_STORE_LAYOUT       5
+#define NGX_APIKEYS_STORE_LAYOUT       6
 
 #define NGX_APIKEYS_STORE_UUID_LEN     36
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
@@ -62,6 +62,9 @@ typedef enum {
                                                      chain */
 #define NGX_APIKEYS_STORE_STUB           0x04     /* of a key whose body has
                                                      no room: invalid */
+#define NGX_APIKEYS_STORE_LINE_SHIFT     4        /* of a key: the place in
+                                                     head.lines of the line
+                                                     that opened its secret */
 
 /* record.pending, what waits for the readers of now to leave */
 typedef enum {
@@ -151,6 +154,15 @@ typedef struct {
 } ngx_apikeys_store_counts_t;
 
 
+/* ngx_apikeys_store_lines.c */
+typedef struct {
+    uint64_t                  keys;       /* that it opened and are here */
+    u_char                    line[NGX_APIKEYS_SEAL_LINE_LEN];
+} ngx_apikeys_store_line_t;
+
+#define NGX_APIKEYS_STORE_LINES        NGX_APIKEYS_SEAL_MAX_KEYS
+
+
 /* ngx_apikeys_store_room.c */
 typedef struct {
     uint32_t                  largest;    /* cells of the largest record */
@@ -179,7 +191,10 @@ typedef struct {
     u_char                    heir[NGX_APIKEYS_STORE_UUID_LEN];
     uint32_t                  inherited;  /* the heir is set */
     uint32_t                  complete;
+    uint32_t                  missing;    /* bits of "lines": their keys are
+                                             not decided */
     uint32_t                  behind;     /* the database has more */
+    uint32_t                  seals;      /* the line for new secrets, or 0 */
 
     uint64_t                  epoch;      /* of reclamation, from 1 on */
     uint64_t                  fresh;      /* boot time, ms */
@@ -196,6 +211,12 @@ typedef struct {
     ngx_apikeys_arena_sh_t    arena;
     ngx_apikeys_store_counts_t  counts;
     ngx_apikeys_store_room_t  room;
+    ngx_apikeys_store_line_t  lines[NGX_APIKEYS_STORE_LINES];
+
+    /* the lines that all unreadable keys were tried with */
+    uint32_t                  ntried;
+    u_char                    tried[NGX_APIKEYS_STORE_LINES]
+                                   [NGX_APIKEYS_SEAL_LINE_LEN];
 
     uint32_t                  retired;    /* list: unlinked since waiting
                                              was closed */
@@ -273,6 +294,7 @@ struct ngx_apikeys_store_s {
     ngx_log_t                *log;
     size_t                    nonces_size;
     u_char                    fingerprint[32];
+    ngx_apikeys_seal_t       *seal;       /* or NULL: no line is missing */
 
     ngx_apikeys_store_ready_pt  ready;    /* or NULL */
     void                     *ready_data;
@@ -349,6 +371,21 @@ ngx_apikeys_store_id_bucket(const ngx_apikeys_store_t *st,
 }
 
 
+/* a live key whose line the master key file lacks: not to be decided */
+
+static ngx_inline ngx_uint_t
+ngx_apikeys_store_read_missing(const ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_record_t *rec)
+{
+    uint32_t  missing;
+
+    missing = ngx_apikeys_store_load(&st->head->missing);
+
+    return missing >> (ngx_apikeys_store_load(&rec->flags)
+                       >> NGX_APIKEYS_STORE_LINE_SHIFT) & 1;
+}
+
+
 /* ngx_apikeys_store_lock.c */
 
 /* start of a process in clock ticks since boot, 0 when it cannot be told */
@@ -390,6 +427,17 @@ void ngx_apikeys_store_room_watch(ngx_apikeys_store_t *st);
 /* bytes of a zone that would do */
 uint64_t ngx_apikeys_store_room_needs(ngx_apikeys_store_t *st);
 uint32_t ngx_apikeys_store_room_reserve(ngx_apikeys_store_t *st);
+
+/* ngx_apikeys_store_lines.c */
+
+/* the place of a line, or NGX_DECLINED: all have another one */
+ngx_int_t ngx_apikeys_store_lines_place(ngx_apikeys_store_t *st,
+    const u_char *line);
+/* a new zone has the lines of the old one, in the same places */
+void ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_t *old);
+/* which lines this configuration lacks */
+void ngx_apikeys_store_lines_check(ngx_apikeys_store_t *st);
 
 /* ngx_apikeys_store_repair.c */
 void ngx_apikeys_store_repair(ngx_apikeys_store_t *st);

@@ -282,7 +282,7 @@ ngx_apikeys_store_key(ngx_apikeys_store_t *st, const ngx_str_t *public_key,
 
         if (state == NGX_APIKEYS_STORE_LIVE) {
             ngx_apikeys_store_read_ref(st, rec, ref);
-            return NGX_OK;
+            return ngx_apikeys_store_read_missing(st, rec) ? NGX_BUSY : NGX_OK;
         }
 
         if (state == NGX_APIKEYS_STORE_INVALID) {
@@ -308,6 +308,10 @@ ngx_apikeys_store_key_by_id(ngx_apikeys_store_t *st,
 
     if (rc == NGX_OK) {
         ngx_apikeys_store_read_ref(st, rec, ref);
+
+        if (ngx_apikeys_store_read_missing(st, rec)) {
+            return NGX_BUSY;
+        }
     }
 
     return rc;

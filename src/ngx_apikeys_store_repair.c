@@ -37,6 +37,7 @@ static ngx_uint_t ngx_apikeys_store_repair_linked(ngx_apikeys_store_t *st,
 void
 ngx_apikeys_store_repair(ngx_apikeys_store_t *st)
 {
+    uint32_t                   i;
     ngx_apikeys_store_head_t  *sh;
 
     sh = st->head;
@@ -50,6 +51,10 @@ ngx_apikeys_store_repair(ngx_apikeys_store_t *st)
 
     ngx_memzero(&sh->counts, sizeof(ngx_apikeys_store_counts_t));
     sh->room.nids = 0;
+
+    for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
+        sh->lines[i].keys = 0;
+    }
 
     ngx_apikeys_arena_unmark(&st->arena);
 

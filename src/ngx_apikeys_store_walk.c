@@ -168,6 +168,11 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
 
     b = (ngx_apikeys_store_body_t *) &st->arena.cells[body];
 
+    ngx_memcpy(key->line,
+               st->head->lines[rec->flags
+                               >> NGX_APIKEYS_STORE_LINE_SHIFT].line,
+               NGX_APIKEYS_SEAL_LINE_LEN);
+
     key->secret = b->secret;
     key->roles = b->roles;
     key->ngrants = b->ngrants;

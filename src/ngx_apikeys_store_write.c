@@ -32,6 +32,8 @@ static ngx_int_t ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
 static ngx_uint_t ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec,
     const ngx_apikeys_store_record_t *draft);
+static void ngx_apikeys_store_write_line(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *rec, const ngx_apikeys_store_record_t *draft);
 static ngx_uint_t ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec, uint64_t version, uint32_t load);
 static ngx_uint_t ngx_apikeys_store_write_stub(ngx_apikeys_store_t *st,
@@ -63,6 +65,7 @@ ngx_int_t
 ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_key_t *key, uint32_t load)
 {
+    ngx_int_t                   place;
     ngx_apikeys_store_record_t  draft;
 
     ngx_memzero(&draft, sizeof(ngx_apikeys_store_record_t));
@@ -80,13 +83,19 @@ ngx_apikeys_store_publish_key_locked(ngx_apikeys_store_t *st,
         draft.flags = NGX_APIKEYS_STORE_STUB;
     }
 
+    place = ngx_apikeys_store_lines_place(st, key->line);
+
     if (key->unreadable
         || key->stub
         || key->nentries > NGX_APIKEYS_STORE_MAX_ENTRIES
-        || key->ngrants > NGX_APIKEYS_STORE_MAX_GRANTS)
+        || key->ngrants > NGX_APIKEYS_STORE_MAX_GRANTS
+        || place == NGX_DECLINED)
     {
         draft.state = NGX_APIKEYS_STORE_INVALID;
         key = NULL;
+
+    } else {
+        draft.flags |= (u_char) (place << NGX_APIKEYS_STORE_LINE_SHIFT);
     }
 
     return ngx_apikeys_store_write_publish(st, &draft, key, load);
@@ -154,6 +163,7 @@ ngx_apikeys_store_write_publish(ngx_apikeys_store_t *st,
 
     if (old) {
         if (load && ngx_apikeys_store_write_same(st, old, draft)) {
+            ngx_apikeys_store_write_line(st, old, draft);
             old->load = load;
             sh->load_cells += cells;
             ngx_apikeys_store_room_kept(st, cells);
@@ -243,7 +253,11 @@ ngx_apikeys_store_write_insert(ngx_apikeys_store_t *st, uint32_t *link,
 }
 
 
-/* a load need not copy what is here already */
+/*
+ * A load need not copy what is here already.  A key of the same version that
+ * cannot be read now could be read with a line that is missing by now: it
+ * stays, and is not decided while the line is missing.
+ */
 
 static ngx_uint_t
 ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
@@ -251,9 +265,33 @@ ngx_apikeys_store_write_same(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *draft)
 {
     return rec->state == NGX_APIKEYS_STORE_LIVE
-           && draft->state == NGX_APIKEYS_STORE_LIVE
+           && (draft->state == NGX_APIKEYS_STORE_LIVE
+               || ngx_apikeys_store_read_missing(st, rec))
            && rec->version == draft->version
            && rec->load >= st->head->epoch_load;
+}
+
+
+/* the same key may have been sealed anew, by another line */
+
+static void
+ngx_apikeys_store_write_line(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *rec, const ngx_apikeys_store_record_t *draft)
+{
+    if (rec->kind != NGX_APIKEYS_STORE_KEY
+        || draft->state != NGX_APIKEYS_STORE_LIVE)
+    {
+        return;
+    }
+
+    ngx_apikeys_store_write_count(st, rec, -1);
+
+    ngx_apikeys_store_set(&rec->flags,
+                          (u_char) (draft->flags
+                                    | (rec->flags
+                                       & NGX_APIKEYS_STORE_DETACHED)));
+
+    ngx_apikeys_store_write_count(st, rec, 1);
 }
 
 
@@ -608,6 +646,12 @@ ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
 
     case NGX_APIKEYS_STORE_KEY:
         counts->keys += n;
+
+        if (rec->state == NGX_APIKEYS_STORE_LIVE) {
+            st->head->lines[rec->flags
+                            >> NGX_APIKEYS_STORE_LINE_SHIFT].keys += n;
+        }
+
         break;
 
     case NGX_APIKEYS_STORE_ORG:

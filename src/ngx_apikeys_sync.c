@@ -230,6 +230,9 @@ ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
     sync->prune = ngx_apikeys_store_boottime();
     sync->errors = 0;
     sync->trouble = NGX_APIKEYS_SYNC_FOLLOWS;
+    sync->reopen = ngx_apikeys_store_lines_untried(store) ? 1 : 0;
+
+    ngx_apikeys_sync_seal_reset(sync);
 
     ngx_log_error(NGX_LOG_INFO, sync->log, 0,
                   "replica is synchronized by this process");
@@ -465,6 +468,8 @@ ngx_apikeys_sync_done(ngx_apikeys_sync_t *sync)
 
     interval = ngx_apikeys_sync_round_heartbeat_interval(sync);
     delay = ngx_min(sync->conf->poll, interval);
+
+    delay = ngx_min(delay, ngx_apikeys_sync_seal_delay(sync));
 
     if (sync->again) {
         delay = NGX_APIKEYS_SYNC_DEBOUNCE;

@@ -84,8 +84,10 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_load_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_heartbeat_stmt = {
     "apikeys_sync_heartbeat",
-    "SELECT apikeys.heartbeat($1, $2, $3, $4, $5)",
-    5, 1
+    "SELECT h.done, s.seals, s.lines, s.anew "
+    "FROM apikeys.heartbeat($1, $2, $3, $4, $5, $6) AS h (done), "
+    "apikeys.sealing($1, $6) AS s",
+    6, 1
 };
 
 
@@ -230,10 +232,11 @@ ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync)
 
         now = ngx_apikeys_store_boottime();
 
-        if (ngx_apikeys_store_complete(sync->conf->store)
-            || now - sync->loaded < NGX_APIKEYS_SYNC_ROUND_RELOAD
-                                    + NGX_APIKEYS_SYNC_ROUND_SHARE
-                                      * sync->took)
+        if (!sync->reopen
+            && (ngx_apikeys_store_complete(sync->conf->store)
+                || now - sync->loaded < NGX_APIKEYS_SYNC_ROUND_RELOAD
+                                        + NGX_APIKEYS_SYNC_ROUND_SHARE
+                                          * sync->took))
         {
             ngx_apikeys_sync_round_commit(sync);
             return;
@@ -348,6 +351,10 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
 
     rc = ngx_apikeys_store_load_sweep_locked(sync->conf->store, sync->load);
 
+    if (rc == NGX_OK) {
+        ngx_apikeys_store_lines_tried_locked(sync->conf->store);
+    }
+
     ngx_apikeys_store_unlock(sync->conf->store);
 
     switch (rc) {
@@ -370,6 +377,7 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
         break;
     }
 
+    sync->reopen = 0;
     sync->loaded = ngx_apikeys_store_boottime();
     sync->took = sync->loaded - sync->sent;
     sync->moved = 1;
@@ -435,7 +443,7 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
         return;
     }
 
-    ngx_apikeys_sync_done(sync);
+    ngx_apikeys_sync_seal_anew(sync);
 }
 
 
@@ -525,7 +533,7 @@ static void
 ngx_apikeys_sync_round_heartbeat(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_handler_pt handler)
 {
-    ngx_str_t  params[5];
+    ngx_str_t  params[6];
 
     if (ngx_apikeys_sync_round_heartbeat_params(sync, params) != NGX_OK) {
         ngx_apikeys_sync_no_memory(sync);
@@ -562,6 +570,10 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
 
     if (params[3].len == 0) {
         params[3].data = NULL;
+    }
+
+    if (ngx_apikeys_sync_seal_lines(sync, &params[5]) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (sync->conf->stale_forever) {
@@ -610,6 +622,7 @@ ngx_apikeys_sync_round_heartbeat_result(ngx_apikeys_sync_t *sync,
         ngx_apikeys_pg_query_value(q, 0, 0, &value);
 
         if (value.len == 1 && value.data[0] == 't') {
+            ngx_apikeys_sync_seal_told(sync, q);
             return NGX_OK;
         }
     }
@@ -663,7 +676,7 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
         return;
     }
 
-    ngx_apikeys_sync_done(sync);
+    ngx_apikeys_sync_seal_anew(sync);
 }
 
 
@@ -704,5 +717,5 @@ ngx_apikeys_sync_round_prune_done(ngx_apikeys_pg_query_t *q)
         return;
     }
 
-    ngx_apikeys_sync_done(sync);
+    ngx_apikeys_sync_seal_anew(sync);
 }

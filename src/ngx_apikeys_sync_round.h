@@ -99,6 +99,14 @@ struct ngx_apikeys_sync_s {
     ngx_uint_t                    nstubs;    /* in this round */
     ngx_apikeys_objectid_t        stubs[NGX_APIKEYS_SYNC_STUBS];
 
+    /* of ngx_apikeys_sync_seal.c */
+    u_char                        sealed_id[NGX_APIKEYS_OBJECTID_TEXT_LEN];
+                                             /* the last key of this pass */
+    uint64_t                      sealed_at; /* boot-time ms, the last ones */
+    uint64_t                      sealed;    /* secrets, in this pass */
+    uint64_t                      pass_over; /* boot-time ms, 0: it goes on */
+    uint64_t                      missing_logged;
+
     /* tombstones below "forget" were seen at "forget_since" */
     uint64_t                      forget;
     uint64_t                      forget_since;
@@ -123,6 +131,8 @@ struct ngx_apikeys_sync_s {
     unsigned                      epoch:1;   /* the load begins one */
     unsigned                      heals:1;   /* stubs are read again */
     unsigned                      healed:1;  /* and none is left */
+    unsigned                      reopen:1;  /* a load may open more keys */
+    unsigned                      seals:1;   /* this node seals anew */
     unsigned                      fenced:1;  /* another has the lease */
     unsigned                      signing:1; /* "query" signs off */
     unsigned                      signed_off:1;
@@ -192,6 +202,22 @@ ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
     ngx_apikeys_sync_t *sync);
 /* for how long a heartbeat makes receipts wait, unless stale_forever */
 ngx_msec_t ngx_apikeys_sync_round_lease(ngx_apikeys_sync_t *sync);
+
+
+/* ngx_apikeys_sync_seal.c */
+
+/* the lines of the master key file, as an array of the database */
+ngx_int_t ngx_apikeys_sync_seal_lines(ngx_apikeys_sync_t *sync,
+    ngx_str_t *lines);
+/* what the answer to a heartbeat says about lines */
+void ngx_apikeys_sync_seal_told(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q);
+/* before the first round of a process */
+void ngx_apikeys_sync_seal_reset(ngx_apikeys_sync_t *sync);
+/* seals some secrets anew if that is due, and ends the round */
+void ngx_apikeys_sync_seal_anew(ngx_apikeys_sync_t *sync);
+/* until the next ones */
+ngx_msec_t ngx_apikeys_sync_seal_delay(ngx_apikeys_sync_t *sync);
 
 
 /* ngx_apikeys_sync_rows.c */

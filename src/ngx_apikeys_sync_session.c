@@ -43,8 +43,8 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_session_version_stmt = {
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_session_check_stmt = {
     "apikeys_sync_check",
-    "SELECT apikeys.check_master_key($1)",
-    1, 1
+    "SELECT apikeys.check_master_keys($1, $2)",
+    2, 1
 };
 
 
@@ -215,15 +215,17 @@ ngx_apikeys_sync_session_refuse(ngx_apikeys_sync_t *sync, ngx_int_t version)
 static void
 ngx_apikeys_sync_session_check(ngx_apikeys_sync_t *sync)
 {
-    ngx_str_t  values;
+    ngx_str_t  params[2];
 
-    if (ngx_apikeys_sync_session_check_values(sync, &values) != NGX_OK) {
+    if (ngx_apikeys_sync_seal_lines(sync, &params[0]) != NGX_OK
+        || ngx_apikeys_sync_session_check_values(sync, &params[1]) != NGX_OK)
+    {
         ngx_apikeys_sync_no_memory(sync);
         return;
     }
 
     ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_session_check_stmt,
-                           &values, 0, ngx_apikeys_sync_session_check_done,
+                           params, 0, ngx_apikeys_sync_session_check_done,
                            NULL);
 }
 
@@ -300,12 +302,17 @@ ngx_apikeys_sync_session_check_done(ngx_apikeys_pg_query_t *q)
     }
 
     if (ngx_apikeys_pg_query_nrows(q) != 1
-        || ngx_apikeys_pg_query_value(q, 0, 0, &value) != NGX_OK
-        || value.len != 1
-        || value.data[0] != 't')
+        || ngx_apikeys_pg_query_value(q, 0, 0, &value) != NGX_OK)
     {
         ngx_apikeys_sync_failed(sync, NGX_APIKEYS_SYNC_MASTER_KEY, &reason);
         return;
+    }
+
+    if (value.len) {
+        ngx_log_error(NGX_LOG_ERR, sync->log, 0,
+                      "apikeys: apikeys_master_key_file lacks lines that API "
+                      "keys in the database need, requests with them get "
+                      "503: put back %V", &value);
     }
 
     sync->checked = 1;

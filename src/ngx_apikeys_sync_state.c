@@ -33,9 +33,6 @@ static ngx_int_t ngx_apikeys_sync_state_kind(const ngx_str_t *value,
 static ngx_int_t ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
-static ngx_int_t ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf,
-    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
-    ngx_apikeys_secret_t *secret);
 static ngx_int_t ngx_apikeys_sync_state_unhex(u_char *dst, size_t len,
     const ngx_str_t *text);
 static ngx_int_t ngx_apikeys_sync_state_grants(ngx_pool_t *pool,
@@ -174,8 +171,9 @@ static ngx_int_t
 ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_store_key_t *key)
 {
+    u_char               sealed[NGX_APIKEYS_SEALED_LEN];
     ngx_int_t            rc;
-    ngx_str_t            value;
+    ngx_str_t            value, context;
     ngx_apikeys_scope_e  scope;
 
     /* without these two the record cannot even be found */
@@ -218,7 +216,12 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_apikeys_sync_state_secret(conf, pool, row, &key->secret);
+        rc = ngx_apikeys_sync_state_secret(conf, pool, row, sealed, &context,
+                                           &key->secret);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_memcpy(key->line, sealed, NGX_APIKEYS_SEAL_LINE_LEN);
     }
 
     /*
@@ -239,16 +242,16 @@ ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
-    ngx_apikeys_sync_row_t *row, ngx_apikeys_secret_t *secret)
+    ngx_apikeys_sync_row_t *row, u_char *sealed, ngx_str_t *context,
+    ngx_apikeys_secret_t *secret)
 {
-    u_char     buf[NGX_APIKEYS_SEALED_LEN];
-    ngx_str_t  org, id, public_key, value, sealed, context;
+    ngx_str_t  org, id, public_key, value, text;
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_SECRET, &value);
 
-    if (ngx_apikeys_sync_state_unhex(buf, NGX_APIKEYS_SEALED_LEN, &value)
+    if (ngx_apikeys_sync_state_unhex(sealed, NGX_APIKEYS_SEALED_LEN, &value)
         != NGX_OK)
     {
         return NGX_DECLINED;
@@ -259,17 +262,17 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY,
                                  &public_key);
 
-    if (ngx_apikeys_seal_context(pool, &context, &org, &id, &public_key,
+    if (ngx_apikeys_seal_context(pool, context, &org, &id, &public_key,
                                  &conf->realm)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    sealed.len = NGX_APIKEYS_SEALED_LEN;
-    sealed.data = buf;
+    text.len = NGX_APIKEYS_SEALED_LEN;
+    text.data = sealed;
 
-    return ngx_apikeys_seal_open(conf->seal, secret, &sealed, &context);
+    return ngx_apikeys_seal_open(conf->seal, secret, &text, context);
 }
 
 

@@ -49,6 +49,14 @@ ngx_int_t ngx_apikeys_sync_state_decode(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_sync_state_t *state);
 
+/*
+ * The secret of a key's row.  "sealed" (NGX_APIKEYS_SEALED_LEN bytes) and
+ * "context" get what it is opened with.  NGX_DECLINED: it does not open.
+ */
+ngx_int_t ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf,
+    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row, u_char *sealed,
+    ngx_str_t *context, ngx_apikeys_secret_t *secret);
+
 /* what must still hold, under the lock, for states to be published */
 typedef struct {
     uint32_t                         load;     /* their load, or 0 */

@@ -289,7 +289,9 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    rc = ngx_apikeys_seal_secret(amcf->seal, sealed, &secret, &context);
+    rc = ngx_apikeys_seal_secret(amcf->seal,
+                                 ngx_apikeys_store_seals(amcf->store), sealed,
+                                 &secret, &context);
 
     ngx_explicit_memzero(&secret, sizeof(ngx_apikeys_secret_t));
 

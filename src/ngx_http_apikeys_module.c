@@ -23,7 +23,7 @@ static char *ngx_http_apikeys_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_apikeys_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
-static ngx_int_t ngx_http_apikeys_fingerprint(ngx_conf_t *cf,
+static ngx_int_t ngx_http_apikeys_fingerprint(
     ngx_http_apikeys_main_conf_t *amcf);
 static ngx_int_t ngx_http_apikeys_init(ngx_conf_t *cf);
 
@@ -432,45 +432,22 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
-/* a zone that was filled under other master keys or another realm is empty */
+/*
+ * A zone that was filled under another realm starts empty: the realm is part
+ * of each secret.
+ */
 
 static ngx_int_t
-ngx_http_apikeys_fingerprint(ngx_conf_t *cf,
-    ngx_http_apikeys_main_conf_t *amcf)
+ngx_http_apikeys_fingerprint(ngx_http_apikeys_main_conf_t *amcf)
 {
-    u_char      *p, hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
-    ngx_str_t    text;
-    ngx_uint_t   i, n;
+    u_char  hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
 
-    n = ngx_apikeys_seal_nkeys(amcf->seal);
-
-    text.len = n * NGX_APIKEYS_DIGEST_SHA256_LEN + amcf->realm.len;
-
-    text.data = ngx_pnalloc(cf->temp_pool, text.len);
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = text.data;
-
-    for (i = 0; i < n; i++) {
-        if (ngx_apikeys_seal_derive(amcf->seal, i, "fingerprint", p,
-                                    NGX_APIKEYS_DIGEST_SHA256_LEN)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        p += NGX_APIKEYS_DIGEST_SHA256_LEN;
-    }
-
-    ngx_memcpy(p, amcf->realm.data, amcf->realm.len);
-
-    if (ngx_apikeys_digest_sha256(hash, &text) != NGX_OK) {
+    if (ngx_apikeys_digest_sha256(hash, &amcf->realm) != NGX_OK) {
         return NGX_ERROR;
     }
 
     ngx_apikeys_store_set_fingerprint(amcf->store, hash);
+    ngx_apikeys_store_set_seal(amcf->store, amcf->seal);
 
     return NGX_OK;
 }
@@ -508,7 +485,7 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_apikeys_fingerprint(cf, amcf) != NGX_OK
+    if (ngx_http_apikeys_fingerprint(amcf) != NGX_OK
         || ngx_http_apikeys_routes_init(cf, amcf) != NGX_OK)
     {
         return NGX_ERROR;

@@ -36,6 +36,8 @@ typedef struct {
     ngx_apikeys_counters_t        decisions;
     ngx_uint_t                    nstubs;
     ngx_apikeys_objectid_t        stubs[NGX_APIKEYS_STORE_STUB_IDS];
+    ngx_uint_t                    nlines;
+    ngx_apikeys_store_line_stat_t  lines[NGX_APIKEYS_SEAL_MAX_KEYS];
 } ngx_http_apikeys_status_t;
 
 
@@ -58,6 +60,10 @@ static void ngx_http_apikeys_status_collect(ngx_http_request_t *r,
     ngx_http_apikeys_status_t *status);
 static void ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out);
+static void ngx_http_apikeys_status_lines_json(
+    ngx_http_apikeys_status_t *status, ngx_apikeys_json_out_t *out);
+static u_char *ngx_http_apikeys_status_lines(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status);
 static ngx_buf_t *ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
     ngx_http_apikeys_status_t *status);
 static u_char *ngx_http_apikeys_status_metric(u_char *p, u_char *last,
@@ -97,6 +103,9 @@ static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
     { "copy", "keys_without_room", ngx_http_apikeys_figure(store.stubs),
       NGX_HTTP_APIKEYS_GAUGE,
       "Keys that the zone has no room for, requests with them get 503" },
+    { "copy", "keys_without_line", ngx_http_apikeys_figure(store.lineless),
+      NGX_HTTP_APIKEYS_GAUGE,
+      "Keys whose line the master key file lacks, requests get 503" },
 
     { "feed", "lag", ngx_http_apikeys_figure(store.lag),
       NGX_HTTP_APIKEYS_DURATION,
@@ -320,6 +329,14 @@ ngx_http_apikeys_status_collect(ngx_http_request_t *r,
 
     status->nstubs = ngx_apikeys_store_stub_ids(amcf->store, status->stubs);
 
+    while (status->nlines < NGX_APIKEYS_SEAL_MAX_KEYS
+           && ngx_apikeys_store_line_stat(amcf->store, status->nlines,
+                                          &status->lines[status->nlines])
+              == NGX_OK)
+    {
+        status->nlines++;
+    }
+
     status->age = status->store.age;
     status->complete = status->store.complete;
     status->behind = status->store.behind;
@@ -410,7 +427,71 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     }
 
     ngx_apikeys_json_out_array_end(out);
+
+    ngx_http_apikeys_status_lines_json(status, out);
+
     ngx_apikeys_json_out_object_end(out);
+}
+
+
+/* how many keys each line of the master key file has opened */
+
+static void
+ngx_http_apikeys_status_lines_json(ngx_http_apikeys_status_t *status,
+    ngx_apikeys_json_out_t *out)
+{
+    u_char                          text[NGX_APIKEYS_SEAL_LINE_TEXT];
+    ngx_str_t                       name;
+    ngx_uint_t                      i;
+    ngx_apikeys_store_line_stat_t  *line;
+
+    ngx_apikeys_json_out_name(out, "master_key_lines");
+    ngx_apikeys_json_out_array(out);
+
+    for (i = 0; i < status->nlines; i++) {
+        line = &status->lines[i];
+
+        name.data = text;
+        name.len = ngx_hex_dump(text, line->line, sizeof(line->line)) - text;
+
+        ngx_apikeys_json_out_object(out);
+        ngx_apikeys_json_out_name(out, "line");
+        ngx_apikeys_json_out_string(out, &name);
+        ngx_apikeys_json_out_name(out, "keys");
+        ngx_apikeys_json_out_int(out, line->keys);
+        ngx_apikeys_json_out_name(out, "missing");
+        ngx_apikeys_json_out_bool(out, line->missing);
+        ngx_apikeys_json_out_object_end(out);
+    }
+
+    ngx_apikeys_json_out_array_end(out);
+}
+
+
+static u_char *
+ngx_http_apikeys_status_lines(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status)
+{
+    u_char                          text[NGX_APIKEYS_SEAL_LINE_TEXT];
+    ngx_uint_t                      i;
+    ngx_apikeys_store_line_stat_t  *line;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP apikeys_master_key_line_keys Keys that a line of "
+                     "the master key file has opened.\n"
+                     "# TYPE apikeys_master_key_line_keys gauge\n");
+
+    for (i = 0; i < status->nlines; i++) {
+        line = &status->lines[i];
+
+        (void) ngx_hex_dump(text, line->line, sizeof(line->line));
+
+        p = ngx_slprintf(p, last,
+                         "apikeys_master_key_line_keys{line=\"%*s\"} %uL\n",
+                         sizeof(text), text, line->keys);
+    }
+
+    return p;
 }
 
 
@@ -435,6 +516,7 @@ ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
     }
 
     b->last = ngx_http_apikeys_status_decisions(b->last, b->end, status);
+    b->last = ngx_http_apikeys_status_lines(b->last, b->end, status);
 
     return b;
 }

@@ -534,12 +534,16 @@ ok $s->run($_), "and $_" for
     q{SELECT apikeys.flush_usage('{}', '{}', '{}', '{}', '{}')},
     'SELECT apikeys.prune()',
     q{SELECT apikeys.sign_off('i')},
-    q{SELECT apikeys.check_master_key('{a}')},
+    q{SELECT apikeys.check_master_keys('{0000000a}', '{a}')},
+    q{SELECT apikeys.sealing('i', '{0000000a}')},
+    q{SELECT apikeys.sealed_otherwise('0000000a', '', 50)},
+    q{SELECT apikeys.seal_anew('{}', '{}', '{}')},
+    q{SELECT apikeys.end_pass('0000000a')},
     'SELECT * FROM apikeys.access_entries',
     'LISTEN apikeys';
 for my $sql ('DELETE FROM apikeys.keys', 'UPDATE apikeys.orgs SET name = name',
     'INSERT INTO apikeys.changes (kind, id, version) VALUES ($$key$$, $$$$, 1)',
-    'SELECT * FROM apikeys.audit', 'SELECT * FROM apikeys.master_key',
+    'SELECT * FROM apikeys.audit', 'SELECT * FROM apikeys.master_keys',
     'DELETE FROM apikeys.instances', 'TRUNCATE apikeys.keys',
     'SELECT apikeys.audit_event(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
         . ' NULL)',

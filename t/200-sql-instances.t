@@ -1,5 +1,5 @@
-# Instances: leases, pruning, receipts, use, the master key, and what a
-# restore or a promotion does to who follows.
+# Instances: leases, pruning, receipts, use, and what a restore or a promotion
+# does to the nodes that follow.
 
 use strict;
 use warnings;
@@ -188,20 +188,6 @@ $s->call('add_access_entries', org => $org, key => $owner,
     entries => ['10.0.0.0/8']);
 is +($s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8'))[0], 0,
     'an entry that is made anew was not used';
-
-
-# the master key
-
-sub fits { return $s->value('SELECT apikeys.check_master_key(?)', [@_]) }
-
-ok fits('one'), 'the first is recorded';
-ok fits('one'), 'and fits';
-ok !fits('two'), 'another does not';
-ok fits('one', 'two'), 'nor does it matter in the second place';
-ok !fits('two'), 'until it seals';
-ok fits('two', 'one'), 'a rotation';
-ok !fits('one'), 'a node that has not got the new key';
-ok fits('two'), 'the old key is gone';
 
 
 # a restore

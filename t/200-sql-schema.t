@@ -40,7 +40,7 @@ for my $case ([ 3, 1 ], [ 2, 3 ], [ 2, 0 ]) {
     my $half = ApiKeys::Pg->new->database;
     my $copy = tempdir(CLEANUP => 1);
     system 'cp', '-r', "$FindBin::Bin/../sql", $copy;
-    open my $f, '>>', "$copy/sql/v1/13-audit.sql" or die;
+    open my $f, '>>', "$copy/sql/v1/14-audit.sql" or die;
     print $f "SELECT 1 / 0;\n";
     close $f;
     isnt system("$copy/sql/apply.sh '" . $half->conninfo . "' 2>/dev/null"),

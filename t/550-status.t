@@ -45,8 +45,8 @@ sub get {
 # JSON
 
 my %sections = (
-    copy => [qw( age_milliseconds complete invalid keys keys_without_room
-                 orgs projects tombstones )],
+    copy => [qw( age_milliseconds complete invalid keys keys_without_line
+                 keys_without_room orgs projects tombstones )],
     feed => [qw( behind lag_milliseconds )],
     zone => [qw( free_bytes full_total low repairs_total reserved_bytes
                  retired_bytes size_bytes )],
@@ -64,8 +64,8 @@ my $res = get('/status');
 is($res->code, 200, 'the status');
 is($res->header('content-type'), 'application/json', 'its type');
 my $json = $res->json;
-is_deeply([ sort keys %$json ], [ sort 'pid', 'worker', 'keys_without_room',
-        keys %sections ], 'its sections');
+is_deeply([ sort keys %$json ], [ sort qw( pid worker keys_without_room
+            master_key_lines ), keys %sections ], 'its sections');
 is_deeply($json->{keys_without_room}, [], 'no key is without room');
 for my $section (sort keys %sections) {
     my $has = $json->{$section};
@@ -163,7 +163,7 @@ my $m = metrics($res->body);
 ref $m or BAIL_OUT("not the text format: $m");
 pass('are in the text format');
 
-is_deeply([ sort keys %$m ], [ sort map {
+is_deeply([ sort keys %$m ], [ sort 'apikeys_master_key_line_keys', map {
         my $s = $_;
         $s eq 'decisions' ? 'apikeys_decisions_total'
             : map { "apikeys_${s}_" . s/_milliseconds/_seconds/r }
@@ -176,7 +176,7 @@ cmp_ok($m->{apikeys_copy_age_seconds}{samples}{''}, '<', 60,
     'an age in seconds');
 my %labels = map { $_ => 1 } map { /\{(\w+)=/ } map { keys %{ $_->{samples} } }
     values %$m;
-is(join(' ', sort keys %labels), 'decision worker', 'all labels');
+is(join(' ', sort keys %labels), 'decision line worker', 'all labels');
 
 my $lines = () = $res->body =~ /\n/g;
 $t->fixture->key($org, 'ORG_MEMBER') for 1 .. 5;

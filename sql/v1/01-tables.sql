@@ -120,6 +120,16 @@ CREATE TABLE projects (
 CREATE INDEX projects_by_name ON projects (name);
 
 
+-- The lines of the master key file that sealed a secret, or that a node seals
+-- with.  A line is named by the first four bytes of what it seals.  "check" is
+-- derived from the master key and the realm and of no use without them; null:
+-- no node had the line as its first one yet.
+CREATE TABLE master_keys (
+    line     text COLLATE "C" PRIMARY KEY CHECK (line ~ '^[0-9a-f]{8}$'),
+    "check"  text
+);
+
+
 -- A key without an organization is a global one: it has roles in the whole
 -- service, and no access list of its own (see global_access_list).
 CREATE TABLE keys (
@@ -131,6 +141,9 @@ CREATE TABLE keys (
     public_key  text COLLATE "C" NOT NULL UNIQUE
                 CHECK (public_key ~ '^[a-z]{8}$'),
     secret      bytea        NOT NULL CHECK (octet_length(secret) = 80),
+    line        text COLLATE "C" NOT NULL
+                GENERATED ALWAYS AS (encode(substr(secret, 1, 4), 'hex'))
+                STORED REFERENCES master_keys,
     redacted    text COLLATE "C" NOT NULL
                 CHECK (redacted ~ '^[0-9a-f]{12}$'),
     descr       text COLLATE "C" NOT NULL
@@ -159,6 +172,7 @@ CREATE TABLE keys (
 );
 
 CREATE INDEX keys_by_org ON keys (org_id, public_key);
+CREATE INDEX keys_by_line ON keys (line);
 
 
 -- org_id is there for its foreign keys alone: a key can only be given roles
@@ -315,11 +329,3 @@ CREATE TRIGGER audit_append_only
 CREATE TRIGGER events_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-
-
--- proof that a node's master key file is the one that sealed keys.secret;
--- a value derived from the master key, of no use without it
-CREATE TABLE master_key (
-    one      boolean  PRIMARY KEY DEFAULT true CHECK (one),
-    "check"  text     NOT NULL
-);

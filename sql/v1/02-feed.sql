@@ -9,7 +9,7 @@
 -- triggers of those tables touch the key's row, whose own triggers do the
 -- rest.  The triggers of the feed are statement triggers (10,000 entries are
 -- one change of one key) and ENABLE ALWAYS (a session that loads data with
--- session_replication_role changes it as well); 11-subscriber.sql is about
+-- session_replication_role changes it as well); 12-subscriber.sql is about
 -- what fires row triggers only.
 --
 
@@ -78,6 +78,22 @@ CREATE FUNCTION sort_roles() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     NEW.roles := sorted_roles(NEW.roles);
+
+    RETURN NEW;
+END
+$$;
+
+-- The line that sealed a secret is in master_keys for as long as a key needs
+-- it.
+CREATE FUNCTION record_line() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_line  text := encode(substr(NEW.secret, 1, 4), 'hex');
+BEGIN
+    IF NOT EXISTS (SELECT FROM master_keys WHERE line = v_line) THEN
+        INSERT INTO master_keys (line) VALUES (v_line) ON CONFLICT DO NOTHING;
+    END IF;
 
     RETURN NEW;
 END
@@ -203,8 +219,16 @@ CREATE TRIGGER feed_delete AFTER DELETE ON projects
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON projects
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
+-- A secret that is sealed anew is no change: the function that does so has the
+-- mark "apikeys seals" in its search_path (see 11-master-keys.sql).  The mark
+-- counts only for the owner of the tables.
 CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON keys
-    FOR EACH ROW EXECUTE FUNCTION version_row();
+    FOR EACH ROW
+    WHEN (current_setting('search_path') NOT LIKE '%"apikeys seals"%'
+          OR NOT has_table_privilege('apikeys.master_keys', 'UPDATE'))
+    EXECUTE FUNCTION version_row();
+CREATE TRIGGER b_line BEFORE INSERT OR UPDATE OF secret ON keys
+    FOR EACH ROW EXECUTE FUNCTION record_line();
 CREATE TRIGGER b_org BEFORE UPDATE ON keys
     FOR EACH ROW WHEN (NEW.org_id IS DISTINCT FROM OLD.org_id)
     EXECUTE FUNCTION check_fixed('organization');
@@ -221,7 +245,10 @@ CREATE TRIGGER feed_insert AFTER INSERT ON keys
     FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');
 CREATE TRIGGER feed_update AFTER UPDATE ON keys
     REFERENCING NEW TABLE AS rows
-    FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');
+    FOR EACH STATEMENT
+    WHEN (current_setting('search_path') NOT LIKE '%"apikeys seals"%'
+          OR NOT has_table_privilege('apikeys.master_keys', 'UPDATE'))
+    EXECUTE FUNCTION feed_rows('key');
 CREATE TRIGGER feed_delete AFTER DELETE ON keys
     REFERENCING OLD TABLE AS rows
     FOR EACH STATEMENT EXECUTE FUNCTION feed_rows('key');

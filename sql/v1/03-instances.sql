@@ -16,6 +16,7 @@ CREATE TABLE instances (
     feed         uuid         NOT NULL,    -- snapshot belongs to this feed
     snapshot     pg_snapshot,              -- applied; null: nothing yet
     horizon      xid8         NOT NULL,    -- needs all changes from here on
+    lines        text[]       NOT NULL,    -- of its master key file
     applied_at   timestamptz,              -- when snapshot last moved
     heartbeat    timestamptz  NOT NULL,
     lease_until  timestamptz  NOT NULL
@@ -51,7 +52,8 @@ INSERT INTO history (identity, lease) VALUES (identity(), 0);
 -- node that has applied nothing yet (p_snapshot null) keeps the feed from
 -- being pruned past the load it is about to start.
 CREATE FUNCTION heartbeat(p_instance text, p_name text, p_identity text,
-                          p_snapshot text, p_lease text)
+                          p_snapshot text, p_lease text,
+                          p_lines text[] DEFAULT '{}')
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -76,11 +78,12 @@ BEGIN
         lease = greatest(lease, v_lease)
      WHERE identity <> p_identity OR lease < v_lease;
 
-    INSERT INTO instances AS i (uuid, name, feed, snapshot, horizon,
+    INSERT INTO instances AS i (uuid, name, feed, snapshot, horizon, lines,
                                 applied_at, heartbeat, lease_until)
         SELECT p_instance, p_name, f.uuid, p_snapshot::pg_snapshot,
                pg_snapshot_xmin(coalesce(p_snapshot::pg_snapshot,
                                          pg_current_snapshot())),
+               p_lines,
                CASE WHEN p_snapshot IS NOT NULL THEN v_now END,
                v_now, v_until
           FROM feed_uuid f
@@ -91,6 +94,7 @@ BEGIN
         horizon = CASE WHEN excluded.snapshot IS NULL
                             AND i.feed = excluded.feed
                        THEN i.horizon ELSE excluded.horizon END,
+        lines = excluded.lines,
         applied_at = CASE WHEN excluded.snapshot::text = i.snapshot::text
                           THEN i.applied_at ELSE excluded.applied_at END,
         heartbeat = excluded.heartbeat,
@@ -246,33 +250,5 @@ BEGIN
         OR lease_until < clock_timestamp() - interval '1 day';
 
     RETURN v_count;
-END
-$$;
-
-
--- Whether the ring of master keys with these check values (first: the one
--- that seals) opens what is stored here.  The first ever is recorded; one
--- that is known but no longer first is replaced by the first, so a node
--- that has not got the new key yet is told before it meets it.
-CREATE FUNCTION check_master_key(p_checks text[]) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = apikeys, pg_catalog, pg_temp AS $$
-DECLARE
-    v_known  text;
-BEGIN
-    INSERT INTO master_key ("check") VALUES (p_checks[1])
-        ON CONFLICT DO NOTHING;
-
-    SELECT "check" INTO v_known FROM master_key FOR UPDATE;
-
-    IF NOT v_known = ANY (p_checks) THEN
-        RETURN false;
-    END IF;
-
-    IF v_known <> p_checks[1] THEN
-        UPDATE master_key SET "check" = p_checks[1];
-    END IF;
-
-    RETURN true;
 END
 $$;

@@ -9,7 +9,7 @@
 -- detail; everything else is the state of each changed object.  So a request
 -- that is refused leaves no line in the server's log.  The mark "apikeys
 -- audited" at the end of a function's search_path says that its changes have
--- their rows in the audit (see 13-audit.sql).
+-- their rows in the audit (see 14-audit.sql).
 --
 
 

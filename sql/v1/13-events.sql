@@ -298,7 +298,7 @@ END
 $$;
 
 
--- The condition is that of the audit's triggers (13-audit.sql).
+-- The condition is that of the audit's triggers (14-audit.sql).
 DO $$
 DECLARE
     t  record;

@@ -27,7 +27,7 @@ LANGUAGE sql IMMUTABLE AS $$
                           CASE WHEN min(%3$s) = max(%3$s) THEN min(%3$s) END,
                           CASE WHEN min(%4$s) = max(%4$s) THEN min(%4$s) END,
                           (SELECT jsonb_agg(to_jsonb(s) - ''secret''
-                                            - ''version'')
+                                            - ''line'' - ''version'')
                              FROM (SELECT * FROM %1$s r WHERE %6$s
                                     ORDER BY %5$s LIMIT 20) s)
                      FROM %1$s r WHERE %6$s',

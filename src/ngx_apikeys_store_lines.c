@@ -1,0 +1,375 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The lines of the master key file that opened the keys of the zone.
+ *
+ * The zone holds opened secrets and needs no master key.  But a key whose line
+ * was taken out of the file must not be decided: so each key's record has the
+ * place of its line in a table, and the head has a bit for each place whose
+ * line the file lacks.  A new configuration sets these bits when its workers
+ * start; the workers of the old one obey them as well.  A line that comes back
+ * clears its bit, and its keys are decided again.
+ *
+ * The database seals secrets anew without telling the nodes of each key.  A
+ * place therefore names the line that opened its keys when they were read; a
+ * load reads them again, and where the database needs a single line, that is
+ * the line of all places.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_store_int.h>
+
+
+static ngx_uint_t ngx_apikeys_store_lines_lacks(ngx_apikeys_store_t *st,
+    const u_char *line);
+static ngx_int_t ngx_apikeys_store_lines_parse(const ngx_str_t *text,
+    u_char *line);
+static ngx_uint_t ngx_apikeys_store_lines_first(
+    const ngx_apikeys_store_line_t *lines, uint32_t place);
+
+
+void
+ngx_apikeys_store_set_seal(ngx_apikeys_store_t *st, ngx_apikeys_seal_t *seal)
+{
+    st->seal = seal;
+}
+
+
+void
+ngx_apikeys_store_lines_check(ngx_apikeys_store_t *st)
+{
+    uint32_t                   i, missing;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+    missing = 0;
+
+    for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
+
+        if (ngx_apikeys_store_load(&sh->lines[i].keys)
+            && ngx_apikeys_store_lines_lacks(st, sh->lines[i].line))
+        {
+            missing |= (uint32_t) 1 << i;
+        }
+    }
+
+    ngx_apikeys_store_set(&sh->missing, missing);
+}
+
+
+static ngx_uint_t
+ngx_apikeys_store_lines_lacks(ngx_apikeys_store_t *st, const u_char *line)
+{
+    return st->seal
+           && ngx_apikeys_seal_find(st->seal, line) == NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_apikeys_store_lines_place(ngx_apikeys_store_t *st, const u_char *line)
+{
+    uint32_t                   i, place;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+    place = NGX_APIKEYS_STORE_LINES;
+
+    for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
+
+        if (sh->lines[i].keys == 0) {
+            place = ngx_min(place, i);
+            continue;
+        }
+
+        if (ngx_memcmp(sh->lines[i].line, line, NGX_APIKEYS_SEAL_LINE_LEN)
+            == 0)
+        {
+            return i;
+        }
+    }
+
+    if (place == NGX_APIKEYS_STORE_LINES) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(sh->lines[place].line, line, NGX_APIKEYS_SEAL_LINE_LEN);
+
+    i = (uint32_t) 1 << place;
+
+    ngx_apikeys_store_set(&sh->missing,
+                          ngx_apikeys_store_lines_lacks(st, line)
+                          ? sh->missing | i : sh->missing & ~i);
+
+    return place;
+}
+
+
+void
+ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_t *old)
+{
+    uint32_t                   i;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
+        ngx_memcpy(sh->lines[i].line, old->head->lines[i].line,
+                   NGX_APIKEYS_SEAL_LINE_LEN);
+    }
+
+    sh->ntried = old->head->ntried;
+    ngx_memcpy(sh->tried, old->head->tried, sizeof(sh->tried));
+}
+
+
+void
+ngx_apikeys_store_lines_needed_locked(ngx_apikeys_store_t *st,
+    const ngx_str_t *lines)
+{
+    u_char                     line[NGX_APIKEYS_SEAL_LINE_LEN];
+    uint32_t                   i;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+
+    /* an old configuration leaves it to the new one */
+
+    if (ngx_apikeys_store_load(&sh->reloads) != st->reloads) {
+        return;
+    }
+
+    if (ngx_apikeys_store_lines_parse(lines, line) == NGX_OK) {
+
+        for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
+            ngx_memcpy(sh->lines[i].line, line, NGX_APIKEYS_SEAL_LINE_LEN);
+        }
+    }
+
+    ngx_apikeys_store_lines_check(st);
+}
+
+
+/* one line, in hex */
+
+static ngx_int_t
+ngx_apikeys_store_lines_parse(const ngx_str_t *text, u_char *line)
+{
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    if (text->len != NGX_APIKEYS_SEAL_LINE_TEXT) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < NGX_APIKEYS_SEAL_LINE_LEN; i++) {
+        n = ngx_hextoi(&text->data[2 * i], 2);
+
+        if (n == NGX_ERROR) {
+            return NGX_DECLINED;
+        }
+
+        line[i] = (u_char) n;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_store_lines_tried_locked(ngx_apikeys_store_t *st)
+{
+    ngx_uint_t                 i, n;
+    ngx_apikeys_store_head_t  *sh;
+
+    if (st->seal == NULL) {
+        return;
+    }
+
+    sh = st->head;
+    n = ngx_apikeys_seal_nkeys(st->seal);
+
+    for (i = 0; i < n; i++) {
+        ngx_memcpy(sh->tried[i], ngx_apikeys_seal_line(st->seal, i),
+                   NGX_APIKEYS_SEAL_LINE_LEN);
+    }
+
+    sh->ntried = (uint32_t) n;
+}
+
+
+ngx_uint_t
+ngx_apikeys_store_lines_untried(ngx_apikeys_store_t *st)
+{
+    ngx_uint_t                 i, k, n;
+    ngx_apikeys_store_head_t  *sh;
+
+    if (st->seal == NULL) {
+        return 0;
+    }
+
+    sh = st->head;
+
+    if (ngx_apikeys_store_load(&sh->missing)) {
+        return 1;
+    }
+
+    if (sh->counts.invalid == sh->counts.stubs) {
+        return 0;
+    }
+
+    n = ngx_apikeys_seal_nkeys(st->seal);
+
+    for (i = 0; i < n; i++) {
+
+        for (k = 0; k < sh->ntried; k++) {
+
+            if (ngx_memcmp(sh->tried[k], ngx_apikeys_seal_line(st->seal, i),
+                           NGX_APIKEYS_SEAL_LINE_LEN)
+                == 0)
+            {
+                break;
+            }
+        }
+
+        if (k == sh->ntried) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+uint64_t
+ngx_apikeys_store_lines_missing(ngx_apikeys_store_t *st,
+    u_char line[NGX_APIKEYS_SEAL_LINE_LEN])
+{
+    uint32_t                   i, missing;
+    uint64_t                   keys;
+    ngx_apikeys_store_head_t  *sh;
+
+    sh = st->head;
+    keys = 0;
+
+    missing = ngx_apikeys_store_load(&sh->missing);
+
+    for (i = 0; missing; missing >>= 1, i++) {
+
+        if (!(missing & 1)) {
+            continue;
+        }
+
+        if (keys == 0) {
+            ngx_memcpy(line, sh->lines[i].line, NGX_APIKEYS_SEAL_LINE_LEN);
+        }
+
+        keys += ngx_apikeys_store_load(&sh->lines[i].keys);
+    }
+
+    return keys;
+}
+
+
+ngx_uint_t
+ngx_apikeys_store_seals(ngx_apikeys_store_t *st)
+{
+    uint32_t   seals;
+    ngx_int_t  n;
+
+    seals = ngx_apikeys_store_load(&st->head->seals);
+
+    if (seals == 0 || st->seal == NULL) {
+        return 0;
+    }
+
+    n = ngx_apikeys_seal_find(st->seal, (u_char *) &seals);
+
+    return (n == NGX_DECLINED) ? 0 : (ngx_uint_t) n;
+}
+
+
+void
+ngx_apikeys_store_set_seals(ngx_apikeys_store_t *st, const ngx_str_t *line)
+{
+    uint32_t  seals;
+
+    if (ngx_apikeys_store_lines_parse(line, (u_char *) &seals) == NGX_OK) {
+        ngx_apikeys_store_set(&st->head->seals, seals);
+    }
+}
+
+
+/* places with the same line are one */
+
+ngx_int_t
+ngx_apikeys_store_line_stat(ngx_apikeys_store_t *st, ngx_uint_t i,
+    ngx_apikeys_store_line_stat_t *stat)
+{
+    uint32_t                   k, first;
+    uint64_t                   keys;
+    ngx_apikeys_store_line_t  *lines;
+
+    lines = st->head->lines;
+
+    for (first = 0; first < NGX_APIKEYS_STORE_LINES; first++) {
+
+        if (ngx_apikeys_store_lines_first(lines, first) && i-- == 0) {
+            break;
+        }
+    }
+
+    if (first == NGX_APIKEYS_STORE_LINES) {
+        return NGX_DECLINED;
+    }
+
+    keys = 0;
+
+    for (k = first; k < NGX_APIKEYS_STORE_LINES; k++) {
+
+        if (ngx_memcmp(lines[k].line, lines[first].line,
+                       NGX_APIKEYS_SEAL_LINE_LEN)
+            == 0)
+        {
+            keys += ngx_apikeys_store_load(&lines[k].keys);
+        }
+    }
+
+    ngx_memcpy(stat->line, lines[first].line, NGX_APIKEYS_SEAL_LINE_LEN);
+
+    stat->keys = keys;
+    stat->missing = ngx_apikeys_store_load(&st->head->missing) >> first & 1;
+
+    return NGX_OK;
+}
+
+
+/* whether the place has keys, and none before it has the same line */
+
+static ngx_uint_t
+ngx_apikeys_store_lines_first(const ngx_apikeys_store_line_t *lines,
+    uint32_t place)
+{
+    uint32_t  i;
+
+    if (ngx_apikeys_store_load(&lines[place].keys) == 0) {
+        return 0;
+    }
+
+    for (i = 0; i < place; i++) {
+
+        if (ngx_apikeys_store_load(&lines[i].keys)
+            && ngx_memcmp(lines[i].line, lines[place].line,
+                          NGX_APIKEYS_SEAL_LINE_LEN)
+               == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

@@ -1,0 +1,478 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * The lines of the master key file and the database: each heartbeat names the
+ * node's lines and learns which line seals new secrets and which lines are
+ * needed; and one node seals anew what other lines have sealed.
+ *
+ * That begins when all nodes have the same first line, and is done some
+ * secrets at a time: read those of a few keys, open and seal them here, write
+ * those that are still the same.  The rows in the database are all that is
+ * remembered: a process that is killed leaves the rest to the next one.  A
+ * secret that does not open is passed over; the pass begins again later.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <ngx_apikeys_sync_round.h>
+
+
+/* 200 secrets a second, each some 20 us of this process */
+#define NGX_APIKEYS_SYNC_SEAL_BATCH     "50"
+#define NGX_APIKEYS_SYNC_SEAL_INTERVAL  250
+
+/* between two passes, when something could not be sealed */
+#define NGX_APIKEYS_SYNC_SEAL_PAUSE     60000
+
+#define NGX_APIKEYS_SYNC_SEAL_LOG       60000
+
+/* in hex, with a comma */
+#define NGX_APIKEYS_SYNC_SEAL_TEXT      (2 * NGX_APIKEYS_SEALED_LEN + 1)
+
+
+/* of the answer to a heartbeat */
+enum {
+    NGX_APIKEYS_SYNC_SEAL_DONE = 0,
+    NGX_APIKEYS_SYNC_SEAL_SEALS,
+    NGX_APIKEYS_SYNC_SEAL_LINES,
+    NGX_APIKEYS_SYNC_SEAL_ANEW
+};
+
+
+/* arrays of the database that grow together */
+typedef struct {
+    u_char                       *ids;
+    u_char                       *old;
+    u_char                       *new;
+} ngx_apikeys_sync_seal_arrays_t;
+
+
+static void ngx_apikeys_sync_seal_missing(ngx_apikeys_sync_t *sync);
+static ngx_int_t ngx_apikeys_sync_seal_line(ngx_apikeys_sync_t *sync,
+    ngx_str_t *line);
+static void ngx_apikeys_sync_seal_read_done(ngx_apikeys_pg_query_t *q);
+static ngx_int_t ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q, ngx_str_t *params);
+static ngx_int_t ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_arrays_t *arrays);
+static void ngx_apikeys_sync_seal_write_done(ngx_apikeys_pg_query_t *q);
+static void ngx_apikeys_sync_seal_end(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_seal_end_done(ngx_apikeys_pg_query_t *q);
+
+
+static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_seal_read_stmt = {
+    "apikeys_sync_sealed_otherwise",
+    "SELECT " NGX_APIKEYS_STATE
+    " FROM apikeys.sealed_otherwise($1, $2, $3)",
+    3, 0
+};
+
+
+static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_seal_write_stmt = {
+    "apikeys_sync_seal_anew",
+    "SELECT apikeys.seal_anew($1, $2, $3)",
+    3, 1
+};
+
+
+static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_seal_end_stmt = {
+    "apikeys_sync_end_pass",
+    "SELECT apikeys.end_pass($1)",
+    1, 1
+};
+
+
+ngx_int_t
+ngx_apikeys_sync_seal_lines(ngx_apikeys_sync_t *sync, ngx_str_t *lines)
+{
+    u_char      *p;
+    ngx_uint_t   i, n;
+
+    n = ngx_apikeys_seal_nkeys(sync->conf->seal);
+
+    p = ngx_pnalloc(sync->pool,
+                    sizeof("{}") + n * (NGX_APIKEYS_SEAL_LINE_TEXT + 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    lines->data = p;
+
+    *p++ = '{';
+
+    for (i = 0; i < n; i++) {
+
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_hex_dump(p, (u_char *)
+                            ngx_apikeys_seal_line(sync->conf->seal, i),
+                         NGX_APIKEYS_SEAL_LINE_LEN);
+    }
+
+    *p++ = '}';
+
+    lines->len = p - lines->data;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_apikeys_sync_seal_told(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q)
+{
+    ngx_str_t             value;
+    ngx_apikeys_store_t  *store;
+
+    store = sync->conf->store;
+
+    ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_SEAL_SEALS, &value);
+    ngx_apikeys_store_set_seals(store, &value);
+
+    ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_SEAL_LINES, &value);
+
+    /* a zone that is busy is told with the next heartbeat */
+
+    if (ngx_apikeys_store_lock(store) == NGX_OK) {
+
+        if (ngx_apikeys_store_lease_held(store)) {
+            ngx_apikeys_store_lines_needed_locked(store, &value);
+        }
+
+        ngx_apikeys_store_unlock(store);
+    }
+
+    ngx_apikeys_sync_seal_missing(sync);
+
+    sync->seals = 0;
+
+    if (ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_SEAL_ANEW, &value)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    if (value.len == 0) {
+        sync->seals = 1;
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, sync->log, 0,
+                  "apikeys: secrets are not sealed anew while node %V has "
+                  "another first line in its apikeys_master_key_file", &value);
+}
+
+
+static void
+ngx_apikeys_sync_seal_missing(ngx_apikeys_sync_t *sync)
+{
+    u_char    line[NGX_APIKEYS_SEAL_LINE_LEN];
+    u_char    text[NGX_APIKEYS_SEAL_LINE_TEXT];
+    uint64_t  keys, now;
+
+    keys = ngx_apikeys_store_lines_missing(sync->conf->store, line);
+    now = ngx_apikeys_store_boottime();
+
+    if (keys == 0
+        || (sync->missing_logged
+            && now - sync->missing_logged < NGX_APIKEYS_SYNC_SEAL_LOG))
+    {
+        return;
+    }
+
+    sync->missing_logged = now;
+
+    (void) ngx_hex_dump(text, line, sizeof(line));
+
+    ngx_log_error(NGX_LOG_ERR, sync->log, 0,
+                  "apikeys: %uL API keys get 503, apikeys_master_key_file "
+                  "lacks their line: put back %*s and reload",
+                  keys, sizeof(text), text);
+}
+
+
+void
+ngx_apikeys_sync_seal_reset(ngx_apikeys_sync_t *sync)
+{
+    sync->seals = 0;
+    sync->sealed = 0;
+    sync->sealed_at = 0;
+    sync->pass_over = 0;
+
+    ngx_memzero(sync->sealed_id, sizeof(sync->sealed_id));
+}
+
+
+ngx_msec_t
+ngx_apikeys_sync_seal_delay(ngx_apikeys_sync_t *sync)
+{
+    return (sync->seals && sync->pass_over == 0)
+           ? NGX_APIKEYS_SYNC_SEAL_INTERVAL : NGX_MAX_INT_T_VALUE;
+}
+
+
+void
+ngx_apikeys_sync_seal_anew(ngx_apikeys_sync_t *sync)
+{
+    uint64_t   now;
+    ngx_str_t  params[3];
+
+    now = ngx_apikeys_store_boottime();
+
+    if (!sync->seals
+        || now - sync->sealed_at < NGX_APIKEYS_SYNC_SEAL_INTERVAL
+        || (sync->pass_over
+            && now - sync->pass_over < NGX_APIKEYS_SYNC_SEAL_PAUSE))
+    {
+        ngx_apikeys_sync_done(sync);
+        return;
+    }
+
+    if (sync->pass_over) {
+        ngx_apikeys_sync_seal_reset(sync);
+        sync->seals = 1;
+    }
+
+    sync->sealed_at = now;
+
+    if (ngx_apikeys_sync_seal_line(sync, &params[0]) != NGX_OK) {
+        ngx_apikeys_sync_no_memory(sync);
+        return;
+    }
+
+    params[1].data = sync->sealed_id;
+    params[1].len = sync->sealed_id[0] ? NGX_APIKEYS_OBJECTID_TEXT_LEN : 0;
+
+    ngx_str_set(&params[2], NGX_APIKEYS_SYNC_SEAL_BATCH);
+
+    ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_seal_read_stmt, params, 0,
+                           ngx_apikeys_sync_seal_read_done, NULL);
+}
+
+
+/* the first line, in hex */
+
+static ngx_int_t
+ngx_apikeys_sync_seal_line(ngx_apikeys_sync_t *sync, ngx_str_t *line)
+{
+    line->data = ngx_pnalloc(sync->pool, NGX_APIKEYS_SEAL_LINE_TEXT);
+    if (line->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->len = ngx_hex_dump(line->data, (u_char *)
+                                   ngx_apikeys_seal_line(sync->conf->seal, 0),
+                             NGX_APIKEYS_SEAL_LINE_LEN)
+                - line->data;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_sync_seal_read_done(ngx_apikeys_pg_query_t *q)
+{
+    ngx_str_t            params[3];
+    ngx_apikeys_sync_t  *sync;
+
+    sync = q->data;
+    sync->query = NULL;
+
+    if (q->rc != NGX_APIKEYS_PG_OK) {
+        ngx_apikeys_sync_query_failed(sync, q);
+        return;
+    }
+
+    if (ngx_apikeys_pg_query_nrows(q) == 0) {
+        ngx_apikeys_sync_seal_end(sync);
+        return;
+    }
+
+    if (ngx_apikeys_sync_seal_rows(sync, q, params) != NGX_OK) {
+        ngx_apikeys_sync_no_memory(sync);
+        return;
+    }
+
+    ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_seal_write_stmt, params, 0,
+                           ngx_apikeys_sync_seal_write_done, NULL);
+}
+
+
+static ngx_int_t
+ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_pg_query_t *q, ngx_str_t *params)
+{
+    ngx_uint_t                       n;
+    ngx_apikeys_sync_row_t           row;
+    ngx_apikeys_sync_seal_arrays_t   arrays;
+
+    n = ngx_apikeys_pg_query_nrows(q);
+
+    params[0].data = ngx_pnalloc(sync->pool,
+                             2 + n * (NGX_APIKEYS_OBJECTID_TEXT_LEN + 1));
+    params[1].data = ngx_pnalloc(sync->pool,
+                                 2 + n * NGX_APIKEYS_SYNC_SEAL_TEXT);
+    params[2].data = ngx_pnalloc(sync->pool,
+                                 2 + n * NGX_APIKEYS_SYNC_SEAL_TEXT);
+
+    if (params[0].data == NULL || params[1].data == NULL
+        || params[2].data == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    arrays.ids = params[0].data;
+    arrays.old = params[1].data;
+    arrays.new = params[2].data;
+
+    *arrays.ids++ = '{';
+    *arrays.old++ = '{';
+    *arrays.new++ = '{';
+
+    row.query = q;
+    row.column = 0;
+
+    for (row.number = 0; row.number < n; row.number++) {
+
+        if (ngx_apikeys_sync_seal_row(sync, &row, &arrays) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    /* the last comma, if there is one, becomes the end */
+
+    arrays.ids -= (arrays.ids[-1] == ',');
+    arrays.old -= (arrays.old[-1] == ',');
+    arrays.new -= (arrays.new[-1] == ',');
+
+    *arrays.ids++ = '}';
+    *arrays.old++ = '}';
+    *arrays.new++ = '}';
+
+    params[0].len = arrays.ids - params[0].data;
+    params[1].len = arrays.old - params[1].data;
+    params[2].len = arrays.new - params[2].data;
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: the secret does not open */
+
+static ngx_int_t
+ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_arrays_t *arrays)
+{
+    u_char                sealed[NGX_APIKEYS_SEALED_LEN];
+    ngx_int_t             rc;
+    ngx_str_t             id, old, context;
+    ngx_apikeys_secret_t  secret;
+
+    ngx_apikeys_pg_query_value(row->query, row->number, NGX_APIKEYS_STATE_ID,
+                               &id);
+    ngx_apikeys_pg_query_value(row->query, row->number,
+                               NGX_APIKEYS_STATE_SECRET, &old);
+
+    if (id.len != NGX_APIKEYS_OBJECTID_TEXT_LEN) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(sync->sealed_id, id.data, NGX_APIKEYS_OBJECTID_TEXT_LEN);
+
+    rc = ngx_apikeys_sync_state_secret(sync->conf, sync->pool, row, sealed,
+                                       &context, &secret);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_apikeys_seal_secret(sync->conf->seal, 0, sealed, &secret,
+                                 &context);
+
+    ngx_explicit_memzero(&secret, sizeof(ngx_apikeys_secret_t));
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    arrays->ids = ngx_cpymem(arrays->ids, id.data, id.len);
+    arrays->old = ngx_cpymem(arrays->old, old.data, old.len);
+    arrays->new = ngx_hex_dump(arrays->new, sealed, NGX_APIKEYS_SEALED_LEN);
+
+    *arrays->ids++ = ',';
+    *arrays->old++ = ',';
+    *arrays->new++ = ',';
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_sync_seal_write_done(ngx_apikeys_pg_query_t *q)
+{
+    ngx_int_t            n;
+    ngx_str_t            value;
+    ngx_apikeys_sync_t  *sync;
+
+    sync = q->data;
+    sync->query = NULL;
+
+    if (q->rc != NGX_APIKEYS_PG_OK) {
+        ngx_apikeys_sync_query_failed(sync, q);
+        return;
+    }
+
+    ngx_apikeys_pg_query_value(q, 0, 0, &value);
+
+    n = ngx_atoi(value.data, value.len);
+    sync->sealed += (n == NGX_ERROR) ? 0 : n;
+
+    ngx_apikeys_sync_done(sync);
+}
+
+
+static void
+ngx_apikeys_sync_seal_end(ngx_apikeys_sync_t *sync)
+{
+    ngx_str_t  line;
+
+    if (ngx_apikeys_sync_seal_line(sync, &line) != NGX_OK) {
+        ngx_apikeys_sync_no_memory(sync);
+        return;
+    }
+
+    ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_seal_end_stmt, &line, 0,
+                           ngx_apikeys_sync_seal_end_done, NULL);
+}
+
+
+static void
+ngx_apikeys_sync_seal_end_done(ngx_apikeys_pg_query_t *q)
+{
+    ngx_str_t            left;
+    ngx_apikeys_sync_t  *sync;
+
+    sync = q->data;
+    sync->query = NULL;
+
+    if (q->rc != NGX_APIKEYS_PG_OK) {
+        ngx_apikeys_sync_query_failed(sync, q);
+        return;
+    }
+
+    ngx_apikeys_pg_query_value(q, 0, 0, &left);
+
+    ngx_log_error(NGX_LOG_NOTICE, sync->log, 0,
+                  "apikeys: %uL secrets were sealed anew with the first line "
+                  "of apikeys_master_key_file, %V still need another line",
+                  sync->sealed, &left);
+
+    sync->pass_over = ngx_apikeys_store_boottime();
+
+    ngx_apikeys_sync_done(sync);
+}
