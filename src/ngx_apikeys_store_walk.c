@@ -145,6 +145,10 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
     ngx_uint_t                 state;
     ngx_apikeys_store_body_t  *b;
 
+    /* before the state, which writers change first */
+
+    key->version = ngx_apikeys_store_load(&rec->version);
+
     state = ngx_apikeys_store_load(&rec->state);
     body = ngx_apikeys_store_load(&rec->body);
 
@@ -156,7 +160,6 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
 
     key->id = rec->id;
     key->org = rec->org;
-    key->version = ngx_apikeys_store_load(&rec->version);
 
     ngx_memcpy(key->public_key, rec->public_key, NGX_APIKEYS_PUBLIC_KEY_LEN);
 
