@@ -566,8 +566,8 @@ ngx_apikeys_store_same_head(ngx_apikeys_store_t *st,
 static ngx_int_t
 ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    uint32_t              ncells;
     ngx_int_t             rc;
+    ngx_uint_t            empty;
     ngx_shm_zone_t       *zone;
     ngx_apikeys_store_t  *st, *old;
 
@@ -611,30 +611,21 @@ ngx_apikeys_store_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     zone = ngx_apikeys_store_old(st);
     old = zone ? zone->data : NULL;
 
-    if (old && old->head) {
-        ngx_apikeys_store_copy(st, old);
-    }
+    empty = !(old && old->head && ngx_apikeys_store_copy(st, old) == NGX_OK);
 
     if (st->ready == NULL) {
         return NGX_OK;
     }
 
-    if (ngx_apikeys_store_complete(st)) {
-        return st->ready(st->ready_data, st->log, 0);
+    rc = st->ready(st->ready_data, st->log, empty);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
-    /* half a copy is nothing to add to; nobody has seen the zone yet */
+    /* half a snapshot is nothing to add to; nobody has seen the zone yet */
 
-    ncells = st->head->arena.ncells;
-
-    if (ngx_apikeys_store_init_head(st, st->head, ncells) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = st->ready(st->ready_data, st->log, 1);
-
-    return (rc == NGX_DECLINED)
-           ? ngx_apikeys_store_init_head(st, st->head, ncells) : rc;
+    return ngx_apikeys_store_init_head(st, st->head, st->head->arena.ncells);
 }
 
 

@@ -450,6 +450,12 @@ uint32_t *ngx_apikeys_store_write_find(ngx_apikeys_store_t *st,
 /* links a copy of the draft; link is what write_find() found */
 void ngx_apikeys_store_write_insert(ngx_apikeys_store_t *st, uint32_t *link,
     ngx_apikeys_store_record_t *draft, uint32_t load);
+/*
+ * There is no cell for this version of an object, whose record is "old" or
+ * NULL: the local copy is incomplete.  Returns NGX_ERROR.
+ */
+ngx_int_t ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_record_t *old, uint64_t version);
 /* takes a record out of the chain of its public key, if it is there */
 void ngx_apikeys_store_write_unlink_key(ngx_apikeys_store_t *st, uint32_t i);
 /* makes a tombstone of a record that is not one */
@@ -458,8 +464,12 @@ void ngx_apikeys_store_write_delete(ngx_apikeys_store_t *st, uint32_t i);
 void ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec, int64_t n);
 
-/* ngx_apikeys_store_copy.c: fills a new zone from that of the old cycle */
-void ngx_apikeys_store_copy(ngx_apikeys_store_t *st,
+/*
+ * ngx_apikeys_store_copy.c: fills a new zone from that of the old cycle.
+ * What does not fit are stubs; where not even these fit, or the old one is
+ * incomplete, the new one is.  NGX_DECLINED: nothing could be carried over.
+ */
+ngx_int_t ngx_apikeys_store_copy(ngx_apikeys_store_t *st,
     ngx_apikeys_store_t *old);
 
 /* ngx_apikeys_store.c: bytes of a zone with so many cells */

@@ -38,8 +38,6 @@ static ngx_uint_t ngx_apikeys_store_write_yields(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_record_t *rec, uint64_t version, uint32_t load);
 static ngx_uint_t ngx_apikeys_store_write_stub(ngx_apikeys_store_t *st,
     uint32_t i, const ngx_apikeys_store_record_t *draft);
-static ngx_int_t ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_record_t *old, uint64_t version);
 static uint32_t ngx_apikeys_store_write_claim(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *draft, uint32_t old, uint32_t load);
 static void ngx_apikeys_store_write_link(ngx_apikeys_store_t *st,
@@ -359,13 +357,17 @@ ngx_apikeys_store_write_stub(ngx_apikeys_store_t *st, uint32_t i,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *old, uint64_t version)
 {
     ngx_apikeys_store_head_t  *sh;
 
     sh = st->head;
+
+    /* first: a killed writer leaves no complete copy that refuses versions */
+
+    ngx_apikeys_store_set(&sh->complete, 0);
 
     if (old && old->state != NGX_APIKEYS_STORE_DELETED) {
         ngx_apikeys_store_write_invalidate(st, old);
@@ -375,8 +377,6 @@ ngx_apikeys_store_write_full(ngx_apikeys_store_t *st,
     } else if (version > sh->failed) {
         sh->failed = version;
     }
-
-    ngx_apikeys_store_set(&sh->complete, 0);
 
     sh->load_failed = 1;
     sh->load_failures++;

@@ -1045,7 +1045,7 @@ test_resize(void)
     new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 1);
     ok(unit_zone(new, st) == NGX_OK && new->head->counts.keys == 0
        && !ngx_apikeys_store_complete(new),
-       "an incomplete local copy is not copied");
+       "a local copy that was never loaded is not copied");
     ngx_shm_free(&new->shm_zone->shm);
 
     (void) unit_load_sweep(st, unit_load_begin(st, 1));
