@@ -94,9 +94,22 @@ ngx_apikeys_pg_pool_create(ngx_cycle_t *cycle, ngx_apikeys_pg_conf_t *conf,
     pp->fd = (ngx_socket_t) -1;
     pp->hosts = conf->hosts;
 
-    if (options) {
-        pp->options = *options;
+    pp->options = *options;
+    pp->stat = options->stat;
+
+    if (pp->stat == NULL) {
+        pp->stat = ngx_pcalloc(pool, sizeof(ngx_apikeys_pg_pool_stat_t));
+        if (pp->stat == NULL) {
+            ngx_destroy_pool(pool);
+            return NULL;
+        }
     }
+
+    /* the gauges of the process that counted here before */
+
+    pp->stat->open = 0;
+    pp->stat->busy = 0;
+    pp->stat->waiting = 0;
 
     pp->queue = pp->options.queue ? pp->options.queue : conf->queue;
     pp->nconns = pp->options.connections ? pp->options.connections
@@ -250,19 +263,6 @@ ngx_apikeys_pg_pool_final(ngx_apikeys_pg_pool_t *pp,
 }
 
 
-void
-ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
-    ngx_apikeys_pg_pool_stat_t *stat)
-{
-    *stat = pp->stat;
-
-    stat->busy = pp->number[NGX_APIKEYS_PG_RUNNING]
-                 + pp->number[NGX_APIKEYS_PG_DRAIN];
-    stat->open = stat->busy + pp->number[NGX_APIKEYS_PG_IDLE];
-    stat->waiting = pp->works[NGX_APIKEYS_PG_WORK_WAITING];
-}
-
-
 /*
  * Idle connections are taken from the head, so the one used last is used
  * first: its backend is warm, and what is too many falls idle for good.  A
@@ -289,6 +289,10 @@ ngx_apikeys_pg_pool_move(ngx_apikeys_pg_conn_t *pc,
 
     ngx_queue_insert_head(&pp->list[state], &pc->queue);
     pp->number[state]++;
+
+    pp->stat->busy = pp->number[NGX_APIKEYS_PG_RUNNING]
+                     + pp->number[NGX_APIKEYS_PG_DRAIN];
+    pp->stat->open = pp->stat->busy + pp->number[NGX_APIKEYS_PG_IDLE];
 
     if (pc->timer.timer_set) {
         ngx_del_timer(&pc->timer);
@@ -485,7 +489,7 @@ ngx_apikeys_pg_pool_opened(ngx_apikeys_pg_conn_t *pc)
 
     pp = pc->pool;
 
-    pc->serial = ++pp->stat.connects;
+    pc->serial = ++pp->stat->connects;
     pp->failures = 0;
     pc->opened = ngx_current_msec;
 

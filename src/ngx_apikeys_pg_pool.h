@@ -24,8 +24,23 @@
 typedef struct ngx_apikeys_pg_pool_s  ngx_apikeys_pg_pool_t;
 
 
+/* counters, and three gauges; what has them may outlive the pool */
+typedef struct {
+    uint64_t                       open;       /* logged in */
+    uint64_t                       busy;
+    uint64_t                       waiting;
+    uint64_t                       connects;
+    uint64_t                       failures;   /* of connects */
+    uint64_t                       queries;
+    uint64_t                       errors;
+    uint64_t                       timeouts;
+    uint64_t                       refused;    /* queue full */
+} ngx_apikeys_pg_pool_stat_t;
+
+
 /* how a pool differs from what the configuration says; all may be 0 */
 typedef struct {
+    ngx_apikeys_pg_pool_stat_t    *stat;       /* where to count, or NULL */
     ngx_uint_t                     connections;
     ngx_uint_t                     queue;
     const char                    *name;       /* application_name suffix */
@@ -38,19 +53,6 @@ typedef struct {
                                                   connection was lost */
     void                          *data;
 } ngx_apikeys_pg_pool_options_t;
-
-
-typedef struct {
-    ngx_uint_t                     open;       /* logged in */
-    ngx_uint_t                     busy;
-    ngx_uint_t                     waiting;
-    uint64_t                       connects;
-    uint64_t                       failures;   /* of connects */
-    uint64_t                       queries;
-    uint64_t                       errors;
-    uint64_t                       timeouts;
-    uint64_t                       refused;    /* queue full */
-} ngx_apikeys_pg_pool_stat_t;
 
 
 ngx_apikeys_pg_pool_t *ngx_apikeys_pg_pool_create(ngx_cycle_t *cycle,
@@ -70,9 +72,6 @@ void ngx_apikeys_pg_pool_destroy(ngx_apikeys_pg_pool_t *pp);
 ngx_int_t ngx_apikeys_pg_pool_final(ngx_apikeys_pg_pool_t *pp,
     const ngx_apikeys_pg_stmt_t *stmt, const ngx_str_t *params,
     ngx_msec_t timeout, ngx_uint_t *nrows);
-
-void ngx_apikeys_pg_pool_stat(ngx_apikeys_pg_pool_t *pp,
-    ngx_apikeys_pg_pool_stat_t *stat);
 
 
 /* for ngx_apikeys_pg_query only: what it does with its work */

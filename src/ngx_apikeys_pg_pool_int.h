@@ -55,7 +55,7 @@ struct ngx_apikeys_pg_pool_s {
     ngx_event_t                     pause;         /* timer: no login yet */
     ngx_event_t                     keepalive;     /* timer, with listen */
 
-    ngx_apikeys_pg_pool_stat_t      stat;
+    ngx_apikeys_pg_pool_stat_t     *stat;
 
     unsigned                        down:1;        /* as was logged */
     unsigned                        notified:1;    /* to be told */

@@ -250,7 +250,7 @@ ngx_apikeys_pg_pool_login_attempt(ngx_apikeys_pg_pool_t *pp,
 {
     ngx_uint_t  level;
 
-    pp->stat.failures++;
+    pp->stat->failures++;
 
     *ngx_snprintf((u_char *) pp->error, sizeof(pp->error) - 1, "%s: %s",
                   label, reason) = '\0';

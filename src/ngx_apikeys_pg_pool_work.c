@@ -59,7 +59,7 @@ ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work)
 
     ngx_apikeys_pg_pool_work_move(work, NGX_APIKEYS_PG_WORK_WAITING);
 
-    pp->stat.queries++;
+    pp->stat->queries++;
 
     /* those that a connection stands ready for do not wait */
 
@@ -67,14 +67,14 @@ ngx_apikeys_pg_pool_work_start(ngx_apikeys_pg_work_t *work)
             + pp->number[NGX_APIKEYS_PG_IDLE];
 
     if (pp->works[NGX_APIKEYS_PG_WORK_WAITING] > pp->queue + ready) {
-        pp->stat.refused++;
+        pp->stat->refused++;
         ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_BUSY,
                                         "the queue is full");
         return;
     }
 
     if (ngx_apikeys_pg_pool_work_exceeds(work, ready)) {
-        pp->stat.refused++;
+        pp->stat->refused++;
         ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_BUSY,
                                         "the tenant's half of the queue is "
                                         "full");
@@ -201,7 +201,7 @@ ngx_apikeys_pg_pool_work_again(ngx_apikeys_pg_work_t *work, ngx_uint_t fresh)
     pp = work->pool;
 
     if (fresh) {
-        work->serial = pp->stat.connects + 1;
+        work->serial = pp->stat->connects + 1;
         work->retried = 1;
     }
 
@@ -232,7 +232,7 @@ ngx_apikeys_pg_pool_work_finish(ngx_apikeys_pg_work_t *work,
     }
 
     if (rc != NGX_APIKEYS_PG_OK) {
-        work->pool->stat.errors++;
+        work->pool->stat->errors++;
     }
 
     work->rc = rc;
@@ -276,7 +276,7 @@ ngx_apikeys_pg_pool_work_timeout_handler(ngx_event_t *ev)
     ngx_apikeys_pg_work_t  *work;
 
     work = ev->data;
-    work->pool->stat.timeouts++;
+    work->pool->stat->timeouts++;
 
     ngx_apikeys_pg_pool_work_finish(work, NGX_APIKEYS_PG_TIMEOUT, "timed out");
 }
@@ -347,6 +347,8 @@ ngx_apikeys_pg_pool_work_move(ngx_apikeys_pg_work_t *work,
         ngx_queue_insert_tail(&pp->work[state], &work->queue);
         pp->works[state]++;
     }
+
+    pp->stat->waiting = pp->works[NGX_APIKEYS_PG_WORK_WAITING];
 }
 
 

@@ -130,6 +130,36 @@ ngx_apikeys_store_exit_process(ngx_apikeys_store_t *st)
 }
 
 
+ngx_uint_t
+ngx_apikeys_store_slot(ngx_apikeys_store_t *st)
+{
+    return st->slot - st->slots;
+}
+
+
+ngx_uint_t
+ngx_apikeys_store_slots(ngx_apikeys_store_t *st)
+{
+    return ngx_apikeys_store_load(&st->head->nslots);
+}
+
+
+ngx_pid_t
+ngx_apikeys_store_process(ngx_apikeys_store_t *st, ngx_uint_t n)
+{
+    uint64_t                   start;
+    ngx_pid_t                  pid;
+    ngx_apikeys_store_slot_t  *slot;
+
+    slot = &st->slots[n];
+
+    pid = ngx_apikeys_store_load(&slot->pid);
+    start = ngx_apikeys_store_load(&slot->start);
+
+    return (pid && ngx_apikeys_store_lock_process_alive(pid, start)) ? pid : 0;
+}
+
+
 void
 ngx_apikeys_store_leaving(ngx_apikeys_store_t *st)
 {
@@ -143,23 +173,18 @@ void
 ngx_apikeys_store_others(ngx_apikeys_store_t *st, ngx_uint_t *all,
     ngx_uint_t *staying)
 {
-    uint32_t                   i, n;
-    ngx_pid_t                  pid;
+    ngx_uint_t                 i, n;
     ngx_apikeys_store_slot_t  *slot;
 
     *all = 0;
     *staying = 0;
 
-    n = ngx_apikeys_store_load(&st->head->nslots);
+    n = ngx_apikeys_store_slots(st);
 
     for (i = 0; i < n; i++) {
         slot = &st->slots[i];
-        pid = ngx_apikeys_store_load(&slot->pid);
 
-        if (slot == st->slot || pid == 0
-            || !ngx_apikeys_store_lock_process_alive(pid,
-                                       ngx_apikeys_store_load(&slot->start)))
-        {
+        if (slot == st->slot || ngx_apikeys_store_process(st, i) == 0) {
             continue;
         }
 
@@ -252,8 +277,6 @@ ngx_apikeys_store_stat(ngx_apikeys_store_t *st,
     stat->age = ngx_apikeys_store_age(st);
     stat->lag = ngx_apikeys_store_lag(st);
     stat->behind = ngx_apikeys_store_load(&sh->behind);
-    stat->syncer = (ngx_apikeys_store_boottime() < sh->syncer_deadline)
-                   ? sh->syncer : 0;
 }
 
 

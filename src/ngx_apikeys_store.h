@@ -32,6 +32,9 @@
 
 #define NGX_APIKEYS_STORE_STUB_IDS     10
 
+/* the master has a slot of its own, for it shares ngx_process_slot 0 */
+#define NGX_APIKEYS_STORE_SLOTS        (NGX_MAX_PROCESSES + 1)
+
 
 typedef struct ngx_apikeys_store_s  ngx_apikeys_store_t;
 
@@ -132,6 +135,14 @@ void *ngx_apikeys_store_nonces(ngx_apikeys_store_t *st);
 ngx_int_t ngx_apikeys_store_init_process(ngx_apikeys_store_t *st,
     ngx_log_t *log);
 void ngx_apikeys_store_exit_process(ngx_apikeys_store_t *st);
+
+/*
+ * The slot of this process; how many slots have been used so far; the process
+ * that has slot "n", or 0 when it is gone.
+ */
+ngx_uint_t ngx_apikeys_store_slot(ngx_apikeys_store_t *st);
+ngx_uint_t ngx_apikeys_store_slots(ngx_apikeys_store_t *st);
+ngx_pid_t ngx_apikeys_store_process(ngx_apikeys_store_t *st, ngx_uint_t n);
 
 /*
  * This process is about to leave; how many other processes are attached to
@@ -315,6 +326,8 @@ ngx_int_t ngx_apikeys_store_lease_take(ngx_apikeys_store_t *st,
     ngx_msec_t ttl);
 void ngx_apikeys_store_lease_drop(ngx_apikeys_store_t *st);
 ngx_uint_t ngx_apikeys_store_lease_held(ngx_apikeys_store_t *st);
+/* who has it, 0: nobody */
+ngx_pid_t ngx_apikeys_store_lease_holder(ngx_apikeys_store_t *st);
 
 /*
  * What the syncer must hand to its successor, kept in the zone: the
@@ -389,7 +402,7 @@ ngx_uint_t ngx_apikeys_store_walk_valid(ngx_apikeys_store_t *st,
     ngx_apikeys_store_walk_t *walk);
 
 
-/* figures for /status */
+/* for apikeys_status */
 
 typedef struct {
     uint64_t                         keys;
@@ -404,16 +417,15 @@ typedef struct {
     uint64_t                         free_bytes;
     uint64_t                         reserved_bytes;  /* of them, for changes
                                                          of what is there */
-    ngx_uint_t                       low;
+    uint64_t                         low;
     uint64_t                         retired_bytes;
     uint64_t                         epoch;           /* of the database */
     uint64_t                         load_failures;   /* zone full */
     uint64_t                         repairs;
-    ngx_uint_t                       complete;
-    uint64_t                         age;
+    uint64_t                         complete;
+    uint64_t                         age;             /* ms; -1: never fresh */
     uint64_t                         lag;             /* of the feed */
-    ngx_uint_t                       behind;
-    ngx_pid_t                        syncer;
+    uint64_t                         behind;
 } ngx_apikeys_store_stat_t;
 
 void ngx_apikeys_store_stat(ngx_apikeys_store_t *st,

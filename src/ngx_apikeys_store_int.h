@@ -35,9 +35,6 @@
 #define NGX_APIKEYS_STORE_IDENTITY_LEN 256
 #define NGX_APIKEYS_STORE_SNAPSHOT_LEN 16384
 
-/* the master has a slot of its own, for it shares ngx_process_slot 0 */
-#define NGX_APIKEYS_STORE_SLOTS        (NGX_MAX_PROCESSES + 1)
-
 #define NGX_APIKEYS_STORE_NONE         0xffff     /* no enclosing entry */
 
 #define NGX_APIKEYS_STORE_V4_LEAF      8          /* entries in a cell */

@@ -46,16 +46,28 @@ static uint64_t ngx_apikeys_store_lease_deadline(ngx_apikeys_store_t *st,
 ngx_uint_t
 ngx_apikeys_store_lease_free(ngx_apikeys_store_t *st)
 {
+    return ngx_apikeys_store_lease_holder(st) == 0;
+}
+
+
+ngx_pid_t
+ngx_apikeys_store_lease_holder(ngx_apikeys_store_t *st)
+{
     ngx_pid_t                  pid;
     ngx_apikeys_store_head_t  *sh;
 
     sh = st->head;
     pid = ngx_apikeys_store_load(&sh->syncer);
 
-    return pid == 0
-           || ngx_apikeys_store_boottime()
-              >= ngx_apikeys_store_load(&sh->syncer_deadline)
-           || ngx_apikeys_store_lease_gone(pid);
+    if (pid == 0
+        || ngx_apikeys_store_boottime()
+           >= ngx_apikeys_store_load(&sh->syncer_deadline)
+        || ngx_apikeys_store_lease_gone(pid))
+    {
+        return 0;
+    }
+
+    return pid;
 }
 
 

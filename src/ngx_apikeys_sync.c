@@ -59,7 +59,8 @@ static ngx_msec_t ngx_apikeys_sync_jitter(ngx_msec_t delay);
 
 
 ngx_apikeys_sync_t *
-ngx_apikeys_sync_create(ngx_cycle_t *cycle, ngx_apikeys_sync_conf_t *conf)
+ngx_apikeys_sync_create(ngx_cycle_t *cycle, ngx_apikeys_sync_conf_t *conf,
+    ngx_apikeys_sync_stat_t *stat)
 {
     ngx_apikeys_sync_t  *sync;
 
@@ -68,7 +69,10 @@ ngx_apikeys_sync_create(ngx_cycle_t *cycle, ngx_apikeys_sync_conf_t *conf)
         return NULL;
     }
 
+    stat->listening = 0;
+
     sync->conf = conf;
+    sync->stat = stat;
     sync->cycle = cycle;
     sync->log = cycle->log;
     sync->fd = (ngx_socket_t) -1;
@@ -287,7 +291,7 @@ void
 ngx_apikeys_sync_resign(ngx_apikeys_sync_t *sync)
 {
     sync->leader = 0;
-    sync->listening = 0;
+    sync->stat->listening = 0;
     sync->waiting = 0;
     sync->fenced = 0;
 
@@ -343,7 +347,7 @@ ngx_apikeys_sync_notify(void *data)
         return;
     }
 
-    sync->listening = 1;
+    sync->stat->listening = 1;
 
     if (sync->waiting && sync->errors == 0) {
         ngx_apikeys_sync_later(sync, ngx_apikeys_sync_session_begin,
@@ -362,7 +366,7 @@ ngx_apikeys_sync_closed(void *data)
 {
     ngx_apikeys_sync_t  *sync = data;
 
-    sync->listening = 0;
+    sync->stat->listening = 0;
     sync->checked = 0;
 }
 
@@ -499,7 +503,7 @@ ngx_apikeys_sync_failed(ngx_apikeys_sync_t *sync,
     /* whatever comes next may be another server */
 
     sync->checked = 0;
-    sync->stat.errors++;
+    sync->stat->errors++;
 
     level = (sync->trouble == trouble) ? NGX_LOG_INFO : NGX_LOG_ERR;
     sync->trouble = trouble;
@@ -644,14 +648,4 @@ static ngx_msec_t
 ngx_apikeys_sync_jitter(ngx_msec_t delay)
 {
     return delay - delay / 4 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
-}
-
-
-void
-ngx_apikeys_sync_stat(ngx_apikeys_sync_t *sync, ngx_apikeys_sync_stat_t *stat)
-{
-    *stat = sync->stat;
-
-    stat->listening = sync->listening;
-    stat->leader = sync->leader;
 }

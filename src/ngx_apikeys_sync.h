@@ -38,9 +38,19 @@ typedef struct {
 } ngx_apikeys_sync_conf_t;
 
 
-/* workers only; the first work is done by a timer */
+/* counters, and a gauge: whether the process, as the leader, is notified */
+typedef struct {
+    uint64_t     listening;
+    uint64_t     polls;
+    uint64_t     loads;
+    uint64_t     changes;
+    uint64_t     errors;
+} ngx_apikeys_sync_stat_t;
+
+
+/* workers only; the first work is done by a timer; stat outlives it */
 ngx_apikeys_sync_t *ngx_apikeys_sync_create(ngx_cycle_t *cycle,
-    ngx_apikeys_sync_conf_t *conf);
+    ngx_apikeys_sync_conf_t *conf, ngx_apikeys_sync_stat_t *stat);
 void ngx_apikeys_sync_destroy(ngx_apikeys_sync_t *sync);
 
 
@@ -76,19 +86,6 @@ void ngx_apikeys_sync_publish_cancel(ngx_apikeys_sync_publication_t *p);
 
 /* of two identities, or transactions */
 ngx_uint_t ngx_apikeys_sync_same(const ngx_str_t *one, const ngx_str_t *two);
-
-
-typedef struct {
-    uint64_t     polls;
-    uint64_t     loads;
-    uint64_t     changes;
-    uint64_t     errors;
-    ngx_uint_t   listening;
-    ngx_uint_t   leader;
-} ngx_apikeys_sync_stat_t;
-
-void ngx_apikeys_sync_stat(ngx_apikeys_sync_t *sync,
-    ngx_apikeys_sync_stat_t *stat);
 
 
 #endif /* _NGX_APIKEYS_SYNC_H_INCLUDED_ */

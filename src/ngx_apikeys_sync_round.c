@@ -174,7 +174,7 @@ ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync)
     }
 
     sync->load = 0;
-    sync->stat.polls++;
+    sync->stat->polls++;
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_feed_stmt,
                                params, timeout, ngx_apikeys_sync_round_fed);
@@ -328,7 +328,7 @@ ngx_apikeys_sync_round_load(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_store_unlock(store);
 
-    sync->stat.loads++;
+    sync->stat->loads++;
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_load_stmt, NULL,
                                NGX_APIKEYS_SYNC_ROUND_TIMEOUT,
@@ -667,7 +667,7 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
 
     if (sync->copy) {
         ngx_apikeys_snapshot_due(sync->copy,
-                                 sync->stat.changes + sync->stat.loads);
+                                 sync->stat->changes + sync->stat->loads);
     }
 
     if (now - sync->prune >= NGX_APIKEYS_SYNC_ROUND_PRUNE) {

@@ -119,10 +119,9 @@ struct ngx_apikeys_sync_s {
     ngx_uint_t                    errors;    /* in a row */
     ngx_apikeys_sync_trouble_e    trouble;
 
-    ngx_apikeys_sync_stat_t       stat;
+    ngx_apikeys_sync_stat_t      *stat;
 
     unsigned                      leader:1;
-    unsigned                      listening:1;
     unsigned                      checked:1; /* schema and master key */
     unsigned                      waiting:1; /* "event" is the next poll */
     unsigned                      again:1;   /* notified while busy */

@@ -247,7 +247,7 @@ ngx_apikeys_sync_rows_state(ngx_apikeys_sync_t *sync,
     }
 
     sync->rows++;
-    sync->stat.changes++;
+    sync->stat->changes++;
     sync->weight++;
 
     if (state->version > sync->version) {

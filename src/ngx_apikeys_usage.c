@@ -63,7 +63,7 @@ struct ngx_apikeys_usage_s {
     ngx_pool_t                 *pool;      /* of the query */
     ngx_log_t                  *log;
     ngx_event_t                 event;
-    ngx_apikeys_usage_stat_t    stat;
+    ngx_apikeys_usage_stat_t   *stat;
     ngx_uint_t                  failing;   /* said so in the log */
     uint64_t                    seed[NGX_APIKEYS_USAGE_WORDS + 1];
 };
@@ -83,6 +83,7 @@ static void ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q);
 static void ngx_apikeys_usage_failed(ngx_apikeys_usage_t *usage,
     const ngx_str_t *message);
 static void ngx_apikeys_usage_restore(ngx_apikeys_usage_t *usage);
+static void ngx_apikeys_usage_clear(ngx_apikeys_usage_t *usage);
 static void ngx_apikeys_usage_rearm(ngx_apikeys_usage_t *usage);
 
 
@@ -103,7 +104,7 @@ ngx_apikeys_usage_count(ngx_apikeys_usage_t *usage,
     row = ngx_apikeys_usage_row(usage, key, entry);
 
     if (row == NULL) {
-        usage->stat.dropped++;
+        usage->stat->dropped++;
         return;
     }
 
@@ -161,6 +162,7 @@ ngx_apikeys_usage_row(ngx_apikeys_usage_t *usage,
     }
 
     table->nrows++;
+    usage->stat->pending++;
 
     row->key = *key;
     row->entry = *entry;
@@ -348,7 +350,7 @@ ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q)
     usage = q->data;
 
     if (q->rc == NGX_APIKEYS_PG_OK) {
-        usage->stat.flushes++;
+        usage->stat->flushes++;
         usage->failing = 0;
 
     } else {
@@ -359,7 +361,7 @@ ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q)
         }
     }
 
-    ngx_memzero(usage->flushing, sizeof(ngx_apikeys_usage_table_t));
+    ngx_apikeys_usage_clear(usage);
 
     usage->query = NULL;
 
@@ -375,7 +377,7 @@ ngx_apikeys_usage_done(ngx_apikeys_pg_query_t *q)
 static void
 ngx_apikeys_usage_failed(ngx_apikeys_usage_t *usage, const ngx_str_t *message)
 {
-    usage->stat.failures++;
+    usage->stat->failures++;
 
     if (!usage->failing) {
         ngx_log_error(NGX_LOG_ERR, usage->log, 0,
@@ -406,7 +408,7 @@ ngx_apikeys_usage_restore(ngx_apikeys_usage_t *usage)
         row = ngx_apikeys_usage_row(usage, &old->key, &old->entry);
 
         if (row == NULL) {
-            usage->stat.dropped += old->count;
+            usage->stat->dropped += old->count;
             continue;
         }
 
@@ -417,6 +419,15 @@ ngx_apikeys_usage_restore(ngx_apikeys_usage_t *usage)
 
         row->count += old->count;
     }
+
+    ngx_apikeys_usage_clear(usage);
+}
+
+
+static void
+ngx_apikeys_usage_clear(ngx_apikeys_usage_t *usage)
+{
+    usage->stat->pending -= usage->flushing->nrows;
 
     ngx_memzero(usage->flushing, sizeof(ngx_apikeys_usage_table_t));
 }
@@ -440,17 +451,9 @@ ngx_apikeys_usage_rearm(ngx_apikeys_usage_t *usage)
 }
 
 
-void
-ngx_apikeys_usage_stat(ngx_apikeys_usage_t *usage,
-    ngx_apikeys_usage_stat_t *stat)
-{
-    *stat = usage->stat;
-    stat->pending = usage->counting->nrows + usage->flushing->nrows;
-}
-
-
 ngx_apikeys_usage_t *
-ngx_apikeys_usage_create(ngx_cycle_t *cycle, ngx_apikeys_pg_pool_t *pp)
+ngx_apikeys_usage_create(ngx_cycle_t *cycle, ngx_apikeys_pg_pool_t *pp,
+    ngx_apikeys_usage_stat_t *stat)
 {
     ngx_apikeys_usage_t  *usage;
 
@@ -473,6 +476,9 @@ ngx_apikeys_usage_create(ngx_cycle_t *cycle, ngx_apikeys_pg_pool_t *pp)
         return NULL;
     }
 
+    stat->pending = 0;
+
+    usage->stat = stat;
     usage->fd = (ngx_socket_t) -1;
     usage->pp = pp;
     usage->log = cycle->log;

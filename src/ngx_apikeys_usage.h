@@ -27,26 +27,27 @@
 typedef struct ngx_apikeys_usage_s  ngx_apikeys_usage_t;
 
 
-/* in init_process; belongs to the cycle and uses the worker's own pool */
+/* counters, and a gauge */
+typedef struct {
+    uint64_t     pending;      /* entries with counts to flush */
+    uint64_t     flushes;
+    uint64_t     failures;
+    uint64_t     dropped;      /* requests that are not counted */
+} ngx_apikeys_usage_stat_t;
+
+
+/*
+ * In init_process; belongs to the cycle and uses the worker's own pool.  What
+ * "stat" points to outlives it.
+ */
 ngx_apikeys_usage_t *ngx_apikeys_usage_create(ngx_cycle_t *cycle,
-    ngx_apikeys_pg_pool_t *pp);
+    ngx_apikeys_pg_pool_t *pp, ngx_apikeys_usage_stat_t *stat);
 void ngx_apikeys_usage_destroy(ngx_apikeys_usage_t *usage);
 
 /* one request of "key" was let in by "entry", from "address"; never fails */
 void ngx_apikeys_usage_count(ngx_apikeys_usage_t *usage,
     const ngx_apikeys_objectid_t *key, const ngx_apikeys_cidr_t *entry,
     const ngx_apikeys_cidr_t *address);
-
-
-typedef struct {
-    ngx_uint_t   pending;      /* entries with counts to flush */
-    uint64_t     flushes;
-    uint64_t     failures;
-    uint64_t     dropped;      /* requests that are not counted */
-} ngx_apikeys_usage_stat_t;
-
-void ngx_apikeys_usage_stat(ngx_apikeys_usage_t *usage,
-    ngx_apikeys_usage_stat_t *stat);
 
 
 #endif /* _NGX_APIKEYS_USAGE_H_INCLUDED_ */

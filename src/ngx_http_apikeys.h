@@ -16,7 +16,6 @@
 #include <ngx_http.h>
 
 #include <ngx_apikeys_cidr.h>
-#include <ngx_apikeys_counters.h>
 #include <ngx_apikeys_ha1_cache.h>
 #include <ngx_apikeys_json.h>
 #include <ngx_apikeys_nonce.h>
@@ -101,8 +100,26 @@ typedef struct {
 typedef struct ngx_http_apikeys_wait_s  ngx_http_apikeys_wait_t;
 typedef struct ngx_http_apikeys_waiter_s  ngx_http_apikeys_waiter_t;
 
+/*
+ * Metrics of one process, in the zone: a row for each of the store's slots,
+ * written by the process that has the slot, and by no other, so without
+ * atomic operations.  Its counters stay when another process takes the slot:
+ * the sum over all rows never falls.  Each row has cache lines of its own.
+ */
+typedef struct {
+    uint64_t                  decisions[NGX_HTTP_APIKEYS_LAST_DECISION + 1];
+    ngx_apikeys_pg_pool_stat_t  pool;
+    ngx_apikeys_sync_stat_t   sync;
+    ngx_apikeys_usage_stat_t  usage;
+} __attribute__((aligned(64))) ngx_http_apikeys_metrics_t;
+
+#define NGX_HTTP_APIKEYS_METRICS_SIZE                                        \
+    (NGX_APIKEYS_STORE_SLOTS * sizeof(ngx_http_apikeys_metrics_t))
+
+
 /* of one process; NULL outside of workers */
 typedef struct {
+    ngx_http_apikeys_metrics_t  *metrics;      /* its row */
     ngx_apikeys_pg_pool_t    *pool;
     ngx_apikeys_sync_t       *sync;
     ngx_apikeys_usage_t      *usage;
@@ -121,7 +138,7 @@ typedef struct {
                                               or NULL */
     ngx_apikeys_sync_conf_t   sync;
     size_t                    nonce_size;  /* of the table, in the zone */
-    ngx_apikeys_counters_t   *counters;    /* by decision, in the zone */
+    ngx_http_apikeys_metrics_t  *metrics;  /* all rows, in the zone */
     ngx_array_t              *routes;      /* ngx_http_apikeys_routes */
     ngx_uint_t                used;        /* some location needs all this */
     ngx_uint_t                demanded;    /* and some one demands a key */

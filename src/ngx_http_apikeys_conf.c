@@ -194,7 +194,7 @@ ngx_http_apikeys_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     amcf->store = ngx_apikeys_store_create(cf, &name, size,
                                            &ngx_http_apikeys_module,
-                                           ngx_apikeys_counters_size()
+                                           NGX_HTTP_APIKEYS_METRICS_SIZE
                                            + amcf->nonce_size);
 
     return amcf->store ? NGX_CONF_OK : NGX_CONF_ERROR;

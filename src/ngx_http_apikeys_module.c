@@ -17,6 +17,8 @@
 
 
 static ngx_int_t ngx_http_apikeys_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_apikeys_init_zone(
+    ngx_http_apikeys_main_conf_t *amcf, ngx_log_t *log);
 static void ngx_http_apikeys_exit_process(ngx_cycle_t *cycle);
 static void *ngx_http_apikeys_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_apikeys_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -181,8 +183,9 @@ ngx_module_t  ngx_http_apikeys_module = {
 static ngx_int_t
 ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
 {
-    u_char                        *shared;
-    ngx_http_apikeys_main_conf_t  *amcf;
+    ngx_http_apikeys_metrics_t     *metrics;
+    ngx_http_apikeys_main_conf_t   *amcf;
+    ngx_apikeys_pg_pool_options_t   options;
 
     if (ngx_process != NGX_PROCESS_WORKER
         && ngx_process != NGX_PROCESS_SINGLE)
@@ -196,31 +199,24 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_apikeys_store_init_process(amcf->store, cycle->log) != NGX_OK) {
+    if (ngx_http_apikeys_init_zone(amcf, cycle->log) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    /* the zone has room for the counters and the table of nonces */
+    metrics = amcf->worker.metrics;
 
-    shared = ngx_apikeys_store_nonces(amcf->store);
+    ngx_memzero(&options, sizeof(ngx_apikeys_pg_pool_options_t));
 
-    amcf->counters = (ngx_apikeys_counters_t *) shared;
-
-    if (ngx_apikeys_nonce_init_process(amcf->nonce,
-                                       shared + ngx_apikeys_counters_size(),
-                                       amcf->nonce_size, cycle->log)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    options.stat = &metrics->pool;
 
     amcf->worker.pool = ngx_apikeys_pg_pool_create(cycle, amcf->database,
-                                                   NULL);
+                                                   &options);
     if (amcf->worker.pool == NULL) {
         return NGX_ERROR;
     }
 
-    amcf->worker.usage = ngx_apikeys_usage_create(cycle, amcf->worker.pool);
+    amcf->worker.usage = ngx_apikeys_usage_create(cycle, amcf->worker.pool,
+                                                  &metrics->usage);
     if (amcf->worker.usage == NULL) {
         return NGX_ERROR;
     }
@@ -232,9 +228,35 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    amcf->worker.sync = ngx_apikeys_sync_create(cycle, &amcf->sync);
+    amcf->worker.sync = ngx_apikeys_sync_create(cycle, &amcf->sync,
+                                                &metrics->sync);
 
     return amcf->worker.sync ? NGX_OK : NGX_ERROR;
+}
+
+
+/* beside the local copy the zone holds the metrics and the nonce table */
+
+static ngx_int_t
+ngx_http_apikeys_init_zone(ngx_http_apikeys_main_conf_t *amcf, ngx_log_t *log)
+{
+    u_char  *shared;
+
+    if (ngx_apikeys_store_init_process(amcf->store, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    shared = ngx_apikeys_store_nonces(amcf->store);
+
+    amcf->metrics = (ngx_http_apikeys_metrics_t *) shared;
+
+    amcf->worker.metrics =
+                       &amcf->metrics[ngx_apikeys_store_slot(amcf->store)];
+
+    shared += NGX_HTTP_APIKEYS_METRICS_SIZE;
+
+    return ngx_apikeys_nonce_init_process(amcf->nonce, shared,
+                                          amcf->nonce_size, log);
 }
 
 

@@ -141,7 +141,7 @@ ngx_http_apikeys_record_decision(ngx_http_apikeys_record_t *record,
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
-    ngx_apikeys_counters_add(amcf->counters, decision);
+    amcf->worker.metrics->decisions[decision]++;
 
     if (decision != NGX_HTTP_APIKEYS_ALLOW) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,

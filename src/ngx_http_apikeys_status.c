@@ -2,9 +2,10 @@
 /*
  * Copyright (C) ngx_http_apikeys_module contributors
  *
- * What is of the zone is the same whichever worker answers.  What is of the
- * worker (its connections, what it has to flush) is labeled with its number,
- * the only label besides the decision: neither grows with keys.
+ * All metrics are of the node, whichever worker answers: those of the zone,
+ * and the sums of what the workers count in their rows of it.  The only labels
+ * are the decision and the line of the master key file: no line of the output
+ * comes with an API key.
  */
 
 
@@ -13,41 +14,38 @@
 #include <ngx_http_apikeys_status.h>
 
 
-#define NGX_HTTP_APIKEYS_GAUGE      0
-#define NGX_HTTP_APIKEYS_COUNTER    1
-#define NGX_HTTP_APIKEYS_DURATION   2       /* a gauge, in milliseconds */
+#define NGX_HTTP_APIKEYS_GAUGE        0
+#define NGX_HTTP_APIKEYS_COUNTER      1
+#define NGX_HTTP_APIKEYS_DURATION     2     /* a gauge, ms; -1: there is none */
+
+#define NGX_HTTP_APIKEYS_STATUS_LINE  128
+#define NGX_HTTP_APIKEYS_STATUS_SIZE  16384 /* twice what all lines take */
 
 
 typedef struct {
-    uint64_t                      age;          /* ms; -1: never fresh */
-    uint64_t                      complete;
-    uint64_t                      behind;
-    uint64_t                      low;
-    uint64_t                      leader;
-    uint64_t                      listening;
-    uint64_t                      open;
-    uint64_t                      busy;
-    uint64_t                      waiting;
-    uint64_t                      pending;
-    ngx_apikeys_store_stat_t      store;
-    ngx_apikeys_sync_stat_t       sync;
-    ngx_apikeys_pg_pool_stat_t    pool;
-    ngx_apikeys_usage_stat_t      usage;
-    ngx_apikeys_counters_t        decisions;
-    ngx_uint_t                    nstubs;
-    ngx_apikeys_objectid_t        stubs[NGX_APIKEYS_STORE_STUB_IDS];
-    ngx_uint_t                    nlines;
-    ngx_apikeys_store_line_stat_t  lines[NGX_APIKEYS_SEAL_MAX_KEYS];
+    uint64_t                         leader;
+    ngx_pid_t                        leader_pid;      /* 0: nobody leads */
+    ngx_uint_t                       nstubs;
+    ngx_apikeys_objectid_t           stubs[NGX_APIKEYS_STORE_STUB_IDS];
+    ngx_uint_t                       nlines;
+    ngx_apikeys_store_line_stat_t    lines[NGX_APIKEYS_SEAL_MAX_KEYS];
+    ngx_apikeys_store_stat_t         store;
+    ngx_http_apikeys_metrics_t       workers;         /* of all, summed */
 } ngx_http_apikeys_status_t;
 
 
 typedef struct {
-    const char                   *section;
-    const char                   *name;
-    size_t                        offset;       /* of a uint64_t */
-    ngx_uint_t                    type;         /* NGX_HTTP_APIKEYS_GAUGE .. */
-    const char                   *help;
-} ngx_http_apikeys_figure_t;
+    const char                      *name;
+    size_t                           offset;          /* of a uint64_t */
+    ngx_uint_t                       type;
+    const char                      *help;
+} ngx_http_apikeys_metric_t;
+
+
+typedef struct {
+    const char                      *name;
+    const ngx_http_apikeys_metric_t *metrics;
+} ngx_http_apikeys_section_t;
 
 
 static ngx_int_t ngx_http_apikeys_status_begin(ngx_http_request_t *r);
@@ -58,133 +56,207 @@ static ngx_int_t ngx_http_apikeys_status_health_handler(
     ngx_http_request_t *r);
 static void ngx_http_apikeys_status_collect(ngx_http_request_t *r,
     ngx_http_apikeys_status_t *status);
+static void ngx_http_apikeys_status_add(ngx_http_apikeys_status_t *status,
+    const ngx_http_apikeys_metrics_t *row, ngx_pid_t pid);
 static void ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out);
-static void ngx_http_apikeys_status_lines_json(
-    ngx_http_apikeys_status_t *status, ngx_apikeys_json_out_t *out);
-static u_char *ngx_http_apikeys_status_lines(u_char *p, u_char *last,
-    ngx_http_apikeys_status_t *status);
-static ngx_buf_t *ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
-    ngx_http_apikeys_status_t *status);
-static u_char *ngx_http_apikeys_status_metric(u_char *p, u_char *last,
+static void ngx_http_apikeys_status_json_section(
     ngx_http_apikeys_status_t *status,
-    const ngx_http_apikeys_figure_t *figure);
+    const ngx_http_apikeys_section_t *section, ngx_apikeys_json_out_t *out);
+static void ngx_http_apikeys_status_json_decisions(
+    ngx_http_apikeys_status_t *status, ngx_apikeys_json_out_t *out);
+static void ngx_http_apikeys_status_json_stubs(
+    ngx_http_apikeys_status_t *status, ngx_apikeys_json_out_t *out);
+static void ngx_http_apikeys_status_json_lines(
+    ngx_http_apikeys_status_t *status, ngx_apikeys_json_out_t *out);
+static void ngx_http_apikeys_status_prometheus(
+    ngx_http_apikeys_status_t *status, ngx_buf_t *b);
+static u_char *ngx_http_apikeys_status_metric(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status, const char *section,
+    const ngx_http_apikeys_metric_t *metric);
 static u_char *ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status);
+static u_char *ngx_http_apikeys_status_lines(u_char *p, u_char *last,
     ngx_http_apikeys_status_t *status);
 static ngx_int_t ngx_http_apikeys_status_send(ngx_http_request_t *r,
     ngx_chain_t *out, off_t size, ngx_str_t *type, ngx_uint_t status);
 
 
-#define NGX_HTTP_APIKEYS_STATUS_LINE  128
+#define ngx_http_apikeys_gauge(name, member, help)                           \
+    { name, offsetof(ngx_http_apikeys_status_t, member),                     \
+      NGX_HTTP_APIKEYS_GAUGE, help }
+
+#define ngx_http_apikeys_counter(name, member, help)                         \
+    { name, offsetof(ngx_http_apikeys_status_t, member),                     \
+      NGX_HTTP_APIKEYS_COUNTER, help }
+
+#define ngx_http_apikeys_duration(name, member, help)                        \
+    { name, offsetof(ngx_http_apikeys_status_t, member),                     \
+      NGX_HTTP_APIKEYS_DURATION, help }
+
+#define ngx_http_apikeys_null_metric  { NULL, 0, 0, NULL }
+
+#define ngx_http_apikeys_metric_value(status, metric)                        \
+    *(uint64_t *) ((u_char *) (status) + (metric)->offset)
 
 
-#define ngx_http_apikeys_figure(member)                                      \
-    offsetof(ngx_http_apikeys_status_t, member)
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_copy_metrics[] = {
 
-static const ngx_http_apikeys_figure_t  ngx_http_apikeys_figures[] = {
+    ngx_http_apikeys_gauge("complete", store.complete,
+        "Whether the local copy holds everything that the database has"),
 
-    { "copy", "complete", ngx_http_apikeys_figure(complete),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Whether the local copy holds all that the database has" },
-    { "copy", "age", ngx_http_apikeys_figure(age),
-      NGX_HTTP_APIKEYS_DURATION,
-      "Time since the last proof of freshness, the most that it can lag" },
-    { "copy", "keys", ngx_http_apikeys_figure(store.keys),
-      NGX_HTTP_APIKEYS_GAUGE, "Keys in the local copy" },
-    { "copy", "orgs", ngx_http_apikeys_figure(store.orgs),
-      NGX_HTTP_APIKEYS_GAUGE, "Organizations in the local copy" },
-    { "copy", "projects", ngx_http_apikeys_figure(store.projects),
-      NGX_HTTP_APIKEYS_GAUGE, "Projects in the local copy" },
-    { "copy", "tombstones", ngx_http_apikeys_figure(store.tombstones),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Deleted objects that are remembered for a while" },
-    { "copy", "invalid", ngx_http_apikeys_figure(store.invalid),
-      NGX_HTTP_APIKEYS_GAUGE, "Objects that could not be kept or opened" },
-    { "copy", "keys_without_room", ngx_http_apikeys_figure(store.stubs),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Keys that the zone has no room for, requests with them get 503" },
-    { "copy", "keys_without_line", ngx_http_apikeys_figure(store.lineless),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Keys whose line the master key file lacks, requests get 503" },
+    ngx_http_apikeys_duration("age", store.age,
+        "Time since the database last confirmed the local copy, compared "
+        "with apikeys_stale"),
 
-    { "feed", "lag", ngx_http_apikeys_figure(store.lag),
-      NGX_HTTP_APIKEYS_DURATION,
-      "Time since the last poll that was applied in full was sent" },
-    { "feed", "behind", ngx_http_apikeys_figure(behind),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Whether the database is known to have what the local copy lacks" },
+    ngx_http_apikeys_gauge("keys", store.keys,
+        "API keys in the local copy"),
 
-    { "zone", "size_bytes", ngx_http_apikeys_figure(store.size),
-      NGX_HTTP_APIKEYS_GAUGE, "Memory for records in the zone" },
-    { "zone", "free_bytes", ngx_http_apikeys_figure(store.free_bytes),
-      NGX_HTTP_APIKEYS_GAUGE, "Memory that is free" },
-    { "zone", "reserved_bytes",
-      ngx_http_apikeys_figure(store.reserved_bytes),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Free memory that is kept for changes of what is in the zone" },
-    { "zone", "low", ngx_http_apikeys_figure(low),
-      NGX_HTTP_APIKEYS_GAUGE, "Whether the zone is nearly full" },
-    { "zone", "retired_bytes", ngx_http_apikeys_figure(store.retired_bytes),
-      NGX_HTTP_APIKEYS_GAUGE, "Memory that waits for its last readers" },
-    { "zone", "full_total", ngx_http_apikeys_figure(store.load_failures),
-      NGX_HTTP_APIKEYS_COUNTER, "Records for which there was no room" },
-    { "zone", "repairs_total", ngx_http_apikeys_figure(store.repairs),
-      NGX_HTTP_APIKEYS_COUNTER,
-      "Repairs after a process had died while it wrote" },
+    ngx_http_apikeys_gauge("orgs", store.orgs,
+        "Organizations in the local copy"),
 
-    { "sync", "leader", ngx_http_apikeys_figure(leader),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Whether this worker follows the database for the zone" },
-    { "sync", "listening", ngx_http_apikeys_figure(listening),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Whether this worker is told of changes as they happen" },
-    { "sync", "polls_total", ngx_http_apikeys_figure(sync.polls),
-      NGX_HTTP_APIKEYS_COUNTER, "Reads of the feed by this worker" },
-    { "sync", "loads_total", ngx_http_apikeys_figure(sync.loads),
-      NGX_HTTP_APIKEYS_COUNTER, "Full loads by this worker" },
-    { "sync", "changes_total", ngx_http_apikeys_figure(sync.changes),
-      NGX_HTTP_APIKEYS_COUNTER, "Changed objects that this worker has read" },
-    { "sync", "errors_total", ngx_http_apikeys_figure(sync.errors),
-      NGX_HTTP_APIKEYS_COUNTER,
-      "Failures of this worker to follow the database" },
+    ngx_http_apikeys_gauge("projects", store.projects,
+        "Projects in the local copy"),
 
-    { "pool", "open", ngx_http_apikeys_figure(open),
-      NGX_HTTP_APIKEYS_GAUGE, "Connections of this worker to the database" },
-    { "pool", "busy", ngx_http_apikeys_figure(busy),
-      NGX_HTTP_APIKEYS_GAUGE, "Connections that run a statement" },
-    { "pool", "waiting", ngx_http_apikeys_figure(waiting),
-      NGX_HTTP_APIKEYS_GAUGE, "Statements that wait for a connection" },
-    { "pool", "connects_total", ngx_http_apikeys_figure(pool.connects),
-      NGX_HTTP_APIKEYS_COUNTER, "Connections made by this worker" },
-    { "pool", "failures_total", ngx_http_apikeys_figure(pool.failures),
-      NGX_HTTP_APIKEYS_COUNTER, "Connections that could not be made" },
-    { "pool", "queries_total", ngx_http_apikeys_figure(pool.queries),
-      NGX_HTTP_APIKEYS_COUNTER, "Statements run by this worker" },
-    { "pool", "errors_total", ngx_http_apikeys_figure(pool.errors),
-      NGX_HTTP_APIKEYS_COUNTER, "Statements that failed" },
-    { "pool", "timeouts_total", ngx_http_apikeys_figure(pool.timeouts),
-      NGX_HTTP_APIKEYS_COUNTER, "Statements that took too long" },
-    { "pool", "refused_total", ngx_http_apikeys_figure(pool.refused),
-      NGX_HTTP_APIKEYS_COUNTER, "Statements for which the queue was full" },
+    ngx_http_apikeys_gauge("tombstones", store.tombstones,
+        "Deleted objects that are remembered for a while"),
 
-    { "usage", "pending", ngx_http_apikeys_figure(pending),
-      NGX_HTTP_APIKEYS_GAUGE,
-      "Entries whose use this worker has yet to store" },
-    { "usage", "flushes_total", ngx_http_apikeys_figure(usage.flushes),
-      NGX_HTTP_APIKEYS_COUNTER,
-      "Times that this worker has stored the use of entries" },
-    { "usage", "failures_total", ngx_http_apikeys_figure(usage.failures),
-      NGX_HTTP_APIKEYS_COUNTER, "Times that it could not" },
-    { "usage", "dropped_total", ngx_http_apikeys_figure(usage.dropped),
-      NGX_HTTP_APIKEYS_COUNTER,
-      "Requests that were let in without being counted" },
+    ngx_http_apikeys_gauge("invalid", store.invalid,
+        "Objects that cannot be decrypted or have no room in the zone"),
 
-    { NULL, NULL, 0, 0, NULL }
+    ngx_http_apikeys_gauge("keys_without_room", store.stubs,
+        "API keys that have no room in the zone, requests with them get 503"),
+
+    ngx_http_apikeys_gauge("keys_without_line", store.lineless,
+        "API keys whose line the master key file lacks, requests get 503"),
+
+    ngx_http_apikeys_null_metric
 };
 
 
-#define ngx_http_apikeys_figure_value(status, figure)                        \
-    *(uint64_t *) ((u_char *) (status) + (figure)->offset)
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_feed_metrics[] = {
+
+    ngx_http_apikeys_duration("lag", store.lag,
+        "Time since the last poll for changes that was applied completely"),
+
+    ngx_http_apikeys_gauge("behind", store.behind,
+        "Whether the database is known to have changes that are not applied"),
+
+    ngx_http_apikeys_null_metric
+};
+
+
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_zone_metrics[] = {
+
+    ngx_http_apikeys_gauge("size_bytes", store.size,
+        "Memory for records in the zone"),
+
+    ngx_http_apikeys_gauge("free_bytes", store.free_bytes,
+        "Free memory for records"),
+
+    ngx_http_apikeys_gauge("reserved_bytes", store.reserved_bytes,
+        "Free memory that is kept for changes of existing objects"),
+
+    ngx_http_apikeys_gauge("low", store.low,
+        "Whether the zone is nearly full"),
+
+    ngx_http_apikeys_gauge("retired_bytes", store.retired_bytes,
+        "Memory that is freed when its last readers have finished"),
+
+    ngx_http_apikeys_counter("full_total", store.load_failures,
+        "Objects that did not fit, the local copy is incomplete then"),
+
+    ngx_http_apikeys_counter("repairs_total", store.repairs,
+        "Repairs after a worker had died while it wrote"),
+
+    ngx_http_apikeys_null_metric
+};
+
+
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_sync_metrics[] = {
+
+    ngx_http_apikeys_gauge("leader", leader,
+        "Whether a worker reads the changes from the database"),
+
+    ngx_http_apikeys_gauge("listening", workers.sync.listening,
+        "Whether that worker is notified of changes"),
+
+    ngx_http_apikeys_counter("polls_total", workers.sync.polls,
+        "Reads of the feed"),
+
+    ngx_http_apikeys_counter("loads_total", workers.sync.loads,
+        "Full loads"),
+
+    ngx_http_apikeys_counter("changes_total", workers.sync.changes,
+        "Objects that were read from the database"),
+
+    ngx_http_apikeys_counter("errors_total", workers.sync.errors,
+        "Failures to read changes"),
+
+    ngx_http_apikeys_null_metric
+};
+
+
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_pool_metrics[] = {
+
+    ngx_http_apikeys_gauge("open", workers.pool.open,
+        "Connections to the database"),
+
+    ngx_http_apikeys_gauge("busy", workers.pool.busy,
+        "Connections that run a statement"),
+
+    ngx_http_apikeys_gauge("waiting", workers.pool.waiting,
+        "Statements that wait for a connection"),
+
+    ngx_http_apikeys_counter("connects_total", workers.pool.connects,
+        "Connections that were made"),
+
+    ngx_http_apikeys_counter("failures_total", workers.pool.failures,
+        "Failed attempts to connect to a host"),
+
+    ngx_http_apikeys_counter("queries_total", workers.pool.queries,
+        "Statements"),
+
+    ngx_http_apikeys_counter("errors_total", workers.pool.errors,
+        "Statements that failed"),
+
+    ngx_http_apikeys_counter("timeouts_total", workers.pool.timeouts,
+        "Statements that timed out"),
+
+    ngx_http_apikeys_counter("refused_total", workers.pool.refused,
+        "Statements for which the queue was full"),
+
+    ngx_http_apikeys_null_metric
+};
+
+
+static const ngx_http_apikeys_metric_t  ngx_http_apikeys_usage_metrics[] = {
+
+    ngx_http_apikeys_gauge("pending", workers.usage.pending,
+        "Access list entries whose use has yet to be stored"),
+
+    ngx_http_apikeys_counter("flushes_total", workers.usage.flushes,
+        "Statements that stored the use of entries"),
+
+    ngx_http_apikeys_counter("failures_total", workers.usage.failures,
+        "Failures to store the use of entries"),
+
+    ngx_http_apikeys_counter("dropped_total", workers.usage.dropped,
+        "Uses of entries that were not stored"),
+
+    ngx_http_apikeys_null_metric
+};
+
+
+static const ngx_http_apikeys_section_t  ngx_http_apikeys_sections[] = {
+    { "copy", ngx_http_apikeys_copy_metrics },
+    { "feed", ngx_http_apikeys_feed_metrics },
+    { "zone", ngx_http_apikeys_zone_metrics },
+    { "sync", ngx_http_apikeys_sync_metrics },
+    { "pool", ngx_http_apikeys_pool_metrics },
+    { "usage", ngx_http_apikeys_usage_metrics },
+    { NULL, NULL }
+};
 
 
 static ngx_int_t
@@ -231,7 +303,7 @@ ngx_http_apikeys_status_prometheus_handler(ngx_http_request_t *r)
 {
     ngx_buf_t                  *b;
     ngx_int_t                   rc;
-    ngx_chain_t                *out;
+    ngx_chain_t                 out;
     ngx_http_apikeys_status_t   status;
     static ngx_str_t            type = ngx_string("text/plain; version=0.0.4");
 
@@ -241,19 +313,19 @@ ngx_http_apikeys_status_prometheus_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    ngx_http_apikeys_status_collect(r, &status);
-
-    b = ngx_http_apikeys_status_prometheus(r->pool, &status);
-    out = ngx_alloc_chain_link(r->pool);
-
-    if (b == NULL || out == NULL) {
+    b = ngx_create_temp_buf(r->pool, NGX_HTTP_APIKEYS_STATUS_SIZE);
+    if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    out->buf = b;
-    out->next = NULL;
+    ngx_http_apikeys_status_collect(r, &status);
 
-    return ngx_http_apikeys_status_send(r, out, b->last - b->pos, &type,
+    ngx_http_apikeys_status_prometheus(&status, b);
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_apikeys_status_send(r, &out, b->last - b->pos, &type,
                                         NGX_HTTP_OK);
 }
 
@@ -315,38 +387,68 @@ static void
 ngx_http_apikeys_status_collect(ngx_http_request_t *r,
     ngx_http_apikeys_status_t *status)
 {
+    ngx_uint_t                     i, n;
+    ngx_apikeys_store_t           *st;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+    st = amcf->store;
 
     ngx_memzero(status, sizeof(ngx_http_apikeys_status_t));
 
-    ngx_apikeys_store_stat(amcf->store, &status->store);
-    ngx_apikeys_sync_stat(amcf->worker.sync, &status->sync);
-    ngx_apikeys_pg_pool_stat(amcf->worker.pool, &status->pool);
-    ngx_apikeys_usage_stat(amcf->worker.usage, &status->usage);
-    ngx_apikeys_counters_sum(amcf->counters, &status->decisions);
+    ngx_apikeys_store_stat(st, &status->store);
 
-    status->nstubs = ngx_apikeys_store_stub_ids(amcf->store, status->stubs);
+    status->nstubs = ngx_apikeys_store_stub_ids(st, status->stubs);
+    status->leader_pid = ngx_apikeys_store_lease_holder(st);
+    status->leader = (status->leader_pid != 0);
 
     while (status->nlines < NGX_APIKEYS_SEAL_MAX_KEYS
-           && ngx_apikeys_store_line_stat(amcf->store, status->nlines,
+           && ngx_apikeys_store_line_stat(st, status->nlines,
                                           &status->lines[status->nlines])
               == NGX_OK)
     {
         status->nlines++;
     }
 
-    status->age = status->store.age;
-    status->complete = status->store.complete;
-    status->behind = status->store.behind;
-    status->low = status->store.low;
-    status->leader = status->sync.leader;
-    status->listening = status->sync.listening;
-    status->open = status->pool.open;
-    status->busy = status->pool.busy;
-    status->waiting = status->pool.waiting;
-    status->pending = status->usage.pending;
+    n = ngx_apikeys_store_slots(st);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_apikeys_status_add(status, &amcf->metrics[i],
+                                    ngx_apikeys_store_process(st, i));
+    }
+}
+
+
+/* the gauges of a process that is gone stay in its row, and do not count */
+
+static void
+ngx_http_apikeys_status_add(ngx_http_apikeys_status_t *status,
+    const ngx_http_apikeys_metrics_t *row, ngx_pid_t pid)
+{
+    uint64_t                    *sum, *value;
+    ngx_uint_t                   i, n;
+    ngx_http_apikeys_metrics_t   one;
+
+    one = *row;
+
+    if (pid == 0) {
+        one.pool.open = 0;
+        one.pool.busy = 0;
+        one.pool.waiting = 0;
+        one.usage.pending = 0;
+    }
+
+    if (pid == 0 || pid != status->leader_pid) {
+        one.sync.listening = 0;
+    }
+
+    sum = (uint64_t *) &status->workers;
+    value = (uint64_t *) &one;
+    n = sizeof(ngx_http_apikeys_metrics_t) / sizeof(uint64_t);
+
+    for (i = 0; i < n; i++) {
+        sum[i] += value[i];
+    }
 }
 
 
@@ -354,45 +456,56 @@ static void
 ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out)
 {
-    u_char                            text[64];
-    uint64_t                          value;
-    ngx_str_t                         id;
-    ngx_uint_t                        i;
-    const char                       *section;
-    const ngx_str_t                  *name;
-    const ngx_http_apikeys_figure_t  *figure;
-
-    section = NULL;
+    const ngx_http_apikeys_section_t  *section;
 
     ngx_apikeys_json_out_object(out);
+
+    /* the process that answers, and the one that reads the changes */
 
     ngx_apikeys_json_out_name(out, "pid");
     ngx_apikeys_json_out_int(out, ngx_pid);
 
-    ngx_apikeys_json_out_name(out, "worker");
-    ngx_apikeys_json_out_int(out, ngx_worker);
+    ngx_apikeys_json_out_name(out, "leader_pid");
 
-    for (figure = ngx_http_apikeys_figures; figure->name; figure++) {
+    if (status->leader_pid) {
+        ngx_apikeys_json_out_int(out, status->leader_pid);
 
-        if (section == NULL || ngx_strcmp(section, figure->section) != 0) {
+    } else {
+        ngx_apikeys_json_out_null(out);
+    }
 
-            if (section) {
-                ngx_apikeys_json_out_object_end(out);
-            }
+    for (section = ngx_http_apikeys_sections; section->name; section++) {
+        ngx_http_apikeys_status_json_section(status, section, out);
+    }
 
-            section = figure->section;
+    ngx_http_apikeys_status_json_decisions(status, out);
+    ngx_http_apikeys_status_json_stubs(status, out);
+    ngx_http_apikeys_status_json_lines(status, out);
 
-            ngx_apikeys_json_out_name(out, section);
-            ngx_apikeys_json_out_object(out);
-        }
+    ngx_apikeys_json_out_object_end(out);
+}
 
-        value = ngx_http_apikeys_figure_value(status, figure);
 
-        (void) ngx_slprintf(text, text + sizeof(text), "%s%s%Z", figure->name,
-                            figure->type == NGX_HTTP_APIKEYS_DURATION
+static void
+ngx_http_apikeys_status_json_section(ngx_http_apikeys_status_t *status,
+    const ngx_http_apikeys_section_t *section, ngx_apikeys_json_out_t *out)
+{
+    u_char                            name[64];
+    uint64_t                          value;
+    const ngx_http_apikeys_metric_t  *metric;
+
+    ngx_apikeys_json_out_name(out, section->name);
+    ngx_apikeys_json_out_object(out);
+
+    for (metric = section->metrics; metric->name; metric++) {
+
+        value = ngx_http_apikeys_metric_value(status, metric);
+
+        (void) ngx_slprintf(name, name + sizeof(name), "%s%s%Z", metric->name,
+                            metric->type == NGX_HTTP_APIKEYS_DURATION
                             ? "_milliseconds" : "");
 
-        ngx_apikeys_json_out_name(out, (char *) text);
+        ngx_apikeys_json_out_name(out, (char *) name);
 
         if (value == (uint64_t) -1) {
             ngx_apikeys_json_out_null(out);
@@ -403,6 +516,15 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     }
 
     ngx_apikeys_json_out_object_end(out);
+}
+
+
+static void
+ngx_http_apikeys_status_json_decisions(ngx_http_apikeys_status_t *status,
+    ngx_apikeys_json_out_t *out)
+{
+    ngx_uint_t        i;
+    const ngx_str_t  *name;
 
     ngx_apikeys_json_out_name(out, "decisions");
     ngx_apikeys_json_out_object(out);
@@ -411,10 +533,20 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
         name = ngx_http_apikeys_record_name(i);
 
         ngx_apikeys_json_out_name(out, (const char *) name->data);
-        ngx_apikeys_json_out_int(out, status->decisions.n[i]);
+        ngx_apikeys_json_out_int(out, status->workers.decisions[i]);
     }
 
     ngx_apikeys_json_out_object_end(out);
+}
+
+
+static void
+ngx_http_apikeys_status_json_stubs(ngx_http_apikeys_status_t *status,
+    ngx_apikeys_json_out_t *out)
+{
+    u_char      text[NGX_APIKEYS_OBJECTID_TEXT_LEN];
+    ngx_str_t   id;
+    ngx_uint_t  i;
 
     ngx_apikeys_json_out_name(out, "keys_without_room");
     ngx_apikeys_json_out_array(out);
@@ -427,17 +559,13 @@ ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     }
 
     ngx_apikeys_json_out_array_end(out);
-
-    ngx_http_apikeys_status_lines_json(status, out);
-
-    ngx_apikeys_json_out_object_end(out);
 }
 
 
 /* how many keys each line of the master key file has opened */
 
 static void
-ngx_http_apikeys_status_lines_json(ngx_http_apikeys_status_t *status,
+ngx_http_apikeys_status_json_lines(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out)
 {
     u_char                          text[NGX_APIKEYS_SEAL_LINE_TEXT];
@@ -468,6 +596,87 @@ ngx_http_apikeys_status_lines_json(ngx_http_apikeys_status_t *status,
 }
 
 
+/* the text format 0.0.4 */
+
+static void
+ngx_http_apikeys_status_prometheus(ngx_http_apikeys_status_t *status,
+    ngx_buf_t *b)
+{
+    const ngx_http_apikeys_metric_t   *metric;
+    const ngx_http_apikeys_section_t  *section;
+
+    for (section = ngx_http_apikeys_sections; section->name; section++) {
+
+        for (metric = section->metrics; metric->name; metric++) {
+            b->last = ngx_http_apikeys_status_metric(b->last, b->end, status,
+                                                     section->name, metric);
+        }
+    }
+
+    b->last = ngx_http_apikeys_status_decisions(b->last, b->end, status);
+    b->last = ngx_http_apikeys_status_lines(b->last, b->end, status);
+}
+
+
+static u_char *
+ngx_http_apikeys_status_metric(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status, const char *section,
+    const ngx_http_apikeys_metric_t *metric)
+{
+    u_char       name[64];
+    uint64_t     value;
+    const char  *type;
+
+    value = ngx_http_apikeys_metric_value(status, metric);
+
+    if (value == (uint64_t) -1) {
+        return p;
+    }
+
+    type = (metric->type == NGX_HTTP_APIKEYS_COUNTER) ? "counter" : "gauge";
+
+    (void) ngx_slprintf(name, name + sizeof(name), "apikeys_%s_%s%s%Z",
+                        section, metric->name,
+                        metric->type == NGX_HTTP_APIKEYS_DURATION ? "_seconds"
+                                                                  : "");
+
+    p = ngx_slprintf(p, last,
+                     "# HELP %s %s.\n"
+                     "# TYPE %s %s\n"
+                     "%s",
+                     name, metric->help, name, type, name);
+
+    if (metric->type == NGX_HTTP_APIKEYS_DURATION) {
+        return ngx_slprintf(p, last, " %uL.%03uL\n", value / 1000,
+                            value % 1000);
+    }
+
+    return ngx_slprintf(p, last, " %uL\n", value);
+}
+
+
+static u_char *
+ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
+    ngx_http_apikeys_status_t *status)
+{
+    ngx_uint_t  i;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP apikeys_decisions_total Decisions on "
+                     "requests.\n"
+                     "# TYPE apikeys_decisions_total counter\n");
+
+    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_LAST_DECISION; i++) {
+        p = ngx_slprintf(p, last,
+                         "apikeys_decisions_total{decision=\"%V\"} %uL\n",
+                         ngx_http_apikeys_record_name(i),
+                         status->workers.decisions[i]);
+    }
+
+    return p;
+}
+
+
 static u_char *
 ngx_http_apikeys_status_lines(u_char *p, u_char *last,
     ngx_http_apikeys_status_t *status)
@@ -489,96 +698,6 @@ ngx_http_apikeys_status_lines(u_char *p, u_char *last,
         p = ngx_slprintf(p, last,
                          "apikeys_master_key_line_keys{line=\"%*s\"} %uL\n",
                          sizeof(text), text, line->keys);
-    }
-
-    return p;
-}
-
-
-/* the text format 0.0.4 */
-
-static ngx_buf_t *
-ngx_http_apikeys_status_prometheus(ngx_pool_t *pool,
-    ngx_http_apikeys_status_t *status)
-{
-    ngx_buf_t                        *b;
-    const ngx_http_apikeys_figure_t  *figure;
-
-    b = ngx_create_temp_buf(pool,
-                            sizeof(ngx_http_apikeys_figures) * 8 + 4096);
-    if (b == NULL) {
-        return NULL;
-    }
-
-    for (figure = ngx_http_apikeys_figures; figure->name; figure++) {
-        b->last = ngx_http_apikeys_status_metric(b->last, b->end, status,
-                                                 figure);
-    }
-
-    b->last = ngx_http_apikeys_status_decisions(b->last, b->end, status);
-    b->last = ngx_http_apikeys_status_lines(b->last, b->end, status);
-
-    return b;
-}
-
-
-static u_char *
-ngx_http_apikeys_status_metric(u_char *p, u_char *last,
-    ngx_http_apikeys_status_t *status, const ngx_http_apikeys_figure_t *figure)
-{
-    uint64_t     value;
-    const char  *unit;
-
-    value = ngx_http_apikeys_figure_value(status, figure);
-
-    if (value == (uint64_t) -1) {
-        return p;
-    }
-
-    unit = (figure->type == NGX_HTTP_APIKEYS_DURATION) ? "_seconds" : "";
-
-    p = ngx_slprintf(p, last,
-                     "# HELP apikeys_%s_%s%s %s.\n"
-                     "# TYPE apikeys_%s_%s%s %s\n"
-                     "apikeys_%s_%s%s",
-                     figure->section, figure->name, unit, figure->help,
-                     figure->section, figure->name, unit,
-                     figure->type == NGX_HTTP_APIKEYS_COUNTER ? "counter"
-                                                              : "gauge",
-                     figure->section, figure->name, unit);
-
-    if (ngx_strcmp(figure->section, "copy") != 0
-        && ngx_strcmp(figure->section, "feed") != 0
-        && ngx_strcmp(figure->section, "zone") != 0)
-    {
-        p = ngx_slprintf(p, last, "{worker=\"%ui\"}", ngx_worker);
-    }
-
-    if (figure->type == NGX_HTTP_APIKEYS_DURATION) {
-        return ngx_slprintf(p, last, " %uL.%03uL\n", value / 1000,
-                            value % 1000);
-    }
-
-    return ngx_slprintf(p, last, " %uL\n", value);
-}
-
-
-static u_char *
-ngx_http_apikeys_status_decisions(u_char *p, u_char *last,
-    ngx_http_apikeys_status_t *status)
-{
-    ngx_uint_t  i;
-
-    p = ngx_slprintf(p, last,
-                     "# HELP apikeys_decisions_total Decisions, by what they "
-                     "were.\n"
-                     "# TYPE apikeys_decisions_total counter\n");
-
-    for (i = NGX_HTTP_APIKEYS_ALLOW; i <= NGX_HTTP_APIKEYS_LAST_DECISION; i++) {
-        p = ngx_slprintf(p, last,
-                         "apikeys_decisions_total{decision=\"%V\"} %uL\n",
-                         ngx_http_apikeys_record_name(i),
-                         status->decisions.n[i]);
     }
 
     return p;

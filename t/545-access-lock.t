@@ -83,8 +83,8 @@ sub change {
 # the new workers', of which one follows the database
 my $writer;
 $nginx->wait_for(sub {
-    my $status = $t->status;
-    return $writer = $status->{sync}{leader} && $status->{pid};
+    $writer = $t->status->{leader_pid};
+    return grep { $_ == ($writer // 0) } $nginx->workers;
 }, 20, 'nobody follows the database');
 my $it = $nginx->kill_at($writer, 'ngx_apikeys_store_publish_key_locked', 0,
     10000, 0);

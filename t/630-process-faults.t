@@ -255,8 +255,7 @@ undef @probers;
 
 my $syncer;
 $nginx->wait_for(sub {
-    my $status = status($nginx);
-    $syncer = $status->{pid} if $status->{sync}{leader};
+    $syncer = status($nginx)->{leader_pid};
 }, 10 * $slow, 'no worker follows the database');
 $nginx->signal('STOP', $syncer);
 my $begin = time;

@@ -59,17 +59,9 @@ sub status {
 }
 
 sub pools {
-    my %sum = (busy => 0, waiting => 0);
+    my $pool = status()->{pool};
 
-    # each worker tells of itself; ask until all have
-    my %seen;
-    for (1 .. 200) {
-        my $status = status();
-        next if $seen{ $status->{pid} }++;
-        $sum{$_} += $status->{pool}{$_} for keys %sum;
-        last if keys %seen == 2;
-    }
-    return $sum{busy} + $sum{waiting};
+    return $pool->{busy} + $pool->{waiting};
 }
 
 sub descriptors {

@@ -227,6 +227,8 @@ fuzz_configure(void)
     ngx_uint_t     i;
     static u_char  token[SHA256_DIGEST_LENGTH];
 
+    static ngx_http_apikeys_metrics_t  metrics;
+
     if (fuzz_main.store) {
         return;
     }
@@ -253,7 +255,7 @@ fuzz_configure(void)
     fuzz_main.sync.realm = fuzz_main.realm;
     fuzz_main.token = token;
     must(SHA256((u_char *) FUZZ_TOKEN, sizeof(FUZZ_TOKEN) - 1, token) != NULL);
-    fuzz_main.counters = ngx_pcalloc(cf.pool, ngx_apikeys_counters_size());
+    fuzz_main.worker.metrics = &metrics;
     must(ngx_http_apikeys_routes_init(&cf, &fuzz_main) == NGX_OK);
 
     for (i = 0; i < 3; i++) {

@@ -59,7 +59,9 @@ fill(ngx_uint_t family, ngx_uint_t byte, ngx_uint_t nkeys)
     ngx_apikeys_objectid_t    key;
     ngx_apikeys_usage_row_t  *row;
 
-    usage = ngx_apikeys_usage_create(&tap_cycle, NULL);
+    static ngx_apikeys_usage_stat_t  stat;
+
+    usage = ngx_apikeys_usage_create(&tap_cycle, NULL, &stat);
 
     for (n = 0, i = 0; n < NGX_APIKEYS_USAGE_FULL; n++, i++) {
         ngx_memzero(&entry, sizeof(entry));

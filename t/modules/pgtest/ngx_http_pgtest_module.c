@@ -38,6 +38,7 @@ typedef struct {
     /* of a worker */
     ngx_apikeys_pg_pool_t         *pool;
     ngx_apikeys_pg_pool_t         *listener;
+    ngx_apikeys_pg_pool_stat_t     stat[2];
     ngx_uint_t                     notified;
     ngx_uint_t                     closed;
 } ngx_http_pgtest_main_conf_t;
@@ -558,8 +559,7 @@ ngx_http_pgtest_stat_handler(ngx_http_request_t *r)
     u_char                        buf[1024], *p;
     ngx_int_t                     rc;
     ngx_uint_t                    i;
-    ngx_apikeys_pg_pool_t        *pp;
-    ngx_apikeys_pg_pool_stat_t    st;
+    ngx_apikeys_pg_pool_stat_t   *st;
     ngx_http_pgtest_main_conf_t  *pmcf;
 
     rc = ngx_http_discard_request_body(r);
@@ -571,22 +571,16 @@ ngx_http_pgtest_stat_handler(ngx_http_request_t *r)
 
     p = buf;
 
-    for (i = 0; i < 2; i++) {
-        pp = i ? pmcf->listener : pmcf->pool;
-
-        if (pp == NULL) {
-            break;
-        }
-
-        ngx_apikeys_pg_pool_stat(pp, &st);
+    for (i = 0; i < (pmcf->listener ? 2 : 1); i++) {
+        st = &pmcf->stat[i];
 
         p = ngx_slprintf(p, buf + sizeof(buf),
-                         "open=%ui busy=%ui waiting=%ui connects=%uL "
+                         "open=%uL busy=%uL waiting=%uL connects=%uL "
                          "failures=%uL queries=%uL errors=%uL timeouts=%uL "
                          "refused=%uL\n",
-                         st.open, st.busy, st.waiting, st.connects,
-                         st.failures, st.queries, st.errors, st.timeouts,
-                         st.refused);
+                         st->open, st->busy, st->waiting, st->connects,
+                         st->failures, st->queries, st->errors, st->timeouts,
+                         st->refused);
     }
 
     p = ngx_slprintf(p, buf + sizeof(buf), "notified=%ui closed=%ui\n",
@@ -817,7 +811,11 @@ ngx_http_pgtest_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    pmcf->pool = ngx_apikeys_pg_pool_create(cycle, &pmcf->database, NULL);
+    ngx_memzero(&options, sizeof(ngx_apikeys_pg_pool_options_t));
+
+    options.stat = &pmcf->stat[0];
+
+    pmcf->pool = ngx_apikeys_pg_pool_create(cycle, &pmcf->database, &options);
     if (pmcf->pool == NULL) {
         return NGX_ERROR;
     }
@@ -826,8 +824,7 @@ ngx_http_pgtest_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    ngx_memzero(&options, sizeof(ngx_apikeys_pg_pool_options_t));
-
+    options.stat = &pmcf->stat[1];
     options.connections = 1;
     options.name = "listener";
     options.listen = (char *) pmcf->listen.data;
