@@ -68,7 +68,7 @@ sub example {
 
     # a dry run refuses nothing, not even then: it shows
     $nginx->wait_for(sub {
-        return get($nginx, $opt{metrics})->body =~ /_replica_age_seconds \d/
+        return get($nginx, $opt{metrics})->body =~ /_copy_age_seconds \d/
             if $opt{metrics};
         return get($nginx, $opt{wait} || '/', key => 'aaaaaaaa:x')
             ->code != 503;
