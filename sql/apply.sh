@@ -2,7 +2,7 @@
 
 # Copyright (C) ngx_http_apikeys_module contributors
 #
-# Brings a database to the schema of this directory: sql/apply.sh CONNINFO
+# Creates or upgrades the schema of a database: sql/apply.sh CONNINFO
 # Each version is a folder vN and one transaction; versions that the database
 # has are skipped.
 

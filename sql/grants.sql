@@ -3,8 +3,8 @@
 --
 -- The rights of the role that nginx connects as: it reads what exists and
 -- changes it through the functions alone.  It cannot write a table, read the
--- audit, or call what the functions are made of.  Apply it as the owner of
--- the schema, after the numbered files and again after each new one:
+-- audit, or call internal functions.  Apply it as the owner of the schema,
+-- after sql/apply.sh, and again after each upgrade:
 --
 --     CREATE ROLE apikeys_nginx LOGIN;
 --     psql -X -v ON_ERROR_STOP=1 -f sql/grants.sql

@@ -25,13 +25,13 @@ CREATE TABLE changes (
 CREATE INDEX changes_by_xid ON changes (xid);
 
 
--- A dump carries the definition of a materialized view, not its rows, and a
--- restore fills it anew: so the restored database has another uuid, and no
--- cursor into the old one's feed fits it.  REFRESH makes every node load
--- everything again.
+-- A dump contains the definition of a materialized view, not its rows: a
+-- restore makes a new uuid, so nodes notice it and load everything again.  To
+-- force this by hand: REFRESH MATERIALIZED VIEW apikeys.feed_uuid.
 CREATE MATERIALIZED VIEW feed_uuid AS SELECT gen_random_uuid() AS uuid;
 
--- What was pruned from the feed with this uuid: a restored row is void.
+-- Changes with an xid under "below" have been deleted from "changes".  A row
+-- that was restored from a dump has the wrong uuid and is ignored.
 CREATE TABLE feed_pruned (
     one    boolean  PRIMARY KEY DEFAULT true CHECK (one),
     uuid   uuid     NOT NULL,
@@ -289,7 +289,7 @@ CREATE TRIGGER feed_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON global_access_list
     FOR EACH STATEMENT EXECUTE FUNCTION feed_global();
 
--- who empties the feed makes everyone load, not miss
+-- TRUNCATE of "changes" makes every node load everything: nothing is missed
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON changes
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
@@ -303,8 +303,8 @@ $$;
 
 
 -- What exists now, in the columns of the type "state".  The lists of a key
--- are subqueries: a few keys cost a few index scans.  All keys at once are
--- the business of the view load.
+-- are subqueries: a few keys cost a few index scans.  To read all keys use the
+-- view load.
 
 CREATE VIEW org_states AS
     SELECT 'org'::text AS kind, o.id::text, o.version, false AS deleted,
@@ -348,11 +348,12 @@ CREATE VIEW key_states AS
       FROM keys k;
 
 
--- The database and its history.  Where two answers differ, a cursor into the
--- one means nothing to the other.  The timeline is that of the WAL being
--- written (the control file's lags behind a promotion), so a standby answers
--- with the error 55000.  Not parallel safe on purpose: the view load must not
--- be reordered.
+-- The database and its history.  If the answer changes, the database was
+-- restored, upgraded by pg_upgrade or failed over, and saved cursors are
+-- invalid.  The timeline is that of the WAL being written (the one of the
+-- control file lags behind a promotion), so it fails on a standby with
+-- SQLSTATE 55000.  Not parallel safe on purpose: the view load must not be
+-- reordered.
 CREATE FUNCTION identity() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN

@@ -12,12 +12,12 @@
 -- One row for each node: the shared memory zone of one nginx.
 CREATE TABLE instances (
     uuid         text COLLATE "C" PRIMARY KEY,
-    name         text         NOT NULL,    -- for people: host and pid
+    name         text         NOT NULL,    -- host:pid, for display
     feed         uuid         NOT NULL,    -- snapshot belongs to this feed
     snapshot     pg_snapshot,              -- applied; null: nothing yet
-    horizon      xid8         NOT NULL,    -- needs all changes from here on
+    horizon      xid8         NOT NULL,    -- the oldest change it still needs
     lines        text[]       NOT NULL,    -- of its master key file
-    applied_at   timestamptz,              -- when snapshot last moved
+    applied_at   timestamptz,              -- when it last applied a change
     heartbeat    timestamptz  NOT NULL,
     lease_until  timestamptz  NOT NULL
 );
@@ -34,9 +34,9 @@ CREATE VIEW leased_instances AS
 -- which it does not hear decides by its copy until its lease has run out, so
 -- receipts wait for the longest lease that was ever given.
 --
--- The row comes along with a dump, and is then of another database.  begun is
--- null where no node can be unknown: in a new database, or where an operator
--- has said so.
+-- A row that was restored from a dump is of another database.  begun: when this
+-- database became the current one by a restore or a failover; null where no
+-- node can be unknown: in a new database, or after end_unknown().
 CREATE TABLE history (
     one       boolean           PRIMARY KEY DEFAULT true CHECK (one),
     identity  text              NOT NULL,
@@ -176,10 +176,10 @@ END
 $$;
 
 
--- The nodes that still decide by a state before one of the transactions
--- p_xids, with that transaction and the ms since the node was heard of.
--- A node of which this database never heard may decide by one, too, until the
--- longest lease has run out: "unknown", without uuid.
+-- The nodes with an unexpired lease that may not have applied one of the
+-- transactions p_xids, with that transaction and the ms since the last
+-- heartbeat.  Until the longest lease has run out there may be nodes that this
+-- database does not know: "unknown", without uuid.
 CREATE FUNCTION waiting_for(p_xids text[])
 RETURNS TABLE (xid text, uuid text, name text, heard bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER

@@ -1,8 +1,8 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- What every mutation begins with (locks, then who may), answers with, and
--- leaves in the audit.
+-- Begin of every mutation: locks and the check of the caller's rights; its
+-- answer; end: the row in the audit.
 --
 -- A mutation is one call of one function.  It checks first and writes after:
 -- a refusal writes nothing, raises nothing, and is one row with a code and a
@@ -194,7 +194,8 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- The operator may; without roles only the key itself; else the roles.
+-- The operator may do everything.  Without role arguments only the key itself
+-- may; otherwise a key with one of the roles.
 CREATE FUNCTION may_change(p_caller text, p_org_roles text[],
                            p_project_roles text[], p_org text,
                            p_project text, p_key text)

@@ -25,7 +25,7 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- All or nothing.  A duplicate is reported before a bound.
+-- All or nothing.  An existing entry is reported before a quota.
 CREATE FUNCTION add_access_entries(p_caller text, p_address text,
                                    p_org_roles text[],
                                    p_project_roles text[], p_org text,

@@ -38,8 +38,8 @@ $$;
 -- The arguments are the columns of the organization, the project and the key,
 -- what to order by, and a condition that holds while a row has its parents.
 --
--- Rows deleted without a parent went with it, by a cascade: it is the parent
--- that was deleted, and that has a row of its own.
+-- Rows deleted by a cascade get no row in the audit; the deleted parent has
+-- one.
 CREATE FUNCTION audit_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
