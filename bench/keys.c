@@ -68,7 +68,7 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
         != NGX_OK
         || ngx_apikeys_sync_context(conf, pool, &s_id, &s_public, &context)
            != NGX_OK
-        || ngx_apikeys_seal_secret(conf->seal, sealed, &secret, &context)
+        || ngx_apikeys_seal_secret(conf->seal, 0, sealed, &secret, &context)
            != NGX_OK)
     {
         fprintf(stderr, "keys: cannot seal\n");

@@ -90,6 +90,25 @@ subtest 'the operator token' => sub {
         qq{-H "Authorization: Bearer $token"}), 200, 'the new one');
 };
 
+subtest 'the master key' => sub {
+    my $lines = sub { sql($web1, 'SELECT count(DISTINCT line)
+        FROM apikeys.keys') };
+    my $line = sql($web1, 'SELECT min(line) FROM apikeys.keys');
+    does($web1, 'Master key', blocks => [ 0, 1 ]);
+
+    # those that the restarts above have left
+    sql($web1, q{SELECT apikeys.forget_instance(uuid, true)
+        FROM apikeys.leased_instances
+        WHERE heartbeat < now() - interval '15 s'});
+    wait_for(sub { $lines->() == 1 && sql($web1, 'SELECT min(line)
+        FROM apikeys.keys') ne $line });
+    does($web1, 'Master key', blocks => [2], says => qr/^\(1 row\)/m);
+    wait_for(sub { $web1->must('curl -sS http://127.0.0.1:8080/status')
+        !~ /"line":"$line"/ });
+    does($web1, 'Master key', blocks => [3]);
+    is(code($web1), 200, 'the key is known without the old line');
+};
+
 subtest 'the database password' => sub {
     $web1->must(<<'END');
 hba=$(runuser -u postgres -- psql -XAtc 'SHOW hba_file')

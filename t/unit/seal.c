@@ -225,8 +225,8 @@ check_seal(void)
 
     ngx_str_set(&context, "id:abcdefgh:MMS Public API");
 
-    ok(ngx_apikeys_seal_secret(ab, sealed, &secret, &context) == NGX_OK
-       && ngx_apikeys_seal_secret(ab, again, &secret, &context) == NGX_OK,
+    ok(ngx_apikeys_seal_secret(ab, 0, sealed, &secret, &context) == NGX_OK
+       && ngx_apikeys_seal_secret(ab, 0, again, &secret, &context) == NGX_OK,
        "a secret is sealed");
     ok(memcmp(sealed, again, 4) == 0
        && memcmp(sealed + 4, again + 4, sizeof(sealed) - 4) != 0,
@@ -273,7 +273,7 @@ check_seal(void)
     ok(opened == 0, "nothing was put out by those");
 
     context.len = 0;
-    ok(ngx_apikeys_seal_secret(ab, sealed, &secret, &context) == NGX_OK
+    ok(ngx_apikeys_seal_secret(ab, 0, sealed, &secret, &context) == NGX_OK
        && open_box(ab, sealed, sizeof(sealed), "", &got) == NGX_OK,
        "an empty context is one");
 }
@@ -363,7 +363,7 @@ check_pages(void)
     box.data = sealed;
     box.len = sizeof(sealed);
 
-    ok(ngx_apikeys_seal_secret(seal, sealed, &secret, &context) == NGX_OK
+    ok(ngx_apikeys_seal_secret(seal, 0, sealed, &secret, &context) == NGX_OK
        && ngx_apikeys_seal_open(seal, &secret, &box, &context) == NGX_OK,
        "keys were used");
 
