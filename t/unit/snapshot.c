@@ -347,14 +347,14 @@ test_foreign(ngx_apikeys_store_t *from)
     parts[1] = two.text.len;
     parts[2] = parts[3] = 0;
     spew(p, parts);
-    refused("another master key file", "chunks of another file");
+    refused("no line of apikeys_master_key_file", "chunks of another file");
 
     parts[1] = one.text.len;
     spew(one.text.data, parts);
 
     own = seal;
     seal = ring(KEY_B "\n");
-    refused("another master key file", "another master key");
+    refused("no line of apikeys_master_key_file", "another master key");
     seal = own;
 }
 
