@@ -119,7 +119,7 @@ ngx_apikeys_store_copy_zone(ngx_apikeys_store_t *st,
     sh->load = 2;
     sh->epoch_load = 2;
 
-    ngx_apikeys_store_lines_copy(st, old);
+    ngx_apikeys_store_lines_inherit(st, old);
     ngx_apikeys_store_copy_cursor(st, old);
 
     /* what was lost later is behind the cursor */
@@ -224,6 +224,8 @@ ngx_apikeys_store_copy_record(ngx_apikeys_store_t *st,
 
     ngx_memcpy(draft.public_key, rec->public_key,
                NGX_APIKEYS_PUBLIC_KEY_LEN);
+
+    ngx_apikeys_store_lines_copy(st, old, &draft);
 
     /* what another database had is compared with nothing */
 

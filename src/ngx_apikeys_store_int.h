@@ -430,9 +430,12 @@ uint32_t ngx_apikeys_store_room_reserve(ngx_apikeys_store_t *st);
 /* the place of a line, or NGX_DECLINED: all have another one */
 ngx_int_t ngx_apikeys_store_lines_place(ngx_apikeys_store_t *st,
     const u_char *line);
-/* a new zone has the lines of the old one, in the same places */
-void ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+/* what a new zone has from the old one, but for its keys */
+void ngx_apikeys_store_lines_inherit(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_t *old);
+/* a record of the old zone gets the place that its line has in the new one */
+void ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_t *old, ngx_apikeys_store_record_t *draft);
 /* which lines this configuration lacks */
 void ngx_apikeys_store_lines_check(ngx_apikeys_store_t *st);
 

@@ -109,21 +109,47 @@ ngx_apikeys_store_lines_place(ngx_apikeys_store_t *st, const u_char *line)
 
 
 void
-ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+ngx_apikeys_store_lines_inherit(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_t *old)
 {
-    uint32_t                   i;
     ngx_apikeys_store_head_t  *sh;
 
     sh = st->head;
 
-    for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
-        ngx_memcpy(sh->lines[i].line, old->head->lines[i].line,
-                   NGX_APIKEYS_SEAL_LINE_LEN);
+    sh->seals = ngx_apikeys_store_load(&old->head->seals);
+    sh->ntried = old->head->ntried;
+
+    ngx_memcpy(sh->tried, old->head->tried, sizeof(sh->tried));
+}
+
+
+void
+ngx_apikeys_store_lines_copy(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_t *old, ngx_apikeys_store_record_t *draft)
+{
+    uint32_t   place;
+    ngx_int_t  own;
+
+    if (draft->kind != NGX_APIKEYS_STORE_KEY
+        || draft->state != NGX_APIKEYS_STORE_LIVE)
+    {
+        return;
     }
 
-    sh->ntried = old->head->ntried;
-    ngx_memcpy(sh->tried, old->head->tried, sizeof(sh->tried));
+    place = draft->flags >> NGX_APIKEYS_STORE_LINE_SHIFT;
+
+    own = ngx_apikeys_store_lines_place(st, old->head->lines[place].line);
+
+    draft->flags &= (1 << NGX_APIKEYS_STORE_LINE_SHIFT) - 1;
+
+    /* lines have changed their places during the copy: a load reads the key */
+
+    if (own == NGX_DECLINED) {
+        draft->state = NGX_APIKEYS_STORE_INVALID;
+        return;
+    }
+
+    draft->flags |= (u_char) (own << NGX_APIKEYS_STORE_LINE_SHIFT);
 }
 
 
