@@ -58,7 +58,11 @@ my %sections = (
                       stale_nonce unknown_key wrong_secret )],
 );
 
-my $res = get('/status');
+# a leader that is late has no successor yet
+
+my $res;
+$t->nginx->wait_for(sub { ($res = get('/status'))->json->{leader_pid} }, 30,
+    'no worker follows');
 is($res->code, 200, 'the status');
 is($res->header('content-type'), 'application/json', 'its type');
 my $json = $res->json;
