@@ -135,8 +135,9 @@ sub load {
         my ($n, $end, @other) = (0);
         local $SIG{TERM} = sub { $end = 1 };
         until ($end) {
-            my $code = code($node, $keys[ $n++ % @keys ]);
-            push @other, $code if $code != 200;
+            my $code = eval { code($node, $keys[ $n++ % @keys ]) } // 0;
+            # the signal may end a request
+            push @other, $code if $code != 200 && !$end;
         }
         syswrite $out, join ' ', $n, @other;
         POSIX::_exit(0);
