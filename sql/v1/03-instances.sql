@@ -16,7 +16,7 @@ CREATE TABLE instances (
     feed         uuid         NOT NULL,    -- snapshot belongs to this feed
     snapshot     pg_snapshot,              -- applied; null: nothing yet
     horizon      xid8         NOT NULL,    -- the oldest change it still needs
-    lines        text[]       NOT NULL,    -- of its master key file
+    lines        text[]       NOT NULL DEFAULT '{}',  -- of its key file
     applied_at   timestamptz,              -- when it last applied a change
     heartbeat    timestamptz  NOT NULL,
     lease_until  timestamptz  NOT NULL
