@@ -384,6 +384,30 @@ ngx_apikeys_seal_find(ngx_apikeys_seal_t *seal, const u_char *line)
 }
 
 
+ngx_int_t
+ngx_apikeys_seal_unhex(u_char *dst, size_t len, const ngx_str_t *text)
+{
+    size_t     i;
+    ngx_int_t  n;
+
+    if (text->len != 2 * len) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < len; i++) {
+        n = ngx_hextoi(&text->data[2 * i], 2);
+
+        if (n == NGX_ERROR) {
+            return NGX_DECLINED;
+        }
+
+        dst[i] = (u_char) n;
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_apikeys_seal_t *
 ngx_apikeys_seal_create(ngx_conf_t *cf, ngx_str_t *file)
 {

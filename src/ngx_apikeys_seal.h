@@ -84,6 +84,13 @@ const u_char *ngx_apikeys_seal_line(ngx_apikeys_seal_t *seal, ngx_uint_t n);
 ngx_int_t ngx_apikeys_seal_find(ngx_apikeys_seal_t *seal, const u_char *line);
 
 /*
+ * Decodes the hex of a sealed secret or a line, "len" bytes.  NGX_DECLINED:
+ * it is not that.
+ */
+ngx_int_t ngx_apikeys_seal_unhex(u_char *dst, size_t len,
+    const ngx_str_t *text);
+
+/*
  * Zeroed memory for what is as good as a secret: it lives as long as the
  * configuration, stays out of core files, and is wiped.  NULL: logged.
  */

@@ -26,8 +26,6 @@
 
 static ngx_uint_t ngx_apikeys_store_lines_lacks(ngx_apikeys_store_t *st,
     const u_char *line);
-static ngx_int_t ngx_apikeys_store_lines_parse(const ngx_str_t *text,
-    u_char *line);
 static ngx_uint_t ngx_apikeys_store_lines_first(
     const ngx_apikeys_store_line_t *lines, uint32_t place);
 
@@ -169,40 +167,17 @@ ngx_apikeys_store_lines_needed_locked(ngx_apikeys_store_t *st,
         return;
     }
 
-    if (ngx_apikeys_store_lines_parse(lines, line) == NGX_OK) {
+    /* a single one */
 
+    if (ngx_apikeys_seal_unhex(line, NGX_APIKEYS_SEAL_LINE_LEN, lines)
+        == NGX_OK)
+    {
         for (i = 0; i < NGX_APIKEYS_STORE_LINES; i++) {
             ngx_memcpy(sh->lines[i].line, line, NGX_APIKEYS_SEAL_LINE_LEN);
         }
     }
 
     ngx_apikeys_store_lines_check(st);
-}
-
-
-/* one line, in hex */
-
-static ngx_int_t
-ngx_apikeys_store_lines_parse(const ngx_str_t *text, u_char *line)
-{
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    if (text->len != NGX_APIKEYS_SEAL_LINE_TEXT) {
-        return NGX_DECLINED;
-    }
-
-    for (i = 0; i < NGX_APIKEYS_SEAL_LINE_LEN; i++) {
-        n = ngx_hextoi(&text->data[2 * i], 2);
-
-        if (n == NGX_ERROR) {
-            return NGX_DECLINED;
-        }
-
-        line[i] = (u_char) n;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -324,7 +299,9 @@ ngx_apikeys_store_set_seals(ngx_apikeys_store_t *st, const ngx_str_t *line)
 {
     uint32_t  seals;
 
-    if (ngx_apikeys_store_lines_parse(line, (u_char *) &seals) == NGX_OK) {
+    if (ngx_apikeys_seal_unhex((u_char *) &seals, sizeof(seals), line)
+        == NGX_OK)
+    {
         ngx_apikeys_store_set(&st->head->seals, seals);
     }
 }

@@ -33,8 +33,6 @@ static ngx_int_t ngx_apikeys_sync_state_kind(const ngx_str_t *value,
 static ngx_int_t ngx_apikeys_sync_state_key(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
-static ngx_int_t ngx_apikeys_sync_state_unhex(u_char *dst, size_t len,
-    const ngx_str_t *text);
 static ngx_int_t ngx_apikeys_sync_state_grants(ngx_pool_t *pool,
     ngx_str_t *value, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_sync_state_entries(ngx_pool_t *pool,
@@ -251,7 +249,7 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
     ngx_apikeys_sync_state_value(row, NGX_APIKEYS_STATE_SECRET, &value);
 
-    if (ngx_apikeys_sync_state_unhex(sealed, NGX_APIKEYS_SEALED_LEN, &value)
+    if (ngx_apikeys_seal_unhex(sealed, NGX_APIKEYS_SEALED_LEN, &value)
         != NGX_OK)
     {
         return NGX_DECLINED;
@@ -273,30 +271,6 @@ ngx_apikeys_sync_state_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     text.data = sealed;
 
     return ngx_apikeys_seal_open(conf->seal, secret, &text, context);
-}
-
-
-static ngx_int_t
-ngx_apikeys_sync_state_unhex(u_char *dst, size_t len, const ngx_str_t *text)
-{
-    size_t     i;
-    ngx_int_t  n;
-
-    if (text->len != 2 * len) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < len; i++) {
-        n = ngx_hextoi(&text->data[2 * i], 2);
-
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        dst[i] = (u_char) n;
-    }
-
-    return NGX_OK;
 }
 
 
