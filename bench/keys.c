@@ -42,7 +42,7 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
     u_char                 id[25], public[9], private[37];
     u_char                 sealed[NGX_APIKEYS_SEALED_LEN];
     u_char                 hex[2 * NGX_APIKEYS_SEALED_LEN + 1];
-    ngx_str_t              context, s_id, s_public, s_private;
+    ngx_str_t              context, s_id, s_org, s_public, s_private;
     ngx_pool_t            *pool;
     ngx_apikeys_secret_t   secret;
 
@@ -55,6 +55,8 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
 
     s_id.data = id;
     s_id.len = 24;
+    s_org.data = (u_char *) org;
+    s_org.len = strlen(org);
     s_public.data = public;
     s_public.len = 8;
     s_private.data = private;
@@ -66,7 +68,8 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
     if (ngx_apikeys_digest_ha1_sha256(secret.sha256, &s_public, &conf->realm,
                                       &s_private)
         != NGX_OK
-        || ngx_apikeys_sync_context(conf, pool, &s_id, &s_public, &context)
+        || ngx_apikeys_seal_context(pool, &context, &s_org, &s_id, &s_public,
+                                    &conf->realm)
            != NGX_OK
         || ngx_apikeys_seal_secret(conf->seal, 0, sealed, &secret, &context)
            != NGX_OK)
