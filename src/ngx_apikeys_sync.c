@@ -235,8 +235,9 @@ ngx_apikeys_sync_lead(ngx_apikeys_sync_t *sync)
     sync->errors = 0;
     sync->trouble = NGX_APIKEYS_SYNC_FOLLOWS;
     sync->reopen = ngx_apikeys_store_lines_untried(store) ? 1 : 0;
+    sync->seals = 0;
 
-    ngx_apikeys_sync_seal_reset(sync);
+    ngx_apikeys_sync_seal_begin(sync);
 
     ngx_log_error(NGX_LOG_INFO, sync->log, 0,
                   "replica is synchronized by this process");
@@ -454,6 +455,59 @@ ngx_apikeys_sync_query(ngx_apikeys_sync_t *sync,
     }
 
     sync->query = q;
+}
+
+
+ngx_apikeys_sync_t *
+ngx_apikeys_sync_answered(ngx_apikeys_pg_query_t *q)
+{
+    ngx_apikeys_sync_t  *sync;
+
+    sync = q->data;
+    sync->query = NULL;
+
+    if (q->rc != NGX_APIKEYS_PG_OK) {
+        ngx_apikeys_sync_query_failed(sync, q);
+        return NULL;
+    }
+
+    return sync;
+}
+
+
+ngx_int_t
+ngx_apikeys_sync_array(ngx_pool_t *pool, ngx_str_t *array, const void *items,
+    ngx_uint_t n, size_t size)
+{
+    u_char      *p, *item;
+    ngx_uint_t   i;
+
+    p = ngx_pnalloc(pool, sizeof("{}") - 1 + n * (2 * size + 1));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    array->data = p;
+
+    *p++ = '{';
+
+    item = (u_char *) items;
+
+    for (i = 0; i < n; i++) {
+
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_hex_dump(p, item, size);
+        item += size;
+    }
+
+    *p++ = '}';
+
+    array->len = p - array->data;
+
+    return NGX_OK;
 }
 
 

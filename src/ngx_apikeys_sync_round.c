@@ -44,8 +44,6 @@
 
 static void ngx_apikeys_sync_round_stubs(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync);
-static ngx_int_t ngx_apikeys_sync_round_stub_ids(ngx_apikeys_sync_t *sync,
-    ngx_str_t *ids);
 static void ngx_apikeys_sync_round_fed(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_announce(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_announce_done(ngx_apikeys_pg_query_t *q);
@@ -155,7 +153,10 @@ ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync)
 
     ngx_memzero(params, sizeof(params));
 
-    if (ngx_apikeys_sync_round_stub_ids(sync, &params[2]) != NGX_OK) {
+    if (ngx_apikeys_sync_array(sync->pool, &params[2], sync->stubs,
+                               sync->nstubs, sizeof(ngx_apikeys_objectid_t))
+        != NGX_OK)
+    {
         ngx_apikeys_sync_no_memory(sync);
         return;
     }
@@ -178,41 +179,6 @@ ngx_apikeys_sync_round_feed(ngx_apikeys_sync_t *sync)
 
     ngx_apikeys_sync_rows_read(sync, &ngx_apikeys_sync_round_feed_stmt,
                                params, timeout, ngx_apikeys_sync_round_fed);
-}
-
-
-/* as an array of the database */
-
-static ngx_int_t
-ngx_apikeys_sync_round_stub_ids(ngx_apikeys_sync_t *sync, ngx_str_t *ids)
-{
-    u_char      *p;
-    ngx_uint_t   i;
-
-    p = ngx_pnalloc(sync->pool, sizeof("{}")
-                    + sync->nstubs * (NGX_APIKEYS_OBJECTID_TEXT_LEN + 1));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    ids->data = p;
-
-    *p++ = '{';
-
-    for (i = 0; i < sync->nstubs; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_apikeys_objectid_write(p, &sync->stubs[i]);
-    }
-
-    *p++ = '}';
-
-    ids->len = p - ids->data;
-
-    return NGX_OK;
 }
 
 
@@ -288,10 +254,11 @@ ngx_apikeys_sync_round_announce_done(ngx_apikeys_pg_query_t *q)
 {
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (ngx_apikeys_sync_round_heartbeat_result(sync, q) != NGX_OK) {
+    if (sync == NULL
+        || ngx_apikeys_sync_round_heartbeat_result(sync, q) != NGX_OK)
+    {
         return;
     }
 
@@ -613,11 +580,6 @@ ngx_apikeys_sync_round_heartbeat_result(ngx_apikeys_sync_t *sync,
 {
     ngx_str_t  value;
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
-        return NGX_ERROR;
-    }
-
     if (ngx_apikeys_pg_query_nrows(q) == 1) {
         ngx_apikeys_pg_query_value(q, 0, 0, &value);
 
@@ -646,10 +608,11 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
     uint64_t             now;
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (ngx_apikeys_sync_round_heartbeat_result(sync, q) != NGX_OK) {
+    if (sync == NULL
+        || ngx_apikeys_sync_round_heartbeat_result(sync, q) != NGX_OK)
+    {
         return;
     }
 
@@ -709,11 +672,9 @@ ngx_apikeys_sync_round_prune_done(ngx_apikeys_pg_query_t *q)
 {
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 

@@ -151,6 +151,19 @@ void ngx_apikeys_sync_query(ngx_apikeys_sync_t *sync,
     const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params, ngx_msec_t timeout,
     ngx_apikeys_pg_handler_pt handler, ngx_apikeys_pg_row_pt row);
 
+/*
+ * What a handler of such a query begins with: the syncer, or NULL when the
+ * query has failed, and the round with it.
+ */
+ngx_apikeys_sync_t *ngx_apikeys_sync_answered(ngx_apikeys_pg_query_t *q);
+
+/*
+ * "n" items of "size" bytes, one behind the other, as an array of the database
+ * with an item's bytes in hex.
+ */
+ngx_int_t ngx_apikeys_sync_array(ngx_pool_t *pool, ngx_str_t *array,
+    const void *items, ngx_uint_t n, size_t size);
+
 /* each ends the round; the next is started by a timer, never from inside */
 void ngx_apikeys_sync_done(ngx_apikeys_sync_t *sync);
 void ngx_apikeys_sync_failed(ngx_apikeys_sync_t *sync,
@@ -211,8 +224,8 @@ ngx_int_t ngx_apikeys_sync_seal_lines(ngx_apikeys_sync_t *sync,
 /* what the answer to a heartbeat says about lines */
 void ngx_apikeys_sync_seal_told(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q);
-/* before the first round of a process */
-void ngx_apikeys_sync_seal_reset(ngx_apikeys_sync_t *sync);
+/* a new pass over all keys */
+void ngx_apikeys_sync_seal_begin(ngx_apikeys_sync_t *sync);
 /* seals some secrets anew if that is due, and ends the round */
 void ngx_apikeys_sync_seal_anew(ngx_apikeys_sync_t *sync);
 /* until the next ones */

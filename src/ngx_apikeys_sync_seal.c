@@ -30,9 +30,6 @@
 
 #define NGX_APIKEYS_SYNC_SEAL_LOG       60000
 
-/* in hex, with a comma */
-#define NGX_APIKEYS_SYNC_SEAL_TEXT      (2 * NGX_APIKEYS_SEALED_LEN + 1)
-
 
 /* of the answer to a heartbeat */
 enum {
@@ -43,12 +40,13 @@ enum {
 };
 
 
-/* arrays of the database that grow together */
+/* secrets as they are, and sealed anew */
 typedef struct {
-    u_char                       *ids;
-    u_char                       *old;
-    u_char                       *new;
-} ngx_apikeys_sync_seal_arrays_t;
+    ngx_uint_t                    n;
+    ngx_apikeys_objectid_t       *ids;
+    u_char                      (*old)[NGX_APIKEYS_SEALED_LEN];
+    u_char                      (*new)[NGX_APIKEYS_SEALED_LEN];
+} ngx_apikeys_sync_seal_batch_t;
 
 
 static void ngx_apikeys_sync_seal_missing(ngx_apikeys_sync_t *sync);
@@ -58,7 +56,7 @@ static void ngx_apikeys_sync_seal_read_done(ngx_apikeys_pg_query_t *q);
 static ngx_int_t ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q, ngx_str_t *params);
 static ngx_int_t ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
-    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_arrays_t *arrays);
+    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_batch_t *batch);
 static void ngx_apikeys_sync_seal_write_done(ngx_apikeys_pg_query_t *q);
 static void ngx_apikeys_sync_seal_end(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_seal_end_done(ngx_apikeys_pg_query_t *q);
@@ -87,39 +85,20 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_seal_end_stmt = {
 
 
 ngx_int_t
-ngx_apikeys_sync_seal_lines(ngx_apikeys_sync_t *sync, ngx_str_t *lines)
+ngx_apikeys_sync_seal_lines(ngx_apikeys_sync_t *sync, ngx_str_t *array)
 {
-    u_char      *p;
-    ngx_uint_t   i, n;
+    u_char      lines[NGX_APIKEYS_SEAL_MAX_KEYS][NGX_APIKEYS_SEAL_LINE_LEN];
+    ngx_uint_t  i, n;
 
     n = ngx_apikeys_seal_nkeys(sync->conf->seal);
 
-    p = ngx_pnalloc(sync->pool,
-                    sizeof("{}") + n * (NGX_APIKEYS_SEAL_LINE_TEXT + 1));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    lines->data = p;
-
-    *p++ = '{';
-
     for (i = 0; i < n; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_hex_dump(p, (u_char *)
-                            ngx_apikeys_seal_line(sync->conf->seal, i),
-                         NGX_APIKEYS_SEAL_LINE_LEN);
+        ngx_memcpy(lines[i], ngx_apikeys_seal_line(sync->conf->seal, i),
+                   NGX_APIKEYS_SEAL_LINE_LEN);
     }
 
-    *p++ = '}';
-
-    lines->len = p - lines->data;
-
-    return NGX_OK;
+    return ngx_apikeys_sync_array(sync->pool, array, lines, n,
+                                  NGX_APIKEYS_SEAL_LINE_LEN);
 }
 
 
@@ -198,9 +177,8 @@ ngx_apikeys_sync_seal_missing(ngx_apikeys_sync_t *sync)
 
 
 void
-ngx_apikeys_sync_seal_reset(ngx_apikeys_sync_t *sync)
+ngx_apikeys_sync_seal_begin(ngx_apikeys_sync_t *sync)
 {
-    sync->seals = 0;
     sync->sealed = 0;
     sync->sealed_at = 0;
     sync->pass_over = 0;
@@ -235,8 +213,7 @@ ngx_apikeys_sync_seal_anew(ngx_apikeys_sync_t *sync)
     }
 
     if (sync->pass_over) {
-        ngx_apikeys_sync_seal_reset(sync);
-        sync->seals = 1;
+        ngx_apikeys_sync_seal_begin(sync);
     }
 
     sync->sealed_at = now;
@@ -281,11 +258,9 @@ ngx_apikeys_sync_seal_read_done(ngx_apikeys_pg_query_t *q)
     ngx_str_t            params[3];
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 
@@ -308,58 +283,43 @@ static ngx_int_t
 ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q, ngx_str_t *params)
 {
-    ngx_uint_t                       n;
-    ngx_apikeys_sync_row_t           row;
-    ngx_apikeys_sync_seal_arrays_t   arrays;
+    ngx_uint_t                      n;
+    ngx_apikeys_sync_row_t          row;
+    ngx_apikeys_sync_seal_batch_t   batch;
 
     n = ngx_apikeys_pg_query_nrows(q);
 
-    params[0].data = ngx_pnalloc(sync->pool,
-                             2 + n * (NGX_APIKEYS_OBJECTID_TEXT_LEN + 1));
-    params[1].data = ngx_pnalloc(sync->pool,
-                                 2 + n * NGX_APIKEYS_SYNC_SEAL_TEXT);
-    params[2].data = ngx_pnalloc(sync->pool,
-                                 2 + n * NGX_APIKEYS_SYNC_SEAL_TEXT);
+    batch.n = 0;
+    batch.ids = ngx_palloc(sync->pool, n * sizeof(ngx_apikeys_objectid_t));
+    batch.old = ngx_palloc(sync->pool, n * NGX_APIKEYS_SEALED_LEN);
+    batch.new = ngx_palloc(sync->pool, n * NGX_APIKEYS_SEALED_LEN);
 
-    if (params[0].data == NULL || params[1].data == NULL
-        || params[2].data == NULL)
-    {
+    if (batch.ids == NULL || batch.old == NULL || batch.new == NULL) {
         return NGX_ERROR;
     }
-
-    arrays.ids = params[0].data;
-    arrays.old = params[1].data;
-    arrays.new = params[2].data;
-
-    *arrays.ids++ = '{';
-    *arrays.old++ = '{';
-    *arrays.new++ = '{';
 
     row.query = q;
     row.column = 0;
 
     for (row.number = 0; row.number < n; row.number++) {
 
-        if (ngx_apikeys_sync_seal_row(sync, &row, &arrays) == NGX_ERROR) {
+        if (ngx_apikeys_sync_seal_row(sync, &row, &batch) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
 
-    /* the last comma, if there is one, becomes the end */
+    if (ngx_apikeys_sync_array(sync->pool, &params[0], batch.ids, batch.n,
+                               sizeof(ngx_apikeys_objectid_t))
+        != NGX_OK
+        || ngx_apikeys_sync_array(sync->pool, &params[1], batch.old, batch.n,
+                                  NGX_APIKEYS_SEALED_LEN)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    arrays.ids -= (arrays.ids[-1] == ',');
-    arrays.old -= (arrays.old[-1] == ',');
-    arrays.new -= (arrays.new[-1] == ',');
-
-    *arrays.ids++ = '}';
-    *arrays.old++ = '}';
-    *arrays.new++ = '}';
-
-    params[0].len = arrays.ids - params[0].data;
-    params[1].len = arrays.old - params[1].data;
-    params[2].len = arrays.new - params[2].data;
-
-    return NGX_OK;
+    return ngx_apikeys_sync_array(sync->pool, &params[2], batch.new, batch.n,
+                                  NGX_APIKEYS_SEALED_LEN);
 }
 
 
@@ -367,32 +327,30 @@ ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
 
 static ngx_int_t
 ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
-    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_arrays_t *arrays)
+    ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_batch_t *batch)
 {
-    u_char                sealed[NGX_APIKEYS_SEALED_LEN];
     ngx_int_t             rc;
-    ngx_str_t             id, old, context;
+    ngx_str_t             id, context;
     ngx_apikeys_secret_t  secret;
 
     ngx_apikeys_pg_query_value(row->query, row->number, NGX_APIKEYS_STATE_ID,
                                &id);
-    ngx_apikeys_pg_query_value(row->query, row->number,
-                               NGX_APIKEYS_STATE_SECRET, &old);
 
-    if (id.len != NGX_APIKEYS_OBJECTID_TEXT_LEN) {
+    if (ngx_apikeys_objectid_parse(&batch->ids[batch->n], &id) != NGX_OK) {
         return NGX_ERROR;
     }
 
     ngx_memcpy(sync->sealed_id, id.data, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
-    rc = ngx_apikeys_sync_state_secret(sync->conf, sync->pool, row, sealed,
-                                       &context, &secret);
+    rc = ngx_apikeys_sync_state_secret(sync->conf, sync->pool, row,
+                                       batch->old[batch->n], &context,
+                                       &secret);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_apikeys_seal_secret(sync->conf->seal, 0, sealed, &secret,
-                                 &context);
+    rc = ngx_apikeys_seal_secret(sync->conf->seal, 0, batch->new[batch->n],
+                                 &secret, &context);
 
     ngx_explicit_memzero(&secret, sizeof(ngx_apikeys_secret_t));
 
@@ -400,13 +358,7 @@ ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
         return NGX_ERROR;
     }
 
-    arrays->ids = ngx_cpymem(arrays->ids, id.data, id.len);
-    arrays->old = ngx_cpymem(arrays->old, old.data, old.len);
-    arrays->new = ngx_hex_dump(arrays->new, sealed, NGX_APIKEYS_SEALED_LEN);
-
-    *arrays->ids++ = ',';
-    *arrays->old++ = ',';
-    *arrays->new++ = ',';
+    batch->n++;
 
     return NGX_OK;
 }
@@ -419,11 +371,9 @@ ngx_apikeys_sync_seal_write_done(ngx_apikeys_pg_query_t *q)
     ngx_str_t            value;
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 
@@ -457,11 +407,9 @@ ngx_apikeys_sync_seal_end_done(ngx_apikeys_pg_query_t *q)
     ngx_str_t            left;
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 

@@ -145,11 +145,9 @@ ngx_apikeys_sync_session_version_done(ngx_apikeys_pg_query_t *q)
     ngx_str_t            value;
     ngx_apikeys_sync_t  *sync;
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 
@@ -234,18 +232,14 @@ static ngx_int_t
 ngx_apikeys_sync_session_check_values(ngx_apikeys_sync_t *sync,
     ngx_str_t *values)
 {
-    u_char      *p, *purpose, check[NGX_APIKEYS_SYNC_SESSION_CHECK_LEN];
+    u_char      *purpose;
+    u_char       checks[NGX_APIKEYS_SEAL_MAX_KEYS]
+                       [NGX_APIKEYS_SYNC_SESSION_CHECK_LEN];
     ngx_str_t   *realm;
     ngx_uint_t   i, n;
 
     n = ngx_apikeys_seal_nkeys(sync->conf->seal);
     realm = &sync->conf->realm;
-
-    p = ngx_pnalloc(sync->pool,
-                    2 + n * (2 * NGX_APIKEYS_SYNC_SESSION_CHECK_LEN + 1));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
 
     purpose = ngx_pnalloc(sync->pool, sizeof("check ") + realm->len);
     if (purpose == NULL) {
@@ -254,31 +248,19 @@ ngx_apikeys_sync_session_check_values(ngx_apikeys_sync_t *sync,
 
     (void) ngx_sprintf(purpose, "check %V%Z", realm);
 
-    values->data = p;
-
-    *p++ = '{';
-
     for (i = 0; i < n; i++) {
 
         if (ngx_apikeys_seal_derive(sync->conf->seal, i, (char *) purpose,
-                                    check, NGX_APIKEYS_SYNC_SESSION_CHECK_LEN)
+                                    checks[i],
+                                    NGX_APIKEYS_SYNC_SESSION_CHECK_LEN)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_hex_dump(p, check, NGX_APIKEYS_SYNC_SESSION_CHECK_LEN);
     }
 
-    *p++ = '}';
-
-    values->len = p - values->data;
-
-    return NGX_OK;
+    return ngx_apikeys_sync_array(sync->pool, values, checks, n,
+                                  NGX_APIKEYS_SYNC_SESSION_CHECK_LEN);
 }
 
 
@@ -293,11 +275,9 @@ ngx_apikeys_sync_session_check_done(ngx_apikeys_pg_query_t *q)
                   "apikeys_master_key_file and apikeys_realm must be the same "
                   "on every node of a database");
 
-    sync = q->data;
-    sync->query = NULL;
+    sync = ngx_apikeys_sync_answered(q);
 
-    if (q->rc != NGX_APIKEYS_PG_OK) {
-        ngx_apikeys_sync_query_failed(sync, q);
+    if (sync == NULL) {
         return;
     }
 
