@@ -9,12 +9,12 @@ PORT ?= 8080
 NODES ?= 1
 TESTS ?= t
 
-# half an hour; what can mean nothing under valgrind skips itself
-valgrind_tests = $(TESTS)
+# all take half an hour; what can mean nothing under valgrind skips itself
+VALGRIND_TESTS ?= $(TESTS)
 
 export PORT NODES PORT_OM44
 
-srcs = $(wildcard src/*.c src/*.h)
+srcs = $(wildcard src/*.[ch] src/*/*.[ch] src/*/*/*.[ch])
 module = build/ngx_http_apikeys_module.so
 
 
@@ -62,7 +62,7 @@ test-asan: deps                                ## the same under sanitizers
 
 test-valgrind: deps                            ## the same under valgrind
 	@$(MAKE) --no-print-directory all
-	@util/test --valgrind $(valgrind_tests)
+	@util/test --valgrind $(VALGRIND_TESTS)
 
 fuzz: deps                                     ## fuzzes (FUZZ_SECONDS=30 each)
 	@util/fuzz

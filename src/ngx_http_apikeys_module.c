@@ -6,14 +6,15 @@
 
 #include <ngx_http_apikeys.h>
 #include <ngx_http_apikeys_access.h>
-#include <ngx_http_apikeys_api.h>
+#include <ngx_http_apikeys_api_conf.h>
 #include <ngx_http_apikeys_conf.h>
 #include <ngx_http_apikeys_filter.h>
+#include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_require.h>
 #include <ngx_http_apikeys_routes.h>
 #include <ngx_http_apikeys_status.h>
 #include <ngx_http_apikeys_variables.h>
-#include <ngx_http_apikeys_wait.h>
+#include <ngx_http_apikeys_receipt.h>
 
 
 static ngx_int_t ngx_http_apikeys_init_process(ngx_cycle_t *cycle);
@@ -91,7 +92,7 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
 
     { ngx_string("apikeys_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_apikeys_conf_api,
+      ngx_http_apikeys_api_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -99,7 +100,7 @@ static ngx_command_t  ngx_http_apikeys_commands[] = {
     { ngx_string("apikeys_public_url"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
                         |NGX_CONF_TAKE1,
-      ngx_http_apikeys_conf_public_url,
+      ngx_http_apikeys_api_conf_public_url,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -178,7 +179,7 @@ ngx_module_t  ngx_http_apikeys_module = {
 };
 
 
-/* workers alone: cache manager and loader have no requests to decide */
+/* only in workers: the cache manager and loader serve no requests */
 
 static ngx_int_t
 ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
@@ -208,6 +209,8 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
     ngx_memzero(&options, sizeof(ngx_apikeys_pg_pool_options_t));
 
     options.stat = &metrics->pool;
+    options.failure = ngx_apikeys_store_failure(amcf->store,
+                                                NGX_APIKEYS_FAILURE_DATABASE);
 
     amcf->worker.pool = ngx_apikeys_pg_pool_create(cycle, amcf->database,
                                                    &options);
@@ -216,15 +219,17 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
     }
 
     amcf->worker.usage = ngx_apikeys_usage_create(cycle, amcf->worker.pool,
-                                                  &metrics->usage);
+                              &metrics->usage,
+                              ngx_apikeys_store_failure(amcf->store,
+                                                  NGX_APIKEYS_FAILURE_USAGE));
     if (amcf->worker.usage == NULL) {
         return NGX_ERROR;
     }
 
-    amcf->worker.waiter = ngx_http_apikeys_waiter_create(cycle,
-                                                         amcf->worker.pool,
-                                                         amcf->store);
-    if (amcf->worker.waiter == NULL) {
+    amcf->worker.receipts = ngx_http_apikeys_receipts_create(cycle,
+                                                             amcf->worker.pool,
+                                                             amcf->store);
+    if (amcf->worker.receipts == NULL) {
         return NGX_ERROR;
     }
 
@@ -235,7 +240,7 @@ ngx_http_apikeys_init_process(ngx_cycle_t *cycle)
 }
 
 
-/* beside the local copy the zone holds the metrics and the nonce table */
+/* besides the local copy, the zone holds the metrics and the nonce table */
 
 static ngx_int_t
 ngx_http_apikeys_init_zone(ngx_http_apikeys_main_conf_t *amcf, ngx_log_t *log)
@@ -246,7 +251,7 @@ ngx_http_apikeys_init_zone(ngx_http_apikeys_main_conf_t *amcf, ngx_log_t *log)
         return NGX_ERROR;
     }
 
-    shared = ngx_apikeys_store_nonces(amcf->store);
+    shared = ngx_apikeys_store_metrics_and_nonces(amcf->store);
 
     amcf->metrics = (ngx_http_apikeys_metrics_t *) shared;
 
@@ -275,8 +280,8 @@ ngx_http_apikeys_exit_process(ngx_cycle_t *cycle)
         ngx_apikeys_sync_destroy(amcf->worker.sync);
     }
 
-    if (amcf->worker.waiter) {
-        ngx_http_apikeys_waiter_destroy(amcf->worker.waiter);
+    if (amcf->worker.receipts) {
+        ngx_http_apikeys_receipts_destroy(amcf->worker.receipts);
     }
 
     if (amcf->worker.usage) {
@@ -354,6 +359,7 @@ ngx_http_apikeys_create_loc_conf(ngx_conf_t *cf)
      *     alcf->auth = 0;
      *     alcf->auth_header = { 0, NULL };
      *     alcf->require = NULL;
+     *     alcf->require_evaluates = 0;
      *     alcf->opened = 0;
      */
 
@@ -373,7 +379,6 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_apikeys_loc_conf_t *conf = child;
 
     char                          *rv;
-    ngx_http_core_loc_conf_t      *clcf;
     ngx_http_apikeys_main_conf_t  *amcf;
 
     ngx_conf_merge_str_value(conf->public_url, prev->public_url, "");
@@ -382,15 +387,7 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
     ngx_conf_merge_msec_value(conf->wait, prev->wait, 500);
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    /* the methods that limit_except excepts are the API's, too */
-
-    if (clcf->lmt_excpt && clcf->handler == NULL && prev->api) {
-        conf->api = prev->api;
-        conf->base = prev->base;
-        clcf->handler = ngx_http_apikeys_api_handler;
-    }
+    ngx_http_apikeys_api_conf_inherit(cf, prev, conf);
 
     rv = ngx_http_apikeys_require_merge(cf, prev, conf);
 
@@ -403,60 +400,28 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->api || ngx_http_apikeys_access_protected(conf)) {
         amcf->used = 1;
         amcf->demanded = 1;
-        amcf->sync.stale = ngx_max(amcf->sync.stale, conf->stale);
+        amcf->sync.stale_max = ngx_max(amcf->sync.stale_max, conf->stale);
         amcf->sync.stale_forever |= conf->stale_allow;
 
-        if (amcf->sync.fresh == 0 || conf->stale < amcf->sync.fresh) {
-            amcf->sync.fresh = conf->stale;
+        if (amcf->sync.stale_min == 0 || conf->stale < amcf->sync.stale_min) {
+            amcf->sync.stale_min = conf->stale;
+        }
+
+        if (!conf->stale_allow && !conf->dry_run
+            && (amcf->sync.stale_deny_min == 0
+                || conf->stale < amcf->sync.stale_deny_min))
+        {
+            amcf->sync.stale_deny_min = conf->stale;
         }
     }
 
-    if (conf->api == 0) {
-        return NGX_CONF_OK;
-    }
-
-    if (clcf->handler != ngx_http_apikeys_api_handler) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"apikeys_api\" in location \"%V\" is used with "
-                           "another handler", &conf->base);
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->auth == 0) {
-        conf->auth = NGX_HTTP_APIKEYS_AUTH_DIGEST;
-    }
-
-    if (conf->auth == NGX_HTTP_APIKEYS_AUTH_OFF) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"apikeys_auth off\" cannot be used with "
-                           "\"apikeys_api\" in location \"%V\", name a "
-                           "scheme there", &conf->base);
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->dry_run) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"apikeys_dry_run on\" cannot be used with "
-                           "\"apikeys_api\" in location \"%V\", turn it off "
-                           "there", &conf->base);
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->stale_allow) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"apikeys_stale\" with \"expired=allow\" cannot "
-                           "be used with \"apikeys_api\" in location \"%V\", "
-                           "set \"expired=deny\" there", &conf->base);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_http_apikeys_api_conf_merge(cf, conf);
 }
 
 
 /*
- * A zone that was filled under another realm starts empty: the realm is part
- * of each secret.
+ * On reload a zone that was filled under another realm is not inherited: the
+ * realm is part of each HA1.
  */
 
 static ngx_int_t
@@ -513,6 +478,8 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    amcf->form = ngx_http_apikeys_output_form;
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     amcf->database->resolver = clcf->resolver;
@@ -522,16 +489,16 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
     amcf->sync.database = amcf->database;
     amcf->sync.realm = amcf->realm;
 
-    if (amcf->sync.stale == 0) {
-        amcf->sync.stale = 600000;
-        amcf->sync.fresh = 600000;
+    if (amcf->sync.stale_max == 0) {
+        amcf->sync.stale_max = 600000;
+        amcf->sync.stale_min = 600000;
     }
 
     if (amcf->sync.snapshot.path.len) {
         amcf->sync.snapshot.cycle = cf->cycle;
         amcf->sync.snapshot.store = amcf->store;
         amcf->sync.snapshot.seal = amcf->seal;
-        amcf->sync.snapshot.stale = amcf->sync.stale;
+        amcf->sync.snapshot.stale_max = amcf->sync.stale_max;
         amcf->sync.snapshot.stale_forever = amcf->sync.stale_forever;
 
         ngx_apikeys_snapshot_configure(&amcf->sync.snapshot);

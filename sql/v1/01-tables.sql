@@ -26,12 +26,14 @@ CREATE TABLE schema_version (
 
 CREATE FUNCTION check_schema_version() RETURNS trigger
 LANGUAGE plpgsql AS $$
+DECLARE
+    v_current  integer := coalesce((SELECT max(version)
+                                      FROM apikeys.schema_version), 0);
 BEGIN
-    IF NEW.version <> (SELECT coalesce(max(version), 0) + 1
-                         FROM apikeys.schema_version)
-    THEN
-        RAISE EXCEPTION 'schema version % does not follow the current one',
-                        NEW.version;
+    IF NEW.version <> v_current + 1 THEN
+        RAISE EXCEPTION 'cannot apply schema version % on version %',
+                        NEW.version, v_current
+            USING HINT = 'Apply all versions in order: sql/apply.sh CONNINFO';
     END IF;
 
     RETURN NEW;
@@ -42,7 +44,8 @@ CREATE TRIGGER check_schema_version BEFORE INSERT ON schema_version
     FOR EACH ROW EXECUTE FUNCTION check_schema_version();
 
 
--- an ObjectId: the second of creation, then 8 random bytes
+-- A new id, an ObjectId: the second of creation (4 bytes), then 8 random
+-- bytes.
 CREATE FUNCTION new_id() RETURNS text
 LANGUAGE sql VOLATILE AS $$
     SELECT lpad(to_hex(floor(extract(epoch FROM clock_timestamp()))::bigint),
@@ -50,14 +53,17 @@ LANGUAGE sql VOLATILE AS $$
       FROM replace(gen_random_uuid()::text, '-', '') AS r
 $$;
 
--- times as the API writes them
+-- A time as the API writes it: 2026-01-31T12:00:00Z.
 CREATE FUNCTION utc(t timestamptz) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
 $$;
 
 
--- the state of an object as the module reads it; all as text
+-- One row for each key, organization or project: the result type of the feed,
+-- the load and every mutation.  C names the attributes in this order in
+-- src/sync/ngx_apikeys_state.h; in SQL the order is repeated in the views
+-- org_states, project_states, key_states and load, and in feed_since().
 CREATE TYPE state AS (
     kind                  text,      -- key, org, project
     id                    text,
@@ -79,19 +85,18 @@ CREATE TYPE state AS (
 );
 
 
--- The attributes of an organization or project are those that clients set
--- and read back (settings, tags): nothing else follows from them.  One that
--- is absent has its default, which the module knows.
-
--- one sequence for all kinds: of two states of an object the newer has the
--- larger version, because it was drawn under the object's row lock
+-- One sequence for all kinds.  Of two states of an object the newer has the
+-- larger version, because it is drawn under the lock of the object's row.
 CREATE SEQUENCE version_seq;
 
 
+-- "attributes" of an organization or project are values that clients set and
+-- read back (settings, tags) and that have no effect.  An attribute that is
+-- absent has its default value, which the C code knows.
 CREATE TABLE orgs (
     id                    text COLLATE "C" PRIMARY KEY DEFAULT new_id()
                           CHECK (id ~ '^[0-9a-f]{24}$'
-                                 AND id !~ '^0+$'),  -- a node's name for none
+                                 AND id !~ '^0+$'),  -- zones: no organization
     version               bigint       NOT NULL,
     name                  text COLLATE "C" NOT NULL
                           CHECK (char_length(name) BETWEEN 1 AND 64),
@@ -120,17 +125,18 @@ CREATE TABLE projects (
 CREATE INDEX projects_by_name ON projects (name);
 
 
--- The lines of the master key file that sealed a secret, or that a node seals
--- with.  A line is named by the first four bytes of what it seals.  "check" is
--- derived from the master key and the realm and of no use without them; null:
--- no node had the line as its first one yet.
+-- The lines of the master key file with which a secret is encrypted
+-- ("sealed"), or with which a node encrypts.  A line is named by four bytes,
+-- with which each secret that it has sealed begins.  "check" is derived from
+-- the master key and the realm, and useless without them; null: no node has
+-- had the line as its first one yet.
 CREATE TABLE master_keys (
     line     text COLLATE "C" PRIMARY KEY CHECK (line ~ '^[0-9a-f]{8}$'),
     "check"  text
 );
 
 
--- A key without an organization is a global one: it has roles in the whole
+-- A key without an organization is a global key: it has roles in the whole
 -- service, and no access list of its own (see global_access_list).
 CREATE TABLE keys (
     id          text COLLATE "C" PRIMARY KEY DEFAULT new_id()
@@ -140,7 +146,7 @@ CREATE TABLE keys (
     version     bigint       NOT NULL,
     public_key  text COLLATE "C" NOT NULL UNIQUE
                 CHECK (public_key ~ '^[a-z]{8}$'),
-    secret      bytea        NOT NULL CHECK (octet_length(secret) = 80),
+    secret      bytea        NOT NULL CHECK (octet_length(secret) = 112),
     line        text COLLATE "C" NOT NULL
                 GENERATED ALWAYS AS (encode(substr(secret, 1, 4), 'hex'))
                 STORED REFERENCES master_keys,
@@ -175,8 +181,8 @@ CREATE INDEX keys_by_org ON keys (org_id, public_key);
 CREATE INDEX keys_by_line ON keys (line);
 
 
--- org_id is there for its foreign keys alone: a key can only be given roles
--- in a project of its own organization
+-- The roles of a key in a project.  org_id serves the foreign keys alone: a
+-- key can have roles only in a project of its own organization.
 CREATE TABLE key_projects (
     key_id      text COLLATE "C" NOT NULL,
     project_id  text COLLATE "C" NOT NULL,
@@ -213,8 +219,8 @@ CREATE TABLE key_projects (
 CREATE INDEX key_projects_by_project ON key_projects (project_id);
 
 
--- an IPv4-mapped block is stored as IPv4, or an address could be listed
--- twice and matched once
+-- The access list of a key.  IPv4-mapped blocks (::ffff:0:0/96) are refused:
+-- an entry for IPv4 is stored as IPv4, so that an address has one entry.
 CREATE TABLE access_list (
     key_id   text COLLATE "C" NOT NULL,
     cidr     cidr         NOT NULL,
@@ -247,8 +253,9 @@ CREATE TABLE global_access_list (
 );
 
 
--- written every few seconds by every node: outside the feed, and away from
--- access_list, whose rows it would bloat
+-- How often and when access list entries admitted a request.  Every node
+-- writes it every few seconds, so it is not part of the feed, and not in
+-- access_list, whose rows would bloat.
 CREATE TABLE access_usage (
     key_id             text COLLATE "C" NOT NULL,
     cidr               cidr         NOT NULL,
@@ -260,7 +267,7 @@ CREATE TABLE access_usage (
         ON DELETE CASCADE ON UPDATE CASCADE
 );
 
--- no foreign keys: what happened outlives what it happened to
+-- No foreign keys: audit rows stay after the objects are deleted.
 CREATE TABLE audit (
     id          bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz  NOT NULL DEFAULT clock_timestamp(),
@@ -277,10 +284,10 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_org ON audit (org_id, at);
 CREATE INDEX audit_by_time ON audit (at);
 
--- What happened to keys, organizations and projects, as the API shows it: in
--- the list of its organization, or of its project, or of both.  Like the
--- audit it has no foreign keys.  The names are kept with an event: they stay
--- after the keys are gone.  No caller is the operator.
+-- Changes of keys, organizations and projects, as the API shows them: an event
+-- is in the list of an organization, or of a project, or of both.  There are
+-- no foreign keys, as in the audit, and the public keys are copied: an event
+-- stays after the keys are deleted.  caller_id null: the operator, or psql.
 CREATE TABLE events (
     id                 bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at                 timestamptz  NOT NULL DEFAULT clock_timestamp(),
@@ -296,7 +303,7 @@ CREATE TABLE events (
     CHECK ((caller_id IS NULL) = (caller_public_key IS NULL))
 );
 
--- in the order of the lists: all types, and one of them
+-- One index for lists of all types, one for lists of a single type.
 CREATE INDEX events_by_org ON events (org_id, at, id)
     WHERE org_id IS NOT NULL;
 CREATE INDEX events_by_org_type ON events (org_id, type, at, id)
@@ -307,7 +314,8 @@ CREATE INDEX events_by_project_type ON events (project_id, type, at, id)
     WHERE project_id IS NOT NULL;
 CREATE INDEX events_by_time ON events (at);
 
--- "apikeys forgets" in the search_path is the mark of forget_before()
+-- DELETE is allowed to forget_before(), which is marked by the schema "apikeys
+-- forgets" (it does not exist) in its search_path.
 CREATE FUNCTION refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -317,9 +325,10 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    RAISE EXCEPTION '% of % is refused: rows can only be added',
-                    TG_OP, TG_TABLE_NAME
-        USING ERRCODE = 'object_not_in_prerequisite_state';
+    RAISE EXCEPTION 'apikeys.% is append-only, % is not allowed',
+                    TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Only apikeys.forget_before() deletes old rows.';
 END
 $$;
 

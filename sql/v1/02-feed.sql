@@ -1,19 +1,20 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- The feed: versions, triggers that record every change of an object that the
--- nodes copy, whoever makes it, and what the nodes read: the views of the
--- current states, the full load, the changes since a snapshot.
+-- The feed.  Triggers record every change of an object that the nodes copy,
+-- made by the API or by psql, and give the object a new version.  The nodes
+-- read the current states (views), all of them (load), or those that changed
+-- since a snapshot (feed_since).
 --
 -- A change of a key's projects or access list is a change of the key: the
--- triggers of those tables touch the key's row, whose own triggers do the
--- rest.  The triggers of the feed are statement triggers (10,000 entries are
--- one change of one key) and ENABLE ALWAYS (a session that loads data with
--- session_replication_role changes it as well); 12-subscriber.sql is about
--- what fires row triggers only.
+-- triggers of those tables update the key's row, whose triggers record the
+-- change.  The triggers of the feed are statement triggers (10,000 entries are
+-- one change of one key) and ENABLE ALWAYS (they fire with
+-- session_replication_role = replica, too).  Logical replication fires row
+-- triggers only: see 12-subscriber.sql.
 --
 
--- xid, not version, orders the feed: see feed_since()
+-- The feed is ordered by xid, not by version: see changes_since().
 CREATE TABLE changes (
     xid      xid8    NOT NULL DEFAULT pg_current_xact_id(),
     kind     text    NOT NULL CHECK (kind IN ('key', 'org', 'project',
@@ -61,13 +62,13 @@ $$;
 CREATE FUNCTION check_fixed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'the % of a row of % cannot change', TG_ARGV[0],
-                    TG_TABLE_NAME
+    RAISE EXCEPTION 'the % of a row of apikeys.% cannot be changed',
+                    TG_ARGV[0], TG_TABLE_NAME
         USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
 
--- each role once, ascending
+-- Each role once, in ascending order.
 CREATE FUNCTION sorted_roles(p_roles text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT AS $$
     SELECT ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
@@ -83,8 +84,8 @@ BEGIN
 END
 $$;
 
--- The line that sealed a secret is in master_keys for as long as a key needs
--- it.
+-- Adds the line that sealed the secret to master_keys, which the foreign key
+-- requires.
 CREATE FUNCTION record_line() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -99,7 +100,7 @@ BEGIN
 END
 $$;
 
--- An assignment or an entry typed into psql need not name the organization.
+-- Fills org_id of an assignment or entry that psql inserts without it.
 CREATE FUNCTION find_org() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -112,7 +113,8 @@ END
 $$;
 
 
--- "rows" is the new table of an insert or update, the old one of a delete
+-- Records changes of keys, organizations or projects.  "rows" is the new
+-- transition table of an INSERT or UPDATE, the old one of a DELETE.
 CREATE FUNCTION feed_rows() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -132,8 +134,9 @@ BEGIN
 END
 $$;
 
--- an assignment can move from one key to another by an update, so both ends
--- of it count; keys are locked in the order of their ids
+-- Records changes of assignments and access lists as changes of their keys.
+-- An UPDATE can move a row from one key to another: both have changed.  Keys
+-- are locked in the order of their ids.
 CREATE FUNCTION feed_parts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -156,7 +159,7 @@ BEGIN
 END
 $$;
 
--- the list of all global keys
+-- Records a change of the global access list as a change of all global keys.
 CREATE FUNCTION feed_global() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -169,6 +172,7 @@ BEGIN
 END
 $$;
 
+-- Records a TRUNCATE: the nodes load everything.
 CREATE FUNCTION feed_reload() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -219,9 +223,9 @@ CREATE TRIGGER feed_delete AFTER DELETE ON projects
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON projects
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
--- A secret that is sealed anew is no change: the function that does so has the
--- mark "apikeys seals" in its search_path (see 11-master-keys.sql).  The mark
--- counts only for the owner of the tables.
+-- A secret that is only encrypted with another master key is not a change:
+-- seal_anew() has the mark "apikeys seals" in its search_path (see
+-- 11-master-keys.sql).  The mark counts only for the owner of the tables.
 CREATE TRIGGER a_version BEFORE INSERT OR UPDATE ON keys
     FOR EACH ROW
     WHEN (current_setting('search_path') NOT LIKE '%"apikeys seals"%'
@@ -294,7 +298,7 @@ CREATE TRIGGER feed_truncate AFTER TRUNCATE ON changes
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
 
--- The entries of all global keys.
+-- The access list of all global keys, as in the column "entries" of a state.
 CREATE FUNCTION global_entries() RETURNS text
 LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT coalesce(string_agg(text(cidr), ',' ORDER BY cidr), '')
@@ -302,9 +306,8 @@ LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- What exists now, in the columns of the type "state".  The lists of a key
--- are subqueries: a few keys cost a few index scans.  To read all keys use the
--- view load.
+-- The current rows, in the columns of the type "state".  The lists of a key
+-- are subqueries: fast for a few keys.  To read all keys use the view load.
 
 CREATE VIEW org_states AS
     SELECT 'org'::text AS kind, o.id::text, o.version, false AS deleted,
@@ -348,12 +351,12 @@ CREATE VIEW key_states AS
       FROM keys k;
 
 
--- The database and its history.  If the answer changes, the database was
--- restored, upgraded by pg_upgrade or failed over, and saved cursors are
--- invalid.  The timeline is that of the WAL being written (the one of the
--- control file lags behind a promotion), so it fails on a standby with
--- SQLSTATE 55000.  Not parallel safe on purpose: the view load must not be
--- reordered.
+-- Identifies the database and its history.  If the result changes, the
+-- database was restored, upgraded by pg_upgrade or failed over, and saved
+-- cursors are invalid.  The timeline is that of the WAL being written (that of
+-- the control file lags behind a promotion), so the function fails on a
+-- standby with SQLSTATE 55000.  It is not PARALLEL SAFE, because the rows of
+-- the view load must not be reordered.
 CREATE FUNCTION identity() RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -367,10 +370,10 @@ END
 $$;
 
 
--- Everything, in one statement and so one snapshot.  The first row is a
--- header and has kind null; the others have the columns of "state".  The
--- lists of all keys are put together in one pass over each table, in the
--- order of its primary key, which the aggregates need.
+-- Everything, in one statement and so in one snapshot.  The first row is a
+-- header with kind null; the others have the columns of "state".  The lists of
+-- all keys are made in one pass over each table, in the order of its primary
+-- key, on which the aggregates rely.
 CREATE VIEW load AS
     SELECT identity() AS identity, pg_current_snapshot()::text AS snapshot,
            (SELECT max(version) FROM schema_version) AS schema_version,
@@ -415,17 +418,19 @@ CREATE VIEW load AS
                   GROUP BY key_id) a ON a.key_id = k.id;
 
 
--- An array that the planner can evaluate, when p_since is known.
+-- The transactions that were running at p_since, as an array: the planner can
+-- evaluate it when p_since is known.
 CREATE FUNCTION running_at(p_since pg_snapshot) RETURNS xid8[]
 LANGUAGE sql IMMUTABLE AS $$
     SELECT ARRAY(SELECT pg_snapshot_xip(p_since))
 $$;
 
 
--- The feed's rows that p_since did not see.  Reading by xid and snapshot, not
--- by version or time, finds each committed change once: a transaction that
--- was running at p_since is in its xip or beyond its xmax, however late it
--- commits.  An xid that this database has not reached came with a dump.
+-- The rows of the feed that are not visible in p_since.  Selecting them by xid
+-- and snapshot, not by version or time, finds each committed change once: a
+-- transaction that was running at p_since is in its xip or beyond its xmax,
+-- however late it commits.  A row with an xid that this database has not
+-- reached came with a dump and is left out.
 CREATE FUNCTION changes_since(p_since pg_snapshot) RETURNS SETOF changes
 LANGUAGE sql STABLE AS $$
     SELECT c.*
@@ -444,12 +449,12 @@ $$;
 --     load     there are none: read the view load, versions still compare
 --     epoch    there are none: read the view load, forget all versions
 --
--- and has the identity, the snapshot to come back with, the version of the
--- schema, and the oldest version whose nodes may follow it.  STABLE, so that
--- all of it reads the snapshot of the calling statement.
+-- and has the identity, the snapshot for the next call, the version of the
+-- schema, and the oldest version whose nodes may follow it.  The function is
+-- STABLE, so that all its queries use the snapshot of the calling statement.
 --
--- Plans are made for the snapshot at hand: one for any snapshot would expect
--- a third of the feed, and read all of it.
+-- Plans are made for each snapshot: a generic plan would expect a third of the
+-- feed and scan the whole table.
 CREATE FUNCTION feed_since(p_identity text, p_snapshot text,
                            p_keys text[] DEFAULT '{}')
 RETURNS TABLE (identity text, snapshot text, schema_version integer,

@@ -1,9 +1,10 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- What the nodes report: heartbeats, which say how far each has applied the
--- feed and until when it may decide by its copy; the pruning of what all of
--- them have applied; receipts.
+-- What the nodes report: heartbeats, with the snapshot that a node has applied
+-- and the time until which it may decide by its local copy (its lease).
+-- Pruning of changes that all nodes have applied.  Receipts: which nodes have
+-- not applied a change yet.
 --
 -- Functions that write are SECURITY DEFINER: nginx's role needs no right on
 -- the tables (see grants.sql).
@@ -14,29 +15,33 @@ CREATE TABLE instances (
     uuid         text COLLATE "C" PRIMARY KEY,
     name         text         NOT NULL,    -- host:pid, for display
     feed         uuid         NOT NULL,    -- snapshot belongs to this feed
-    snapshot     pg_snapshot,              -- applied; null: nothing yet
-    horizon      xid8         NOT NULL,    -- the oldest change it still needs
+    snapshot     pg_snapshot,              -- applied; null: none yet
+    horizon      xid8         NOT NULL,    -- the oldest change that it needs
     lines        text[]       NOT NULL DEFAULT '{}',  -- of its key file
+    successor    text,                     -- zone that a reload made from it
+    succeeded    boolean      NOT NULL DEFAULT false, -- successor had a row
     applied_at   timestamptz,              -- when it last applied a change
     heartbeat    timestamptz  NOT NULL,
     lease_until  timestamptz  NOT NULL
 );
 
--- rows that came with a dump are no instances of this database
+-- The nodes that may decide requests.  Rows that came with a dump are left
+-- out.
 CREATE VIEW leased_instances AS
     SELECT i.*
       FROM instances i JOIN feed_uuid f ON f.uuid = i.feed
      WHERE i.lease_until > clock_timestamp();
 
 
--- Since when the database knows its nodes.  One that was restored from a dump
--- knows none, and a promoted standby may lack the last heartbeats: a node of
--- which it does not hear decides by its copy until its lease has run out, so
--- receipts wait for the longest lease that was ever given.
+-- Since when the database knows all its nodes.  A database that was restored
+-- from a dump knows none, and a promoted standby may lack the last heartbeats.
+-- A node that the database does not know may decide by its local copy until
+-- its lease ends, so no receipt is given until the longest lease so far has
+-- passed.
 --
--- A row that was restored from a dump is of another database.  begun: when this
--- database became the current one by a restore or a failover; null where no
--- node can be unknown: in a new database, or after end_unknown().
+-- begun: when this database became the current one by a restore or a failover;
+-- null: no node can be unknown, as in a new database or after end_unknown().
+-- A row that was restored from a dump has the identity of another database.
 CREATE TABLE history (
     one       boolean           PRIMARY KEY DEFAULT true CHECK (one),
     identity  text              NOT NULL,
@@ -47,13 +52,19 @@ CREATE TABLE history (
 INSERT INTO history (identity, lease) VALUES (identity(), 0);
 
 
--- A committed heartbeat is the proof that this is the database to follow: it
--- is false, and nothing is written, where the identity is another one.  A
--- node that has applied nothing yet (p_snapshot null) keeps the feed from
--- being pruned past the load it is about to start.
+-- Records what the node has applied, and extends its lease.  Returns false,
+-- and writes nothing, if p_identity is not that of this database; a committed
+-- heartbeat proves that this is the primary.  While a node has applied nothing
+-- yet (p_snapshot null), changes that it will need after its load are kept.
+--
+-- p_successor: the zone of another size that a reload of nginx has filled from
+-- this one.  It decides requests before its first heartbeat, by the content at
+-- the time of the reload: until then the node counts as if it had applied
+-- nothing (see waiting_for()).
 CREATE FUNCTION heartbeat(p_instance text, p_name text, p_identity text,
                           p_snapshot text, p_lease text,
-                          p_lines text[] DEFAULT '{}')
+                          p_lines text[] DEFAULT '{}',
+                          p_successor text DEFAULT NULL)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -79,11 +90,13 @@ BEGIN
      WHERE identity <> p_identity OR lease < v_lease;
 
     INSERT INTO instances AS i (uuid, name, feed, snapshot, horizon, lines,
-                                applied_at, heartbeat, lease_until)
+                                successor, succeeded, applied_at, heartbeat,
+                                lease_until)
         SELECT p_instance, p_name, f.uuid, p_snapshot::pg_snapshot,
                pg_snapshot_xmin(coalesce(p_snapshot::pg_snapshot,
                                          pg_current_snapshot())),
-               p_lines,
+               p_lines, p_successor,
+               EXISTS (SELECT FROM instances WHERE uuid = p_successor),
                CASE WHEN p_snapshot IS NOT NULL THEN v_now END,
                v_now, v_until
           FROM feed_uuid f
@@ -95,16 +108,25 @@ BEGIN
                             AND i.feed = excluded.feed
                        THEN i.horizon ELSE excluded.horizon END,
         lines = excluded.lines,
+        successor = excluded.successor,
+        succeeded = excluded.succeeded
+                    OR (i.succeeded
+                        AND i.successor IS NOT DISTINCT FROM
+                            excluded.successor),
         applied_at = CASE WHEN excluded.snapshot::text = i.snapshot::text
                           THEN i.applied_at ELSE excluded.applied_at END,
         heartbeat = excluded.heartbeat,
         lease_until = excluded.lease_until;
+
+    UPDATE instances SET succeeded = true
+     WHERE successor = p_instance AND NOT succeeded;
 
     RETURN true;
 END
 $$;
 
 
+-- For a node that stops: changes are no longer waited for on its account.
 CREATE FUNCTION sign_off(p_instance text) RETURNS void
 LANGUAGE sql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -113,9 +135,9 @@ $$;
 
 
 -- For the owner of the schema.  Removes the node with this uuid or name, which
--- will not come back: changes are no longer waited for on its account, and
--- the feed is no longer kept for it.  While its lease runs the node may decide
--- by its copy, so that takes p_force: make sure first that it is stopped.
+-- will not come back: receipts no longer wait for it, and changes are no
+-- longer kept for it.  While its lease runs the node may decide by its local
+-- copy, so p_force is required: make sure first that it is stopped.
 CREATE FUNCTION forget_instance(p_node text, p_force boolean DEFAULT false)
 RETURNS text
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -128,15 +150,16 @@ BEGIN
     IF cardinality(v_nodes) <> 1 THEN
         RAISE EXCEPTION '% nodes have the uuid or name "%"',
                         cardinality(v_nodes), p_node
-            USING HINT = 'See apikeys.instances.';
+            USING HINT = 'Take a uuid of apikeys.instances.';
     END IF;
 
     v_node := v_nodes[1];
 
     IF v_node.lease_until > clock_timestamp() AND NOT p_force THEN
-        RAISE EXCEPTION 'node % may decide requests by its copy until %',
+        RAISE EXCEPTION 'node % may decide requests by its local copy until %',
                         v_node.name, v_node.lease_until
-            USING HINT = 'Stop it, or wait; p_force => true removes it now.';
+            USING HINT = 'Wait until then, or stop the node and repeat this '
+                         'with p_force => true.';
     END IF;
 
     DELETE FROM instances WHERE uuid = v_node.uuid;
@@ -153,8 +176,8 @@ END
 $$;
 
 
--- For the owner of the schema, who knows that each node follows this database
--- or is stopped: no node is "unknown" any more.
+-- For the owner of the schema, once every node is known to follow this
+-- database or to be stopped: waiting_for() no longer reports "unknown".
 CREATE FUNCTION end_unknown() RETURNS text
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 DECLARE
@@ -177,9 +200,11 @@ $$;
 
 
 -- The nodes with an unexpired lease that may not have applied one of the
--- transactions p_xids, with that transaction and the ms since the last
--- heartbeat.  Until the longest lease has run out there may be nodes that this
--- database does not know: "unknown", without uuid.
+-- transactions p_xids: the transaction, the node, and the ms since its last
+-- heartbeat.  While its successor has sent no heartbeat, a node counts as if
+-- it had applied none.  A row "unknown" without uuid: there may be nodes that
+-- this database does not know, until the longest lease has passed (see
+-- history).
 CREATE FUNCTION waiting_for(p_xids text[])
 RETURNS TABLE (xid text, uuid text, name text, heard bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -200,6 +225,7 @@ BEGIN
           FROM leased_instances i
           JOIN unnest(p_xids) AS x (xid)
                ON i.snapshot IS NULL
+                  OR (i.successor IS NOT NULL AND NOT i.succeeded)
                   OR NOT pg_visible_in_snapshot(x.xid::xid8, i.snapshot)
          UNION ALL
         SELECT x.xid, NULL, 'unknown', NULL
@@ -210,10 +236,10 @@ END
 $$;
 
 
--- Removes what every leased instance has applied, and says so where
--- feed_since() looks, in the same transaction.  Rows that came with a dump
--- and have an xid that is not reached yet go as well; our own transaction's
--- xid may look like one.  Returns the number of removed rows.
+-- Deletes the changes that every leased node has applied, and in the same
+-- transaction records the limit, which feed_since() checks.  Also deletes rows
+-- that came with a dump and have an xid that is not reached yet; the xid of
+-- this transaction is not one of them.  Returns the number of deleted changes.
 CREATE FUNCTION prune() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$

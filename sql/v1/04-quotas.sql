@@ -1,18 +1,19 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- What an organization may have, and what it has.  The API refuses what would
--- exceed a quota; psql is counted and not refused.
+-- Quotas: how many keys, projects, assignments and access list entries an
+-- organization may have, and counters of those that it has.  The API refuses
+-- what would exceed a quota; rows that psql inserts are counted, not refused.
 --
--- The counters are kept by statement triggers, cascades included, in a table
--- of their own: a change of them is no change for the feed.  A mutation reads
--- them under the lock of its organization (begin_change), which makes the
--- comparison exact among mutations.  The triggers are named to fire after
--- those of the feed: keys are locked before counters.
+-- Statement triggers keep the counters, cascades included, in a table of their
+-- own, so that they are not part of the feed.  A mutation reads them under the
+-- lock of its organization (begin_change), so the comparison is exact among
+-- mutations.  The triggers are named to fire after those of the feed: keys are
+-- locked before counters.
 --
 
 
--- the quotas of an organization that has none of its own
+-- The quotas of organizations without a row in "quotas".
 CREATE TABLE default_quotas (
     one          boolean  PRIMARY KEY DEFAULT true CHECK (one),
     keys         integer  NOT NULL DEFAULT 500     CHECK (keys >= 0),
@@ -29,7 +30,7 @@ CREATE TABLE default_quotas (
 
 INSERT INTO default_quotas DEFAULT VALUES;
 
--- null: the default
+-- Quotas of one organization; null: the default.
 CREATE TABLE quotas (
     org_id       text COLLATE "C" PRIMARY KEY
                  REFERENCES orgs ON DELETE CASCADE,
@@ -39,8 +40,8 @@ CREATE TABLE quotas (
     assignments  integer  CHECK (assignments >= 0)
 );
 
--- Rows that an organization has.  Without a foreign key: while an
--- organization is deleted, what goes with it is still counted.
+-- The numbers of rows of each organization.  There is no foreign key: rows
+-- that a cascade deletes are counted after the organization is deleted.
 CREATE TABLE org_usage (
     org_id       text COLLATE "C" PRIMARY KEY,
     keys         bigint   NOT NULL DEFAULT 0,
@@ -79,8 +80,8 @@ BEGIN
 END
 $$;
 
--- Rows of a table that has the organization, inserted or deleted.
--- Organizations are counted in the order of their ids.
+-- Counts inserted or deleted rows of a table with the column org_id.  The
+-- counters are locked in the order of the organizations' ids.
 CREATE FUNCTION count_rows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -98,7 +99,7 @@ BEGIN
 END
 $$;
 
--- rows that move to a key of another organization
+-- Counts rows that an UPDATE moves to another organization.
 CREATE FUNCTION count_moved() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -196,9 +197,9 @@ LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- For the owner of the schema.  Sets what is not null for one organization,
--- or with p_org null the defaults.  What an organization has above its quota
--- stays; it cannot be added to.
+-- For the owner of the schema.  Sets the quotas that are not null, of one
+-- organization, or with p_org null the defaults.  If an organization has more
+-- than its quota, its rows stay, and no more can be added.
 CREATE FUNCTION set_quota(p_org text, p_keys integer DEFAULT NULL,
                           p_entries integer DEFAULT NULL,
                           p_projects integer DEFAULT NULL,

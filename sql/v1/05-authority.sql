@@ -1,37 +1,39 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- Begin of every mutation: locks and the check of the caller's rights; its
--- answer; end: the row in the audit.
+-- What all mutations share: begin_change() locks the rows and checks the
+-- caller's rights; "outcome" is the result type; audit_event() writes the row
+-- of the audit.
 --
--- A mutation is one call of one function.  It checks first and writes after:
--- a refusal writes nothing, raises nothing, and is one row with a code and a
--- detail; everything else is the state of each changed object.  So a request
--- that is refused leaves no line in the server's log.  The mark "apikeys
--- audited" at the end of a function's search_path says that its changes have
--- their rows in the audit (see 14-audit.sql).
+-- A mutation is one call of one function.  It checks first and then writes.  A
+-- refusal writes nothing and raises no error, so it leaves no line in the log
+-- of PostgreSQL: it is one row with a code and a detail.  Otherwise the result
+-- is the state of each changed object.
+--
+-- Every mutation, and every helper that changes rows, has the mark "apikeys
+-- audited", a schema that does not exist, at the end of its search_path (see
+-- unaudited()): without it the triggers for psql write a second audit row.
 --
 
 
--- code and detail are null but for a refusal:
+-- The result of a mutation.  refusal and detail are null unless it is refused:
 --
---     caller_gone          the key that calls does not exist
+--     caller_gone          the calling key does not exist any more
 --     unauthorized         the caller lacks the role
 --     org_not_found        project_not_found, key_not_found, entry_not_found
---     public_key_taken     another key has it
+--     public_key_taken     another key has this public key
 --     max_keys             detail: the quota; also max_projects,
 --                          max_assignments, max_org_entries
---     max_key_entries      detail: how many entries a key may have
---     demotes_last_owner   deletes_last_owner: of the organization
---     already_assigned
+--     max_key_entries      detail: the quota of entries of a key
+--     demotes_last_owner   of the organization; also deletes_last_owner
+--     already_assigned     the key has roles in the project
 --     project_name_taken   detail: the name
---     org_not_empty        it has projects
---     global_entry_not_found  global_entry_exists: detail: the entry
---     max_global_keys      detail: how many there may be; also
---                          max_global_entries
+--     org_not_empty        the organization has projects
+--     global_entry_not_found  detail: the entry; also global_entry_exists
+--     max_global_keys      detail: the quota; also max_global_entries
 --     entry_exists         detail: the entry
---     own_address          no other entry holds the caller's address; detail:
---                          the address
+--     own_address          no other entry contains the caller's address;
+--                          detail: the address
 CREATE TYPE outcome AS (
     refusal  text,
     detail   text,
@@ -63,20 +65,23 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- What this transaction deleted, as nodes are to know it.
+-- The objects that this transaction has deleted, as states with deleted =
+-- true.  The columns are those of the type "state", by position.
 CREATE FUNCTION gone(p_kind text, p_ids text[]) RETURNS SETOF outcome
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT NULL::text, NULL::text,
-           ROW(p_kind, id, max(version), true, NULL, NULL, NULL, NULL, NULL,
-               NULL, NULL, NULL, NULL, NULL, NULL, NULL)::state
+           jsonb_populate_record(NULL::state, jsonb_build_object(
+               'kind', p_kind, 'id', id, 'version', max(version),
+               'deleted', true))
       FROM changes
      WHERE xid = pg_current_xact_id() AND kind = p_kind AND id = ANY (p_ids)
      GROUP BY id
 $$;
 
 
--- The caller stays what it is until the end of the transaction: a key of an
--- organization by the lock on that, a global key by its own.
+-- Locks the calling key, so that its roles do not change until the end of the
+-- transaction.  FOR KEY SHARE is enough for a key of an organization: the lock
+-- on the organization protects its roles.
 CREATE FUNCTION lock_caller(p_caller text) RETURNS void
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -87,20 +92,23 @@ END
 $$;
 
 
--- The first call of every mutation: takes the locks, then judges the caller
--- by what the locks waited for.  Statements of a VOLATILE function see what
--- was committed before each began, so only what is read after this call
--- counts.  The order is the same everywhere: organization, project, keys by
--- id.  All mutations of an organization thus follow one another; the locks
--- on keys and the project are against psql.
+-- The first call of every mutation.  It locks the rows, then checks the
+-- caller, so that the checks see what concurrent transactions have committed:
+-- each statement of a VOLATILE function sees what was committed before it
+-- began.  A mutation uses only what it reads after this call.
 --
--- What is changed is the key p_key, or else the project p_project, or else
--- the organization p_org; p_delete says that it will go (its lock cannot be
--- strengthened later: a row being inserted into a key's list would deadlock).
--- The organization of p_project is found here and returned.
+-- The order of locks is the same everywhere: organization, project, keys by
+-- id.  So the mutations of an organization run one after the other; the locks
+-- on keys and the project protect against psql.
 --
--- A snapshot taken before the lock, as under REPEATABLE READ, would not see
--- what the lock waited for.
+-- The mutation changes the key p_key, or if that is null the project
+-- p_project, or else the organization p_org.  p_delete: it will be deleted, so
+-- it gets the strongest lock at once (to strengthen a lock later would
+-- deadlock with a row being inserted into the key's list).  The organization
+-- of p_project is looked up here and returned.
+--
+-- REPEATABLE READ is refused: its snapshot, taken before the lock, would not
+-- show what the lock waited for.
 CREATE FUNCTION begin_change(p_caller text, p_org_roles text[],
                              p_project_roles text[], p_org text,
                              p_project text, p_key text,
@@ -114,8 +122,12 @@ DECLARE
     v_project_found  boolean;
 BEGIN
     IF current_setting('transaction_isolation') = 'repeatable read' THEN
-        RAISE EXCEPTION 'changes need READ COMMITTED or SERIALIZABLE'
-            USING ERRCODE = 'feature_not_supported';
+        RAISE EXCEPTION 'changes need isolation level READ COMMITTED or '
+                        'SERIALIZABLE, not REPEATABLE READ'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = format('ALTER ROLE %I SET default_transaction_'
+                                'isolation = %L', session_user,
+                                'read committed');
     END IF;
 
     org := p_org;
@@ -184,7 +196,8 @@ END
 $$;
 
 
--- Whether the caller is the operator: by the token, or by a global key.
+-- Whether the caller is the operator: by the token (null), or by a global key
+-- with GLOBAL_OWNER.
 CREATE FUNCTION is_operator(p_caller text) RETURNS boolean
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT p_caller IS NULL
@@ -259,7 +272,7 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- Whether another key of the organization than p_key owns it.
+-- Whether the organization has an owner other than p_key.
 CREATE FUNCTION has_other_owner(p_org text, p_key text) RETURNS boolean
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM keys
@@ -268,13 +281,13 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- The condition of a trigger for what is changed without the functions.  The
--- mark of a mutation is a schema that does not exist, at the end of the
--- function's search_path: it holds exactly from the function's beginning to
--- its end and, unlike a parameter of our own, takes no superuser.  It counts
--- only for a role that may write the audit itself: the functions, which run
--- as their owner.  feed_parts() and feed_global() have it because they only
--- touch the keys of changed lists, for whoever may change those.
+-- The WHEN clause of the triggers that record changes made without the
+-- mutations (by psql).  A mutation is marked by "apikeys audited", a schema
+-- that does not exist, at the end of its search_path: the mark is set exactly
+-- while the function runs and, unlike a custom parameter, needs no superuser.
+-- It counts only for a role that may insert into the audit: the owner, as
+-- which the mutations run.  feed_parts() and feed_global() have the mark, too:
+-- they only update the versions of keys whose lists were changed.
 CREATE FUNCTION unaudited() RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT 'current_setting(''search_path'') NOT LIKE ''%"apikeys audited"'' '
@@ -282,7 +295,7 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- One row of the audit.
+-- Writes one row of the audit.
 CREATE FUNCTION audit_row(p_event text, p_caller text, p_address text,
                           p_org text, p_project text, p_key text,
                           p_before jsonb, p_after jsonb)
@@ -295,12 +308,14 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
--- The same, and what the API shows of it: an event, of a list one for each
--- entry.  What concerns a key in a project is shown in the project, what
--- concerns the project itself in both.  It is called while the key exists.
+-- Writes one row of the audit and the event that the API shows; of changes of
+-- an access list, one event for each entry.  An event of a key in a project is
+-- shown in the project, one of the project itself in project and organization.
+-- It is called while the key still exists.
 --
--- A collector asks for events from the time of the last one that it has: the
--- time is taken under the lock of the organization and never goes back there.
+-- Collectors ask for events since the time of their last one.  So the time is
+-- taken under the lock of the organization and is never before that of an
+-- earlier event of the organization or project.
 CREATE FUNCTION audit_event(p_event text, p_caller text, p_address text,
                             p_org text, p_project text, p_key text,
                             p_before jsonb, p_after jsonb)
@@ -354,7 +369,7 @@ END
 $$;
 
 
--- Attributes that became different are in the audit; they make no event.
+-- Writes the attributes that have changed into the audit.  There is no event.
 CREATE FUNCTION audit_attributes(p_event text, p_caller text, p_address text,
                                  p_org text, p_project text, p_before jsonb,
                                  p_given jsonb)

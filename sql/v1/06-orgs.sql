@@ -5,13 +5,14 @@
 --
 
 
--- For the operator alone.  The first key comes with the organization, or
--- nobody could make another; its secret is sealed for p_org.
+-- For the operator alone.  Creates the organization with its first key, if
+-- p_key_id is not null: without an owner's key only the operator could create
+-- keys.  The secret is sealed for p_org.
 CREATE FUNCTION create_org(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
                            p_org text, p_name text, p_attributes jsonb,
                            p_key_id text, p_public_key text, p_secret text,
-                           p_redacted text, p_descr text, p_roles text[])
+                           p_redacted text, p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -36,8 +37,8 @@ BEGIN
 
     IF p_key_id IS NOT NULL THEN
         PERFORM insert_key(p_caller, p_address, p_org, p_key_id,
-                           p_public_key, p_secret, p_redacted, p_descr,
-                           p_roles);
+                           p_public_key, p_secret, p_redacted,
+                           p_key_attributes);
     END IF;
 
     RETURN QUERY SELECT * FROM changed_org(p_org);
@@ -46,8 +47,8 @@ END
 $$;
 
 
--- Sets what is not null: the name, whether a list is required of its keys,
--- the attributes that are given.
+-- Sets what is not null: the name, whether keys need an access list, and the
+-- attributes that are given; other attributes stay.
 CREATE FUNCTION update_org(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
                            p_org text, p_name text, p_required boolean,
@@ -69,7 +70,7 @@ BEGIN
 
     SELECT * INTO v_old FROM orgs WHERE id = p_org;
 
-    -- the same again, too: see set_key()
+    -- update even if unchanged, see update_key_row() in 08-keys.sql
     UPDATE orgs SET name = coalesce(p_name, name),
                     access_list_required
                         = coalesce(p_required, access_list_required),
@@ -101,9 +102,9 @@ END
 $$;
 
 
--- An organization that has projects stays.  Its keys go with it, perhaps the
--- caller's: their lists are locked first, in the order in which flush_usage()
--- locks them.
+-- Refused while the organization has projects.  Its keys, the caller's too,
+-- are deleted with it: their access lists are locked first, in the order in
+-- which flush_usage() locks them.
 CREATE FUNCTION delete_org(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
                            p_org text)

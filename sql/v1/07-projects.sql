@@ -5,7 +5,7 @@
 --
 
 
--- The calling key becomes the owner of what it made.
+-- The calling key becomes GROUP_OWNER of the project.
 CREATE FUNCTION create_project(p_caller text, p_address text,
                                p_org_roles text[], p_project_roles text[],
                                p_org text, p_name text,
@@ -67,7 +67,7 @@ BEGIN
         INSERT INTO key_projects (key_id, project_id, org_id, roles)
             VALUES (p_caller, v_project, p_org, '{GROUP_OWNER}');
 
-        -- no event: it is implied
+        -- no event: the creation of the project implies it
         PERFORM audit_row('API_KEY_ADDED_TO_GROUP', p_caller, p_address,
                           p_org, v_project, p_caller, NULL,
                           jsonb_build_object('roles',
@@ -83,7 +83,8 @@ END
 $$;
 
 
--- Sets what is not null: the name, the attributes that are given.
+-- Sets what is not null: the name, and the attributes that are given; other
+-- attributes stay.
 CREATE FUNCTION update_project(p_caller text, p_address text,
                                p_org_roles text[], p_project_roles text[],
                                p_project text, p_name text,
@@ -114,7 +115,7 @@ BEGIN
     SELECT * INTO v_old FROM projects WHERE id = p_project
        FOR NO KEY UPDATE;
 
-    -- the same again, too: see set_key()
+    -- update even if unchanged, see update_key_row() in 08-keys.sql
     UPDATE projects SET name = coalesce(p_name, name),
                         attributes = attributes
                                      || coalesce(p_attributes, '{}')
@@ -136,7 +137,8 @@ END
 $$;
 
 
--- Keys lose their roles in it and stay.  They are locked in order before.
+-- The keys of the project lose their roles in it.  They are locked before, in
+-- the order of their ids.
 CREATE FUNCTION delete_project(p_caller text, p_address text,
                                p_org_roles text[], p_project_roles text[],
                                p_project text)

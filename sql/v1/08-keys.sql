@@ -5,26 +5,95 @@
 --
 
 
--- parts of the mutations below, which have checked
+-- The attributes of a key that a client sets are the members of one object,
+-- p_key_attributes, with the names that they have in the API: {"desc": "...",
+-- "roles": [...]}.  A change leaves attributes that the object lacks.
 
-CREATE FUNCTION insert_key(p_caller text, p_address text, p_org text,
-                           p_key_id text, p_public_key text, p_secret text,
-                           p_redacted text, p_descr text, p_roles text[])
-RETURNS void
+CREATE FUNCTION attribute_roles(p_key_attributes jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_key_attributes ? 'roles' THEN
+        RETURN sorted_roles(ARRAY(
+            SELECT jsonb_array_elements_text(p_key_attributes -> 'roles')));
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+
+-- The attributes of a key, as the audit shows them.
+CREATE FUNCTION key_attributes(p_key keys) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('desc', p_key.descr, 'roles', p_key.roles)
+$$;
+
+
+-- The same with the public key and the end of the private key, for a key that
+-- is created or deleted.
+CREATE FUNCTION key_image(p_key keys) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('publicKey', p_key.public_key,
+                              'redacted', p_key.redacted)
+           || apikeys.key_attributes(p_key)
+$$;
+
+
+-- The rows of the mutations below, which have checked the caller.
+
+CREATE FUNCTION insert_key_row(p_org text, p_key_id text, p_public_key text,
+                               p_secret text, p_redacted text,
+                               p_key_attributes jsonb)
+RETURNS keys
 LANGUAGE plpgsql
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    v_key  keys;
 BEGIN
     INSERT INTO keys (id, org_id, public_key, secret, redacted, descr, roles)
         VALUES (p_key_id, p_org, p_public_key, decode(p_secret, 'hex'),
-                p_redacted, p_descr, coalesce(p_roles, '{}'));
+                p_redacted, p_key_attributes ->> 'desc',
+                coalesce(attribute_roles(p_key_attributes), '{}'))
+    RETURNING * INTO v_key;
+
+    RETURN v_key;
+END
+$$;
+
+
+-- Updates the row even if nothing changes: a client that asks for a receipt
+-- waits until every node has applied a change from the feed.
+CREATE FUNCTION update_key_row(p_key text, p_key_attributes jsonb) RETURNS keys
+LANGUAGE plpgsql
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    v_key  keys;
+BEGIN
+    UPDATE keys SET descr = coalesce(p_key_attributes ->> 'desc', descr),
+                    roles = coalesce(attribute_roles(p_key_attributes), roles)
+     WHERE id = p_key
+    RETURNING * INTO v_key;
+
+    RETURN v_key;
+END
+$$;
+
+
+CREATE FUNCTION insert_key(p_caller text, p_address text, p_org text,
+                           p_key_id text, p_public_key text, p_secret text,
+                           p_redacted text, p_key_attributes jsonb)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    v_key  keys;
+BEGIN
+    v_key := insert_key_row(p_org, p_key_id, p_public_key, p_secret,
+                            p_redacted, p_key_attributes);
 
     PERFORM audit_event('API_KEY_CREATED', p_caller, p_address, p_org,
-                        NULL, p_key_id, NULL,
-                        jsonb_build_object(
-                            'publicKey', p_public_key,
-                            'redacted', p_redacted,
-                            'desc', p_descr,
-                            'roles', sorted_roles(coalesce(p_roles, '{}'))));
+                        NULL, p_key_id, NULL, key_image(v_key));
 END
 $$;
 
@@ -45,47 +114,44 @@ END
 $$;
 
 
--- Sets what is not null, and records in the audit what became different.  The
--- same value again is written, too: a client that asks for a receipt waits
--- for a change that the feed brings to every node.
+-- Changes the key, and writes real changes into the audit.
 CREATE FUNCTION set_key(p_caller text, p_address text, p_org text,
-                        p_key text, p_descr text, p_roles text[])
+                        p_key text, p_key_attributes jsonb)
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_roles  text[] := sorted_roles(p_roles);
-    v_old    keys;
+    v_old  keys;
+    v_new  keys;
 BEGIN
     SELECT * INTO v_old FROM keys WHERE id = p_key;
 
-    UPDATE keys SET descr = coalesce(p_descr, descr),
-                    roles = coalesce(v_roles, roles)
-     WHERE id = p_key;
+    v_new := update_key_row(p_key, p_key_attributes);
 
-    IF p_descr <> v_old.descr THEN
+    IF v_new.descr <> v_old.descr THEN
         PERFORM audit_event('API_KEY_DESCRIPTION_CHANGED', p_caller,
                             p_address, p_org, NULL, p_key,
                             jsonb_build_object('desc', v_old.descr),
-                            jsonb_build_object('desc', p_descr));
+                            jsonb_build_object('desc', v_new.descr));
     END IF;
 
-    IF v_roles <> v_old.roles THEN
+    IF v_new.roles <> v_old.roles THEN
         PERFORM audit_event('API_KEY_ROLES_CHANGED', p_caller,
                             p_address, p_org, NULL, p_key,
                             jsonb_build_object('roles', v_old.roles),
-                            jsonb_build_object('roles', v_roles));
+                            jsonb_build_object('roles', v_new.roles));
     END IF;
 END
 $$;
 
 
--- On an organization p_project and p_grants are null; on a project p_org is.
+-- Creates a key in an organization (p_project and p_grants are null), or in a
+-- project (p_org is null).
 CREATE FUNCTION create_key(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
                            p_org text, p_project text, p_key_id text,
                            p_public_key text, p_secret text,
-                           p_redacted text, p_descr text, p_roles text[],
+                           p_redacted text, p_key_attributes jsonb,
                            p_grants text[])
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -133,7 +199,7 @@ BEGIN
     END IF;
 
     PERFORM insert_key(p_caller, p_address, v_org, p_key_id, p_public_key,
-                       p_secret, p_redacted, p_descr, p_roles);
+                       p_secret, p_redacted, p_key_attributes);
 
     IF p_project IS NOT NULL THEN
         PERFORM insert_grant(p_caller, p_address, v_org, p_project, p_key_id,
@@ -145,10 +211,11 @@ END
 $$;
 
 
+-- A key that is the caller without a required role (no role arguments) may
+-- change its own description, and nothing else.
 CREATE FUNCTION update_key(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
-                           p_org text, p_key text, p_descr text,
-                           p_roles text[])
+                           p_org text, p_key text, p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -164,7 +231,15 @@ BEGIN
     END IF;
 
     IF NOT is_operator(p_caller)
-       AND NOT 'ORG_OWNER' = ANY (p_roles)
+       AND p_org_roles IS NULL AND p_project_roles IS NULL
+       AND p_key_attributes - 'desc' <> '{}'
+    THEN
+        RETURN NEXT refused('unauthorized', p_caller);
+        RETURN;
+    END IF;
+
+    IF NOT is_operator(p_caller)
+       AND NOT 'ORG_OWNER' = ANY (attribute_roles(p_key_attributes))
        AND EXISTS (SELECT FROM keys
                     WHERE id = p_key AND 'ORG_OWNER' = ANY (roles))
        AND NOT has_other_owner(p_org, p_key)
@@ -173,15 +248,15 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM set_key(p_caller, p_address, p_org, p_key, p_descr, p_roles);
+    PERFORM set_key(p_caller, p_address, p_org, p_key, p_key_attributes);
 
     RETURN QUERY SELECT * FROM changed_key(p_key);
 END
 $$;
 
 
--- The list is locked before it goes with the key, in the order in which
--- flush_usage() locks it.
+-- The access list is deleted with the key.  It is locked first, in the order
+-- in which flush_usage() locks entries.
 CREATE FUNCTION delete_key(p_caller text, p_address text,
                            p_org_roles text[], p_project_roles text[],
                            p_org text, p_key text)
@@ -213,11 +288,7 @@ BEGIN
 
     PERFORM FROM access_list WHERE key_id = p_key ORDER BY cidr FOR UPDATE;
 
-    v_before := jsonb_build_object(
-        'publicKey', v_key.public_key,
-        'redacted', v_key.redacted,
-        'desc', v_key.descr,
-        'roles', v_key.roles,
+    v_before := key_image(v_key) || jsonb_build_object(
         'projects', (SELECT coalesce(jsonb_object_agg(project_id, roles),
                                      '{}')
                        FROM key_projects WHERE key_id = p_key),
@@ -243,13 +314,14 @@ END
 $$;
 
 
--- Gives the key these roles in the project, in place of those it has there,
--- and the description.  A key that is not in the project is assigned, which
--- takes an owner of the project.  Without roles it must be in the project.
+-- Replaces the roles of the key in the project, unless p_grants is null, and
+-- sets attributes of the key, which needs a caller that may grant all of its
+-- roles.  A key that is not in the project is assigned to it, which needs an
+-- owner of the project; without roles that is refused.
 CREATE FUNCTION set_key_grants(p_caller text, p_address text,
                                p_org_roles text[], p_project_roles text[],
-                               p_project text, p_key text, p_descr text,
-                               p_grants text[])
+                               p_project text, p_key text,
+                               p_key_attributes jsonb, p_grants text[])
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -286,7 +358,8 @@ BEGIN
                                  v_before || coalesce(v_grants, '{}')) END;
 
     IF NOT v_may
-       OR (p_descr IS NOT NULL AND NOT may_grant_all(p_caller, v_org, p_key))
+       OR (p_key_attributes <> '{}'
+           AND NOT may_grant_all(p_caller, v_org, p_key))
     THEN
         RETURN NEXT refused('unauthorized', p_caller);
         RETURN;
@@ -302,7 +375,7 @@ BEGIN
         END IF;
     END IF;
 
-    PERFORM set_key(p_caller, p_address, v_org, p_key, p_descr, NULL);
+    PERFORM set_key(p_caller, p_address, v_org, p_key, p_key_attributes);
 
     IF v_before IS NULL THEN
         PERFORM insert_grant(p_caller, p_address, v_org, p_project, p_key,
@@ -365,7 +438,8 @@ END
 $$;
 
 
--- p_repeatable: a key that is not in the project is no error.
+-- Takes the key out of the project.  p_repeatable: it succeeds, too, if the
+-- key is not in the project.
 CREATE FUNCTION unassign_key(p_caller text, p_address text,
                              p_org_roles text[], p_project_roles text[],
                              p_project text, p_key text,
@@ -394,8 +468,8 @@ BEGIN
     END IF;
 
     IF v_before IS NULL THEN
-        -- the same again, too: see set_key()
-        PERFORM set_key(p_caller, p_address, v_begin.org, p_key, NULL, NULL);
+        -- see update_key_row()
+        PERFORM update_key_row(p_key, '{}');
 
         RETURN QUERY SELECT * FROM changed_key(p_key);
         RETURN;

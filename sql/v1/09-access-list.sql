@@ -1,7 +1,8 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- Access lists: what the API reads of them, their mutations, and their use.
+-- Access lists: the view that the API reads, the mutations, and the usage
+-- counters.
 --
 
 
@@ -16,7 +17,7 @@ CREATE VIEW access_entries AS
       LEFT JOIN access_usage u USING (key_id, cidr);
 
 
--- An entry as clients see it: a single address without its length.
+-- An entry as the API shows it: a single address without "/32" or "/128".
 CREATE FUNCTION shown(p_entry cidr) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN masklen(p_entry) = CASE family(p_entry) WHEN 4 THEN 32
@@ -25,7 +26,8 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- All or nothing.  An existing entry is reported before a quota.
+-- Adds all entries or none.  An existing entry is reported before an exceeded
+-- quota.
 CREATE FUNCTION add_access_entries(p_caller text, p_address text,
                                    p_org_roles text[],
                                    p_project_roles text[], p_org text,
@@ -85,8 +87,8 @@ END
 $$;
 
 
--- p_guard is the address that a key calls from which deletes from its own
--- list: another entry must hold it.
+-- p_guard: the caller's address if a key changes its own list, else null.  The
+-- last entry that contains it cannot be deleted.
 CREATE FUNCTION delete_access_entry(p_caller text, p_address text,
                                     p_org_roles text[],
                                     p_project_roles text[], p_org text,
@@ -107,7 +109,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- locked, as its use may be flushed, or psql may delete it, meanwhile
+    -- lock it against flush_usage() and against a deletion by psql
     PERFORM FROM access_list WHERE key_id = p_key AND cidr = v_entry
         FOR UPDATE;
 
@@ -137,12 +139,12 @@ END
 $$;
 
 
--- Adds what one node counted to what all did.  The entries are locked in
--- order, against each other's flushes and against their deletion; entries
--- that are gone are left out.  Returns the number of entries that took it.
-CREATE FUNCTION flush_usage(p_keys text[], p_entries text[],
+-- Adds the uses that one node has counted to the totals.  The entries are
+-- locked in order, against concurrent flushes and deletions; entries that have
+-- been deleted are skipped.  Returns the number of updated entries.
+CREATE FUNCTION flush_usage(p_keys text[], p_entries cidr[],
                             p_counts bigint[], p_last_used float8[],
-                            p_addresses text[])
+                            p_addresses inet[])
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -150,13 +152,13 @@ DECLARE
     v_count  bigint;
 BEGIN
     WITH used AS (
-        SELECT u.key_id, u.entry::cidr AS cidr, sum(u.count) AS count,
+        SELECT u.key_id, u.entry AS cidr, sum(u.count) AS count,
                to_timestamp(max(u.last_used)) AS last_used,
-               (array_agg(u.address::inet ORDER BY u.last_used DESC))[1]
+               (array_agg(u.address ORDER BY u.last_used DESC))[1]
                AS address
           FROM unnest(p_keys, p_entries, p_counts, p_last_used, p_addresses)
                AS u (key_id, entry, count, last_used, address)
-         GROUP BY u.key_id, u.entry::cidr
+         GROUP BY u.key_id, u.entry
 
     ), listed AS MATERIALIZED (
         SELECT a.key_id, a.cidr, u.count, u.last_used, u.address

@@ -1,15 +1,16 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- Mutations of global keys and of their one access list.  They leave rows in
--- the audit and no events: these belong to organizations.
+-- Mutations of global keys and of their access list, which is one for all.
+-- They write rows of the audit and no events, as events belong to an
+-- organization.
 --
 
 
--- In place of an organization, the row of the default quotas makes all changes
--- of global keys and of their list follow one another, those of psql as well:
--- a key that is made has the list that is there, and a list that changes
--- changes every key that is there.
+-- All changes of global keys and of their list, those of psql as well, lock
+-- the row of default_quotas (there is no organization to lock) and so run one
+-- after the other: a new key gets the current list, and a changed list changes
+-- every existing key.
 CREATE FUNCTION lock_global() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -27,7 +28,8 @@ CREATE TRIGGER a_lock BEFORE INSERT ON keys
     FOR EACH ROW WHEN (NEW.org_id IS NULL) EXECUTE FUNCTION lock_global();
 
 
--- As begin_change(): locks, then who may.
+-- The first call of each mutation here, as begin_change(): locks the rows,
+-- then checks the caller.
 CREATE FUNCTION begin_global(p_caller text, p_key text,
                              p_delete boolean DEFAULT false,
                              OUT refusal text, OUT detail text)
@@ -35,7 +37,7 @@ LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM FROM default_quotas FOR NO KEY UPDATE;
 
-    -- all of these wait for one another here, so the order does not matter
+    -- these calls wait for each other above, so the order does not matter
     PERFORM FROM keys WHERE id = p_caller AND id IS DISTINCT FROM p_key
         FOR SHARE;
 
@@ -70,13 +72,14 @@ CREATE FUNCTION create_global_key(p_caller text, p_address text,
                                   p_org_roles text[], p_project_roles text[],
                                   p_key_id text, p_public_key text,
                                   p_secret text, p_redacted text,
-                                  p_descr text, p_roles text[])
+                                  p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
     v_begin  record;
     v_max    integer;
+    v_key    keys;
 BEGIN
     v_begin := begin_global(p_caller, NULL);
 
@@ -97,26 +100,20 @@ BEGIN
         RETURN;
     END IF;
 
-    INSERT INTO keys (id, public_key, secret, redacted, descr, roles)
-        VALUES (p_key_id, p_public_key, decode(p_secret, 'hex'), p_redacted,
-                p_descr, p_roles);
+    v_key := insert_key_row(NULL, p_key_id, p_public_key, p_secret,
+                            p_redacted, p_key_attributes);
 
     PERFORM audit_row('GLOBAL_API_KEY_CREATED', p_caller, p_address, NULL,
-                      NULL, p_key_id, NULL,
-                      jsonb_build_object('publicKey', p_public_key,
-                                         'redacted', p_redacted,
-                                         'desc', p_descr,
-                                         'roles', sorted_roles(p_roles)));
+                      NULL, p_key_id, NULL, key_image(v_key));
 
     RETURN QUERY SELECT * FROM changed_key(p_key_id);
 END
 $$;
 
 
--- Sets what is not null.
 CREATE FUNCTION update_global_key(p_caller text, p_address text,
                                   p_org_roles text[], p_project_roles text[],
-                                  p_key text, p_descr text, p_roles text[])
+                                  p_key text, p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -134,18 +131,12 @@ BEGIN
 
     SELECT * INTO v_old FROM keys WHERE id = p_key;
 
-    UPDATE keys SET descr = coalesce(p_descr, descr),
-                    roles = coalesce(p_roles, roles)
-     WHERE id = p_key
-    RETURNING * INTO v_new;
+    v_new := update_key_row(p_key, p_key_attributes);
 
-    IF (v_old.descr, v_old.roles) <> (v_new.descr, v_new.roles) THEN
+    IF key_attributes(v_old) <> key_attributes(v_new) THEN
         PERFORM audit_row('GLOBAL_API_KEY_CHANGED', p_caller, p_address, NULL,
-                          NULL, p_key,
-                          jsonb_build_object('desc', v_old.descr,
-                                             'roles', v_old.roles),
-                          jsonb_build_object('desc', v_new.descr,
-                                             'roles', v_new.roles));
+                          NULL, p_key, key_attributes(v_old),
+                          key_attributes(v_new));
     END IF;
 
     RETURN QUERY SELECT * FROM changed_key(p_key);
@@ -173,18 +164,14 @@ BEGIN
     DELETE FROM keys WHERE id = p_key RETURNING * INTO v_old;
 
     PERFORM audit_row('GLOBAL_API_KEY_DELETED', p_caller, p_address, NULL,
-                      NULL, p_key,
-                      jsonb_build_object('publicKey', v_old.public_key,
-                                         'redacted', v_old.redacted,
-                                         'desc', v_old.descr,
-                                         'roles', v_old.roles), NULL);
+                      NULL, p_key, key_image(v_old), NULL);
 
     RETURN QUERY SELECT * FROM gone('key', ARRAY[p_key]);
 END
 $$;
 
 
--- What a change of the list changes: all global keys.
+-- The result of a change of the list: the states of all global keys.
 CREATE FUNCTION changed_global_keys() RETURNS SETOF outcome
 LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT NULL::text, NULL::text, ROW(s.*)::state

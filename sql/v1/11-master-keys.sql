@@ -1,20 +1,20 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- The lines of the master key file: which of them a node needs, which one
--- seals, and sealing anew what another line has sealed.
+-- The lines of the master key file: which of them a node needs, with which one
+-- it encrypts ("seals"), and how secrets are sealed anew after a rotation.
 --
--- A node names its lines in the order of its file; the first one seals.  What
--- a secret is sealed for (its key, organization and realm) does not change,
--- so a secret that is sealed anew is the same secret: no version, no change
--- for the nodes, no row of the audit.
+-- A node names its lines in the order of its file; the first one seals.  A
+-- secret that is sealed anew is still the same secret of the same key: it gets
+-- no new version, and there is no change for the nodes and no row of the
+-- audit.
 --
 
 
--- Whether a node with these lines and checks may follow: null if no line is
--- one that this database was used with; else the lines that secrets here need
--- and the node lacks, separated by commas.  The first line is recorded, and
--- so is the very first of a new database.
+-- Checks the lines of a node before it follows the database.  Returns null if
+-- this database was used with none of them: the node must not follow.  Else
+-- the lines that secrets need and the node lacks, separated by commas.
+-- Records the first line of the node; in a new database any line is accepted.
 CREATE FUNCTION check_master_keys(p_lines text[], p_checks text[])
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
@@ -40,16 +40,17 @@ END
 $$;
 
 
--- What the node p_instance with these lines learns with each heartbeat:
+-- What the node p_instance with these lines reads after each heartbeat:
 --
---     seals    the line to seal new secrets with: the first one that all
---              nodes have, or the node's first
---     lines    those in use, separated by commas
---     anew     whether this node is to seal anew: an empty string.  null: no
---              secret needs it, or another node does it.  Else the name of a
---              node with another first line, for which it has to wait.
+--     seals    the line that seals new secrets: the first one that all nodes
+--              have, or if there is none the node's first
+--     lines    all lines in use, separated by commas
+--     anew     empty: this node has to seal secrets anew.  null: no secret
+--              needs that, or another node does it.  Else the name of a node
+--              with another first line: wait until it is the same.
 --
--- Of the nodes that were heard of lately one does it.
+-- One node seals anew: the one with the smallest uuid among those with a
+-- heartbeat in the last 15 s.
 CREATE FUNCTION sealing(p_instance text, p_lines text[],
                         OUT seals text, OUT lines text, OUT anew text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -85,24 +86,28 @@ END
 $$;
 
 
--- At most p_limit keys after p_after whose secret another line than p_line has
--- sealed, in the columns that a secret is sealed for.
+-- Up to p_limit keys, with ids after p_after, whose secret was sealed by
+-- another line than p_line, with the columns that sealing needs.
 CREATE FUNCTION sealed_otherwise(p_line text, p_after text, p_limit integer)
 RETURNS SETOF state
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT 'key', id, version, false, org_id, public_key,
-           encode(secret, 'hex'), NULL, NULL, NULL, NULL, NULL, NULL::boolean,
-           NULL, NULL, NULL
-      FROM keys
-     WHERE line <> p_line AND id > p_after
-     ORDER BY id LIMIT p_limit
+    SELECT s.*
+      FROM (SELECT * FROM keys
+             WHERE line <> p_line AND id > p_after
+             ORDER BY id LIMIT p_limit) k,
+           jsonb_populate_record(NULL::state, jsonb_build_object(
+               'kind', 'key', 'id', k.id, 'version', k.version,
+               'deleted', false, 'org_id', k.org_id,
+               'public_key', k.public_key,
+               'secret', encode(k.secret, 'hex'))) s
+     ORDER BY s.id
 $$;
 
 
--- Replaces the secrets p_old, in hex, by p_new.  A secret that is no longer
--- the old one stays, and so does one of a key that is being changed: it comes
--- again with the next pass.
+-- Replaces the secrets p_old by p_new (both in hex).  Skips keys whose secret
+-- is no longer p_old, and keys that another transaction has locked: the next
+-- pass takes these.
 CREATE FUNCTION seal_anew(p_ids text[], p_old text[], p_new text[])
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
@@ -126,9 +131,9 @@ END
 $$;
 
 
--- The end of a pass over all keys: lines that no secret needs are forgotten.
--- Returns how many secrets another line than p_line still has to open.  A key
--- that is being made holds its line, which is then left for the next pass.
+-- Ends a pass over all keys: deletes the lines that no secret needs.  Returns
+-- how many secrets are still sealed by another line than p_line.  A key that
+-- is being created locks its line, which then stays until the next pass.
 CREATE FUNCTION end_pass(p_line text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$

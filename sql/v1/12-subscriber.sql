@@ -1,16 +1,18 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- No logical subscription fills these tables.  Its apply process fires row
--- triggers only: the statement triggers of the feed, of the counters and of
--- the audit would not see what it changes, and no node would follow it.  So
--- it stops with an error.  Physical standbys, dumps and pg_upgrade are fine.
+-- Logical replication into these tables is refused.  Its apply process fires
+-- row triggers only: the statement triggers of the feed, of the counters and
+-- of the audit would not see its changes, and no node would follow them.  So
+-- it stops with an error.  Physical standbys, dumps and pg_upgrade are
+-- supported.
 --
 
 CREATE FUNCTION refuse_apply() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
-    -- a session with session_replication_role fires the statement triggers
+    -- other sessions with session_replication_role = replica get here, too,
+    -- but they fire the statement triggers
     IF EXISTS (SELECT FROM pg_stat_get_activity(pg_backend_pid()) a
                 WHERE a.backend_type LIKE 'logical replication%')
     THEN

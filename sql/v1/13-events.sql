@@ -1,12 +1,13 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- Events: what the API reads of them, and those of what is changed without
--- the module's functions.
+-- Events: what the API reads, and the triggers that write the events of
+-- changes made without the mutations (by psql).
 --
 
 
--- An id is the second of the event, as an ObjectId begins, and its number.
+-- An event as the API shows it.  Its id is an ObjectId: the second of the
+-- event, then its number.
 CREATE VIEW shown_events AS
     SELECT e.id AS number,
            lpad(to_hex(floor(extract(epoch FROM e.at))::bigint), 8, '0')
@@ -17,13 +18,13 @@ CREATE VIEW shown_events AS
       FROM events e;
 
 
--- A page of the events of an organization, or of a project, of these types or
--- of all, from p_min on and before p_max, newest first; in each row how many
--- there are, which beyond the page is counted up to p_beyond.  There is always
--- a row.
+-- A page of the events of an organization or of a project, newest first: of
+-- the given types, or of all (null), from p_min on and before p_max.  Each row
+-- has the total number, in which at most p_beyond events after the page are
+-- counted.  There is always a row.
 --
--- Each type is read from its own part of an index: what is left out costs
--- nothing.  What precedes the page is skipped in the index.
+-- Each type is read from its own range of an index, so other types cost
+-- nothing; events before the page are skipped in the index.
 CREATE FUNCTION list_events(p_org text, p_project text, p_types text[],
                             p_min timestamptz, p_max timestamptz,
                             p_limit bigint, p_offset bigint,
@@ -42,8 +43,8 @@ DECLARE
     v_page    bigint[];
     v_total   bigint;
 BEGIN
-    -- of one type and of all, an index has the order; of several, their
-    -- newest are merged
+    -- for one type and for all types an index has the order; for several
+    -- types the newest of each are merged
     v_from := CASE
         WHEN p_types IS NULL THEN
             format('SELECT at, id FROM events WHERE %I = $1 '
@@ -87,16 +88,16 @@ $$;
 
 
 --
--- One event for each row that a statement changed, as the functions would
--- have left it, without a caller.  It is of the time of its statement: a
--- transaction that stays open commits it late, when a collector may have
--- newer ones and not ask for it.  TRUNCATE and a statement that deletes
--- keys and their projects at once are told apart by the audit alone.
+-- Triggers for changes by psql: one event for each changed row, like those of
+-- the mutations, without a caller.  The time is that of the statement: if the
+-- transaction commits much later, a collector may already have newer events
+-- and miss it.  There are no events of TRUNCATE, and those of a statement that
+-- deletes keys and their projects at once may be incomplete: the audit has
+-- both.
 --
 
--- What an organization or project shows: "rows" is the new table of an insert
--- or update, the old one of a delete.  Rows deleted by a cascade, whose
--- parents are gone, went with these.
+-- "rows" is the new transition table of an INSERT or UPDATE, the old one of a
+-- DELETE.  Rows deleted by a cascade, whose parents are gone, make no event.
 
 CREATE FUNCTION events_of_orgs() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -180,9 +181,9 @@ BEGIN
 END
 $$;
 
--- Assignments that go with their key, or with their project: the cascade
--- comes after the statement.  They are locked: another transaction that takes
--- them away has left the event.
+-- Events of assignments that a cascade will delete with their key, or with
+-- their project.  The rows are locked: if another transaction deletes one
+-- first, that one writes the event.
 CREATE FUNCTION events_of_leaving_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -298,7 +299,7 @@ END
 $$;
 
 
--- The condition is that of the audit's triggers (14-audit.sql).
+-- The WHEN clause is that of the triggers of the audit (14-audit.sql).
 DO $$
 DECLARE
     t  record;

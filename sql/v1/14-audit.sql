@@ -1,14 +1,14 @@
 --
 -- Copyright (C) ngx_http_apikeys_module contributors
 --
--- The audit of what is changed without the module's functions, typed into
--- psql or by another program: one row for each statement, in its transaction,
--- with the role that logged in as the caller.  And how the audit is cut.
+-- The audit of changes made without the mutations, by psql or another program:
+-- one row for each statement, in its transaction, with the login role as the
+-- caller.  And the function that deletes old rows of the audit.
 --
 
 
--- What a statement did: the number of rows, the first 20 of them, and whose
--- all of them are, where that is one organization, project or key.
+-- What a statement changed: the number of rows, the first 20 of them, and
+-- their organization, project and key if all rows have the same one.
 CREATE TYPE audit_rows AS (
     count       bigint,
     org_id      text,
@@ -17,8 +17,8 @@ CREATE TYPE audit_rows AS (
     sample      jsonb
 );
 
--- The query for it, of the transition table p_rows, with the arguments of the
--- trigger.  Secrets are left out, sealed as they are.
+-- The query that computes audit_rows from the transition table p_rows; p_args
+-- are the arguments of the trigger.  Sealed secrets are left out.
 CREATE FUNCTION audit_query(p_rows text, p_args text[], p_where text)
 RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
@@ -35,11 +35,10 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
--- The arguments are the columns of the organization, the project and the key,
--- what to order by, and a condition that holds while a row has its parents.
---
--- Rows deleted by a cascade get no row in the audit; the deleted parent has
--- one.
+-- The arguments of the trigger: the columns of the organization, the project
+-- and the key, the columns to order by, and a condition that is true while the
+-- parents of a row exist.  Rows deleted by a cascade get no row of the audit;
+-- the deleted parent has one.
 CREATE FUNCTION audit_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -127,11 +126,9 @@ END
 $$;
 
 
--- For the owner of the schema.  Deletes the oldest rows of the audit, and the
--- oldest events, that are older than p_before, at most p_limit of each, and
--- returns their number: to be repeated until that is 0.  The ids of what
--- stays do not change.  Nothing else is deleted: the use of access list
--- entries goes with them.
+-- For the owner of the schema.  Deletes rows of the audit and events from
+-- before p_before, the oldest first, at most p_limit of each, and returns
+-- their number: repeat it until that is 0.  Other rows keep their ids.
 CREATE FUNCTION forget_before(p_before timestamptz,
                               p_limit integer DEFAULT 10000)
 RETURNS bigint
@@ -158,8 +155,8 @@ END
 $$;
 
 
--- Triggers fire whatever session_replication_role says, but for those that
--- are for it alone.
+-- All triggers fire independently of session_replication_role, except
+-- refuse_apply, which fires for "replica" alone.
 DO $$
 DECLARE
     t  record;

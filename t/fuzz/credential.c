@@ -43,22 +43,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         decision = ngx_http_apikeys_auth_identify(&r, alcf, &identity);
 
-        must((decision == NGX_HTTP_APIKEYS_NO_CREDENTIAL)
+        must((decision == NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL)
              == (n == 0 && nkeys == 0));
-        must(decision != NGX_HTTP_APIKEYS_ERROR);
-        must(decision != NGX_HTTP_APIKEYS_NOT_LOADED);
+        must(decision != NGX_HTTP_APIKEYS_DECISION_ERROR);
+        must(decision != NGX_HTTP_APIKEYS_DECISION_NOT_LOADED);
 
         if (n + nkeys > 1) {
-            must(decision == NGX_HTTP_APIKEYS_BAD_CREDENTIAL);
+            must(decision == NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL);
         }
 
-        if (decision == NGX_HTTP_APIKEYS_ALLOW) {
+        if (decision == NGX_HTTP_APIKEYS_DECISION_ALLOW) {
             check_allowed(&identity, &authorization, n, &key);
 
             /* in another location: the same, without a second look */
 
             must(ngx_http_apikeys_auth_identify(&r, alcf, &identity)
-                 == NGX_HTTP_APIKEYS_ALLOW);
+                 == NGX_HTTP_APIKEYS_DECISION_ALLOW);
 
         } else {
             must(identity.credential == NULL && !identity.operator);

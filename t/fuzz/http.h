@@ -14,8 +14,9 @@
 
 #include "fuzz.h"
 
+#include <ngx_apikeys_clock.h>
 #include <ngx_http_apikeys_routes.h>
-#include <ngx_http_apikeys_wait.h>
+#include <ngx_http_apikeys_receipt.h>
 
 #include <openssl/sha.h>
 
@@ -33,11 +34,11 @@
 
 static ngx_http_apikeys_main_conf_t  fuzz_main;
 static ngx_http_apikeys_loc_conf_t   fuzz_api[] = {
-    { .api = NGX_HTTP_APIKEYS_ATLAS_V1,
+    { .api = NGX_HTTP_APIKEYS_API_ATLAS_V1,
       .base = ngx_string("/api/atlas/v1.0") },
-    { .api = NGX_HTTP_APIKEYS_ATLAS_V2,
+    { .api = NGX_HTTP_APIKEYS_API_ATLAS_V2,
       .base = ngx_string("/api/atlas/v2") },
-    { .api = NGX_HTTP_APIKEYS_OPS_MANAGER,
+    { .api = NGX_HTTP_APIKEYS_API_OPS_MANAGER,
       .base = ngx_string("/api/public/v1.0") }
 };
 
@@ -87,10 +88,8 @@ fuzz_key(uint32_t load, const char *id, const char *org, const char *name,
     key.roles = roles;
     memcpy(key.public_key, name, NGX_APIKEYS_PUBLIC_KEY_LEN);
 
-    ngx_apikeys_digest_ha1_md5(key.secret.md5, &public_key, &fuzz_main.realm,
-                               &private_key);
-    must(ngx_apikeys_digest_ha1_sha256(key.secret.sha256, &public_key,
-                                       &fuzz_main.realm, &private_key)
+    must(ngx_apikeys_seal_hash(&key.secret, &public_key, &fuzz_main.realm,
+                               &private_key)
          == NGX_OK);
 
     if (project_roles) {
@@ -145,7 +144,7 @@ fuzz_load(void)
 
     must(rc == NGX_OK);
     ngx_apikeys_store_unlock(st);
-    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime());
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms());
 }
 
 
@@ -186,7 +185,8 @@ fuzz_zone(ngx_conf_t *cf)
     must(zone->init(zone, NULL) == NGX_OK);
     must(ngx_apikeys_store_init_process(fuzz_main.store, cf->log) == NGX_OK);
     must(ngx_apikeys_nonce_init_process(fuzz_main.nonce,
-                                     ngx_apikeys_store_nonces(fuzz_main.store),
+                                        ngx_apikeys_store_metrics_and_nonces(
+                                                         fuzz_main.store),
                                         nonces, cf->log)
          == NGX_OK);
 }
@@ -213,8 +213,6 @@ fuzz_seal(ngx_conf_t *cf)
     must(fuzz_main.seal != NULL);
     fuzz_main.nonce = ngx_apikeys_nonce_create(cf, fuzz_main.seal);
     must(fuzz_main.nonce != NULL);
-    fuzz_main.ha1s = ngx_apikeys_ha1_cache_create(cf);
-    must(fuzz_main.ha1s != NULL);
 }
 
 
@@ -274,9 +272,10 @@ fuzz_configure(void)
     must(ngx_event_timer_init(&fuzz_log) == NGX_OK);
     ngx_queue_init(&ngx_posted_events);
 
-    fuzz_main.worker.waiter = ngx_http_apikeys_waiter_create(&fuzz_cycle, NULL,
+    fuzz_main.worker.receipts = ngx_http_apikeys_receipts_create(&fuzz_cycle,
+                                                                 NULL,
                                                              fuzz_main.store);
-    must(fuzz_main.worker.waiter != NULL);
+    must(fuzz_main.worker.receipts != NULL);
 }
 
 

@@ -12,9 +12,9 @@
 
 #include <ngx_http_apikeys_api.h>
 #include <ngx_http_apikeys_output.h>
-#include <ngx_http_apikeys_record.h>
+#include <ngx_http_apikeys_ctx.h>
 #include <ngx_http_apikeys_run.h>
-#include <ngx_http_apikeys_wait.h>
+#include <ngx_http_apikeys_receipt.h>
 
 
 static ngx_buf_t    body;
@@ -22,10 +22,12 @@ static ngx_str_t    document;
 static ngx_uint_t   asked, answered, finished;
 
 
-static void check_caller(ngx_http_apikeys_ctx_t *ctx,
+static void check_caller(ngx_http_apikeys_call_t *call,
     const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params);
-static void check_params(const ngx_apikeys_pg_stmt_t *stmt,
+static void check_params(ngx_pool_t *pool, const ngx_apikeys_pg_stmt_t *stmt,
     ngx_str_t *params);
+static ngx_uint_t check_attributes(ngx_pool_t *pool, ngx_str_t *s,
+    ngx_uint_t created);
 static void check_new_key(ngx_str_t *params);
 static void check_text(ngx_str_t *s, ngx_uint_t max);
 static void check_roles(ngx_str_t *s, ngx_apikeys_scope_e scope);
@@ -42,7 +44,7 @@ ngx_int_t __wrap_ngx_http_send_header(ngx_http_request_t *r);
 ngx_int_t __wrap_ngx_http_output_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 void __wrap_ngx_http_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
-ngx_int_t __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
+ngx_int_t __wrap_ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
     const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params,
     ngx_http_apikeys_handler_pt done);
 ngx_apikeys_pg_query_t *__wrap_ngx_apikeys_pg_query_create(
@@ -180,7 +182,7 @@ __wrap_ngx_apikeys_pg_query_create(ngx_apikeys_pg_pool_t *pp,
 
 
 ngx_int_t
-__wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
+__wrap_ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
     const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params,
     ngx_http_apikeys_handler_pt done)
 {
@@ -188,18 +190,18 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
     ngx_str_t               none = ngx_null_string;
     ngx_apikeys_pg_query_t  q;
 
-    must(ctx->request->method & (stmt->write
-                                 ? NGX_HTTP_POST|NGX_HTTP_PATCH
-                                   |NGX_HTTP_DELETE
-                                 : NGX_HTTP_GET|NGX_HTTP_HEAD));
+    must(call->request->method & (stmt->write
+                                  ? NGX_HTTP_POST|NGX_HTTP_PATCH
+                                    |NGX_HTTP_DELETE
+                                  : NGX_HTTP_GET|NGX_HTTP_HEAD));
 
     if (params == NULL) {
 
         /* a long list, made when it is sent */
 
         memset(&q, 0, sizeof(q));
-        q.data = ctx;
-        params = ctx->make(&q, ctx->request->pool);
+        q.data = call;
+        params = call->make(&q, call->request->pool);
         must(params != NULL);
     }
 
@@ -208,14 +210,14 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
              || memchr(params[i].data, '\0', params[i].len) == NULL);
     }
 
-    check_caller(ctx, stmt, params);
-    check_params(stmt, params);
+    check_caller(call, stmt, params);
+    check_params(call->request->pool, stmt, params);
 
     if (stmt->write
-        && ngx_http_apikeys_wait(ctx, &none, &none, NULL) == NGX_AGAIN)
+        && ngx_http_apikeys_receipt_wait(call, &none, &none, NULL) == NGX_AGAIN)
     {
-        ngx_http_apikeys_wait_cancel(ctx);
-        ngx_http_apikeys_waiter_destroy(fuzz_main.worker.waiter);
+        ngx_http_apikeys_receipt_cancel(call);
+        ngx_http_apikeys_receipts_destroy(fuzz_main.worker.receipts);
     }
 
     asked++;
@@ -225,14 +227,14 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_ctx_t *ctx,
 
 
 static void
-check_caller(ngx_http_apikeys_ctx_t *ctx, const ngx_apikeys_pg_stmt_t *stmt,
+check_caller(ngx_http_apikeys_call_t *call, const ngx_apikeys_pg_stmt_t *stmt,
     ngx_str_t *params)
 {
     ngx_uint_t                    reader, own;
     ngx_apikeys_objectid_t        id;
     ngx_http_apikeys_identity_t  *identity;
 
-    identity = &ctx->identity;
+    identity = &call->identity;
 
     if (identity->operator) {
         must(!stmt->write || params[0].data == NULL);
@@ -249,22 +251,22 @@ check_caller(ngx_http_apikeys_ctx_t *ctx, const ngx_apikeys_pg_stmt_t *stmt,
         /* what it is about: an organization, or a project of the first */
 
         id = fuzz_id(is_id(&params[0], FUZZ_FOREIGN) ? FUZZ_OTHER : FUZZ_ORG);
-        must(memcmp(&ctx->org_id, &id, sizeof(id)) == 0);
+        must(memcmp(&call->org_id, &id, sizeof(id)) == 0);
         must(is_id(&params[4], FUZZ_ORG) || is_id(&params[4], FUZZ_OTHER)
              || is_id(&params[4], FUZZ_PROJECT));
     }
 
-    must(ctx->org.len == 0
-         || memcmp(&ctx->org_id, &identity->org, sizeof(id)) == 0);
-    must(ctx->project.len == 0 || is_id(&ctx->project, FUZZ_PROJECT));
+    must(call->org.len == 0
+         || memcmp(&call->org_id, &identity->org, sizeof(id)) == 0);
+    must(call->project.len == 0 || is_id(&call->project, FUZZ_PROJECT));
 
     id = fuzz_id(FUZZ_READER);
     reader = (memcmp(&identity->id, &id, sizeof(id)) == 0);
-    own = ctx->key.len && memcmp(&ctx->key_id, &id, sizeof(id)) == 0;
+    own = call->path_key.len && memcmp(&call->key_id, &id, sizeof(id)) == 0;
 
     /* it may read, and change itself and its list where it may */
 
-    must(!reader || !stmt->write || (own && !ctx->project.len));
+    must(!reader || !stmt->write || (own && !call->project.len));
     must(!reader || strcmp(stmt->name, "apikeys_access_list") != 0 || own);
 }
 
@@ -272,7 +274,8 @@ check_caller(ngx_http_apikeys_ctx_t *ctx, const ngx_apikeys_pg_stmt_t *stmt,
 /* formats and lengths of sql/v1/01-tables.sql, once more */
 
 static void
-check_params(const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params)
+check_params(ngx_pool_t *pool, const ngx_apikeys_pg_stmt_t *stmt,
+    ngx_str_t *params)
 {
     const char  *name;
 
@@ -282,39 +285,32 @@ check_params(const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params)
         must(is_made_of(&params[4], 24, "0123456789abcdef"));
         check_text(&params[5], 64);
 
-        if (params[6].data) {
-            check_new_key(&params[6]);
-            check_text(&params[10], 250);
-            check_roles(&params[11], NGX_APIKEYS_SCOPE_ORG);
+        if (params[7].data) {
+            check_new_key(&params[7]);
+            check_attributes(pool, &params[11], 1);
         }
 
     } else if (strcmp(name, "projects_create") == 0) {
         must(is_made_of(&params[4], 24, "0123456789abcdef"));
         check_text(&params[5], 64);
 
-    } else if (strcmp(name, "keys_create") == 0) {
+    } else if (strcmp(name, "org_keys_create") == 0) {
         check_new_key(&params[5]);
-        check_text(&params[9], 250);
-        check_roles(&params[10], NGX_APIKEYS_SCOPE_ORG);
+        check_attributes(pool, &params[9], 1);
 
     } else if (strcmp(name, "project_keys_create") == 0) {
         check_new_key(&params[5]);
-        check_text(&params[9], 250);
-        check_roles(&params[10], NGX_APIKEYS_SCOPE_ORG);
-        check_roles(&params[11], NGX_APIKEYS_SCOPE_PROJECT);
+        check_attributes(pool, &params[9], 1);
+        check_roles(&params[10], NGX_APIKEYS_SCOPE_PROJECT);
 
-    } else if (strcmp(name, "keys_update") == 0
-               || strcmp(name, "project_keys_update") == 0)
-    {
-        must(params[6].data || params[7].data);
+    } else if (strcmp(name, "org_keys_update") == 0) {
+        must(check_attributes(pool, &params[6], 0));
 
-        if (params[6].data) {
-            check_text(&params[6], 250);
-        }
+    } else if (strcmp(name, "project_keys_update") == 0) {
+        must(check_attributes(pool, &params[6], 0) || params[7].data);
 
         if (params[7].data) {
-            check_roles(&params[7], name[0] == 'k' ? NGX_APIKEYS_SCOPE_ORG
-                                                 : NGX_APIKEYS_SCOPE_PROJECT);
+            check_roles(&params[7], NGX_APIKEYS_SCOPE_PROJECT);
         }
 
     } else if (strcmp(name, "project_keys_assign") == 0) {
@@ -323,7 +319,7 @@ check_params(const ngx_apikeys_pg_stmt_t *stmt, ngx_str_t *params)
     } else if (strcmp(name, "access_list_add") == 0) {
         check_entries(&params[6]);
 
-    } else if (strcmp(name, "keys_list") == 0
+    } else if (strcmp(name, "org_keys_list") == 0
                || strcmp(name, "access_list") == 0)
     {
         check_number(&params[1]);
@@ -337,8 +333,47 @@ check_new_key(ngx_str_t *params)
 {
     must(is_made_of(&params[0], 24, "0123456789abcdef"));
     must(is_made_of(&params[1], 8, "abcdefghijklmnopqrstuvwxyz"));
-    must(is_made_of(&params[2], 160, "0123456789abcdef"));
+    must(is_made_of(&params[2], 224, "0123456789abcdef"));
     must(is_made_of(&params[3], 12, "0123456789abcdef"));
+}
+
+
+/* {"desc": "...", "roles": ["A", "B"]}; how many of them it has */
+
+static ngx_uint_t
+check_attributes(ngx_pool_t *pool, ngx_str_t *s, ngx_uint_t created)
+{
+    uint32_t                   seen;
+    ngx_str_t                  text;
+    ngx_uint_t                 i;
+    ngx_apikeys_json_t        *object, *desc, *roles;
+    const ngx_apikeys_role_t  *role;
+
+    must(fuzz_parse(pool, s, &object) == NGX_OK);
+
+    desc = ngx_apikeys_json_member(object, "desc");
+    roles = ngx_apikeys_json_member(object, "roles");
+
+    must(!created || (desc && roles));
+
+    if (desc) {
+        ngx_apikeys_json_string(desc, &text);
+        check_text(&text, 250);
+    }
+
+    must(!roles || ngx_apikeys_json_size(roles) > 0);
+    seen = 0;
+
+    for (i = 0; roles && i < ngx_apikeys_json_size(roles); i++) {
+        ngx_apikeys_json_string(ngx_apikeys_json_item(roles, i), &text);
+        role = ngx_apikeys_role_find(&text);
+
+        must(role != NULL && role->scope == NGX_APIKEYS_SCOPE_ORG);
+        must(!(seen & role->mask));
+        seen |= role->mask;
+    }
+
+    return (desc != NULL) + (roles != NULL);
 }
 
 
@@ -480,12 +515,12 @@ check_answer(ngx_http_request_t *r)
     const ngx_http_apikeys_route_t  *route;
 
     status = r->headers_out.status;
-    route = ngx_http_apikeys_record(r)->call->route;
+    route = ngx_http_apikeys_ctx_get(r)->call->route;
 
     /* the root resource alone needs no database */
 
     must((status >= 400 && status < 500)
-         || (status == 200 && route->shape == 0));
+         || (status == 200 && route->path == 0));
 
     if (r->header_only) {
         must(document.data == NULL);
@@ -494,7 +529,8 @@ check_answer(ngx_http_request_t *r)
 
     must(document.len == (size_t) r->headers_out.content_length_n);
 
-    if (ngx_http_apikeys_record(r)->identified != NGX_HTTP_APIKEYS_ALLOW
+    if (ngx_http_apikeys_ctx_get(r)->identity_decision
+        != NGX_HTTP_APIKEYS_DECISION_ALLOW
         && status == NGX_HTTP_UNAUTHORIZED)
     {
         return;

@@ -17,60 +17,119 @@
 #define PARTS  8
 
 
-/* in the order of the module's own table of shapes; "*" is any name */
+#define V2     NGX_HTTP_APIKEYS_API_ATLAS_V2
+#define OM     NGX_HTTP_APIKEYS_API_OPS_MANAGER
+#define ATLAS  (NGX_HTTP_APIKEYS_API_ATLAS_V1|V2)
+#define ANY    NGX_HTTP_APIKEYS_API_ANY
+
+#define G  NGX_HTTP_GET
+#define P  NGX_HTTP_POST
+#define A  NGX_HTTP_PATCH
+#define D  NGX_HTTP_DELETE
+
+
+/*
+ * The first that matches counts.  "=org" is any name, which is kept as the
+ * organization's and so on; "list" is how the API calls it.
+ */
 static const struct {
-    const char  *parts[PARTS];
+    ngx_uint_t   apis;
     ngx_uint_t   methods;
+    ngx_uint_t   same;      /* a shape with the one before */
+    const char  *parts[PARTS];
 } shapes[] = {
-    { { NULL }, NGX_HTTP_GET },
-    { { "orgs" }, NGX_HTTP_GET|NGX_HTTP_POST },
-    { { "orgs", "*" }, NGX_HTTP_GET },
-    { { "orgs", "*", "groups" }, NGX_HTTP_GET },
-    { { "orgs", "*", "settings" }, NGX_HTTP_GET|NGX_HTTP_PATCH },
-    { { "orgs", "*", "apiKeys" }, NGX_HTTP_GET|NGX_HTTP_POST },
-    { { "orgs", "*", "apiKeys", "*" },
-      NGX_HTTP_GET|NGX_HTTP_PATCH|NGX_HTTP_DELETE },
-    { { "orgs", "*", "apiKeys", "*", "list" }, NGX_HTTP_GET|NGX_HTTP_POST },
-    { { "orgs", "*", "apiKeys", "*", "list", "*" },
-      NGX_HTTP_GET|NGX_HTTP_DELETE },
-    { { "groups" }, NGX_HTTP_GET|NGX_HTTP_POST },
-    { { "groups", "*" }, NGX_HTTP_GET },
-    { { "groups", "*", "apiKeys" }, NGX_HTTP_GET|NGX_HTTP_POST },
-    { { "groups", "*", "apiKeys", "*" },
-      NGX_HTTP_PATCH|NGX_HTTP_POST|NGX_HTTP_DELETE }
+    { ANY, G, 0, { NULL } },
+    { ANY, G|P, 0, { "orgs" } },
+    { ANY, G|A|D, 0, { "orgs", "=org" } },
+    { ANY, G, 0, { "orgs", "=org", "groups" } },
+    { ANY, G, 0, { "orgs", "=org", "users" } },
+    { ANY, G, 1, { "orgs", "=org", "teams" } },
+    { ANY, G, 0, { "orgs", "=org", "invites" } },
+    { ANY, G|A, 0, { "orgs", "=org", "settings" } },
+    { ANY, G, 0, { "orgs", "=org", "events" } },
+    { ANY, G, 0, { "orgs", "=org", "events", "=item" } },
+    { ANY, G|P, 0, { "orgs", "=org", "apiKeys" } },
+    { ANY, G|A|D, 0, { "orgs", "=org", "apiKeys", "=key" } },
+    { ANY, G|P, 0, { "orgs", "=org", "apiKeys", "=key", "list" } },
+    { ANY, G|D, 0, { "orgs", "=org", "apiKeys", "=key", "list", "=address" } },
+    { ANY, G|P, 0, { "groups" } },
+    { ANY, G|A|D, 0, { "groups", "=project" } },
+    { ANY, G, 0, { "groups", "byName", "=name" } },
+    { ANY, G|P, 0, { "groups", "=project", "apiKeys" } },
+    { ANY, P|A|D, 0, { "groups", "=project", "apiKeys", "=key" } },
+    { ATLAS, G|A, 0, { "groups", "=project", "settings" } },
+    { ANY, G, 0, { "groups", "=project", "users" } },
+    { ATLAS, G, 1, { "groups", "=project", "clusters" } },
+    { ANY, G|P, 0, { "groups", "=project", "teams" } },
+    { ANY, A|D, 0, { "groups", "=project", "teams", "=name" } },
+    { ANY, G, 0, { "groups", "=project", "invites" } },
+    { ATLAS, G, 0, { "groups", "=project", "limits" } },
+    { ATLAS, G, 0, { "groups", "=project", "ipAddresses" } },
+    { ATLAS, G, 0, { "groups", "=project", "managedSlowMs" } },
+    { ATLAS, P, 0, { "groups", "=project", "managedSlowMs", "enable" } },
+    { ATLAS, D, 0, { "groups", "=project", "managedSlowMs", "disable" } },
+    { ANY, G, 0, { "groups", "=project", "events" } },
+    { ANY, G, 0, { "groups", "=project", "events", "=item" } },
+    { V2, G, 0, { "eventTypes" } },
+    { OM, G|P, 0, { "admin", "apiKeys" } },
+    { OM, G, 0, { "admin", "apiKeys", "roles" } },
+    { OM, G|A|D, 0, { "admin", "apiKeys", "=key" } },
+    { OM, G|P, 0, { "admin", "list" } },
+    { OM, G|A|D, 0, { "admin", "list", "=item" } }
 };
 
 #define NSHAPES  (sizeof(shapes) / sizeof(shapes[0]))
 
 
-static void check_path(ngx_http_apikeys_ctx_t *ctx);
-static ngx_int_t find_shape(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *parts);
+/* what the parts of a path are kept as */
+static const struct {
+    const char  *name;
+    size_t       offset;
+} kept[] = {
+    { "=org", offsetof(ngx_http_apikeys_call_t, org) },
+    { "=project", offsetof(ngx_http_apikeys_call_t, project) },
+    { "=key", offsetof(ngx_http_apikeys_call_t, path_key) },
+    { "=address", offsetof(ngx_http_apikeys_call_t, entry_text) },
+    { "=item", offsetof(ngx_http_apikeys_call_t, item) },
+    { "=name", offsetof(ngx_http_apikeys_call_t, name) }
+};
+
+#define NKEPT  (sizeof(kept) / sizeof(kept[0]))
+
+
+/* the module's numbers of ours, plus one, as they are found out */
+static ngx_uint_t  numbers[NSHAPES];
+
+
+static void check_path(ngx_http_apikeys_call_t *call);
+static ngx_int_t find_shape(ngx_http_apikeys_call_t *call, ngx_str_t *parts);
 static ngx_uint_t split(ngx_str_t *rest, ngx_str_t *parts);
-static ngx_uint_t is_part(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *part,
+static ngx_uint_t is_part(ngx_http_apikeys_call_t *call, ngx_str_t *part,
     const char *name);
-static ngx_uint_t is_list(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *part);
-static void check_parts(ngx_http_apikeys_ctx_t *ctx, ngx_uint_t shape,
+static ngx_uint_t is_list(ngx_http_apikeys_call_t *call, ngx_str_t *part);
+static void check_number(ngx_uint_t shape, ngx_uint_t number);
+static void check_parts(ngx_http_apikeys_call_t *call, ngx_uint_t shape,
     ngx_str_t *parts);
 static void check_allow(ngx_http_request_t *r, ngx_uint_t methods);
-static void check_query(ngx_http_apikeys_ctx_t *ctx);
-static void check_links(ngx_http_apikeys_ctx_t *ctx);
+static void check_query(ngx_http_apikeys_call_t *call);
+static void check_links(ngx_http_apikeys_call_t *call);
 static ngx_str_t text(ngx_apikeys_json_out_t *o);
 
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    ngx_buf_t               b;
-    ngx_http_request_t      r;
-    ngx_http_apikeys_ctx_t  ctx;
+    ngx_buf_t                b;
+    ngx_http_request_t       r;
+    ngx_http_apikeys_call_t  call;
 
-    memset(&ctx, 0, sizeof(ctx));
-    ctx.request = &r;
-    ctx.conf = fuzz_request(&r, &b, data, size);
+    memset(&call, 0, sizeof(call));
+    call.request = &r;
+    call.conf = fuzz_request(&r, &b, data, size);
 
-    if (ctx.conf) {
-        check_path(&ctx);
-        check_query(&ctx);
+    if (call.conf) {
+        check_path(&call);
+        check_query(&call);
     }
 
     fuzz_done(&r);
@@ -80,23 +139,23 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 
 static void
-check_path(ngx_http_apikeys_ctx_t *ctx)
+check_path(ngx_http_apikeys_call_t *call)
 {
     ngx_int_t                        rc, shape;
     ngx_str_t                        parts[PARTS];
     ngx_uint_t                       method;
     const ngx_http_apikeys_route_t  *route;
 
-    rc = ngx_http_apikeys_routes_find(ctx);
-    shape = find_shape(ctx, parts);
+    rc = ngx_http_apikeys_routes_find(call);
+    shape = find_shape(call, parts);
 
     if (shape == NGX_DECLINED) {
         must(rc == NGX_DECLINED);
-        must(ctx->code == NGX_HTTP_APIKEYS_RESOURCE_NOT_FOUND);
+        must(call->code == NGX_HTTP_APIKEYS_CODE_RESOURCE_NOT_FOUND);
         return;
     }
 
-    method = ctx->request->method;
+    method = call->request->method;
 
     if (method == NGX_HTTP_HEAD) {
         method = NGX_HTTP_GET;
@@ -104,27 +163,27 @@ check_path(ngx_http_apikeys_ctx_t *ctx)
 
     if (!(shapes[shape].methods & method)) {
         must(rc == NGX_DECLINED);
-        must(ctx->code == NGX_HTTP_APIKEYS_METHOD_NOT_ALLOWED);
-        check_allow(ctx->request, shapes[shape].methods);
+        must(call->code == NGX_HTTP_APIKEYS_CODE_METHOD_NOT_ALLOWED);
+        check_allow(call->request, shapes[shape].methods);
         return;
     }
 
     must(rc == NGX_OK);
-    route = ctx->route;
-    must(route->shape == (ngx_uint_t) shape);
+    route = call->route;
+    check_number(shape, route->path);
     must(route->method == method);
-    check_parts(ctx, shape, parts);
+    check_parts(call, shape, parts);
 }
 
 
 static ngx_int_t
-find_shape(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *parts)
+find_shape(ngx_http_apikeys_call_t *call, ngx_str_t *parts)
 {
     ngx_str_t   rest;
     ngx_uint_t  i, k, n;
 
-    rest.data = ctx->request->uri.data + ctx->conf->base.len;
-    rest.len = ctx->request->uri.len - ctx->conf->base.len;
+    rest.data = call->request->uri.data + call->conf->base.len;
+    rest.len = call->request->uri.len - call->conf->base.len;
 
     if (rest.len > 512 || (rest.len && rest.data[0] != '/')) {
         return NGX_DECLINED;
@@ -134,7 +193,7 @@ find_shape(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *parts)
 
     /* an address may have a slash in it; it is the last part then */
 
-    if (n == 7 && is_list(ctx, &parts[4]) && parts[5].len) {
+    if (n == 7 && is_list(call, &parts[4]) && parts[5].len) {
         parts[5].len = rest.data + rest.len - parts[5].data;
         n = 6;
 
@@ -146,8 +205,12 @@ find_shape(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *parts)
 
     for (i = 0; i < NSHAPES; i++) {
 
+        if (!(shapes[i].apis & call->conf->api)) {
+            continue;
+        }
+
         for (k = 0; k < n && k < PARTS; k++) {
-            if (!is_part(ctx, &parts[k], shapes[i].parts[k])) {
+            if (!is_part(call, &parts[k], shapes[i].parts[k])) {
                 break;
             }
         }
@@ -191,18 +254,18 @@ split(ngx_str_t *rest, ngx_str_t *parts)
 
 
 static ngx_uint_t
-is_part(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *part, const char *name)
+is_part(ngx_http_apikeys_call_t *call, ngx_str_t *part, const char *name)
 {
     if (name == NULL || part->len == 0) {
         return 0;
     }
 
-    if (strcmp(name, "*") == 0) {
+    if (name[0] == '=') {
         return 1;
     }
 
     if (strcmp(name, "list") == 0) {
-        return is_list(ctx, part);
+        return is_list(call, part);
     }
 
     return part->len == strlen(name)
@@ -211,40 +274,69 @@ is_part(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *part, const char *name)
 
 
 static ngx_uint_t
-is_list(ngx_http_apikeys_ctx_t *ctx, ngx_str_t *part)
+is_list(ngx_http_apikeys_call_t *call, ngx_str_t *part)
 {
     return (part->len == 10
             && strncasecmp((char *) part->data, "accessList", 10) == 0)
            || (part->len == 9
                && strncasecmp((char *) part->data, "whitelist", 9) == 0
-               && ctx->conf->api != NGX_HTTP_APIKEYS_ATLAS_V2);
+               && call->conf->api != NGX_HTTP_APIKEYS_API_ATLAS_V2);
+}
+
+
+/* one number for each shape */
+
+static void
+check_number(ngx_uint_t shape, ngx_uint_t number)
+{
+    ngx_uint_t  i;
+
+    while (shapes[shape].same) {
+        shape--;
+    }
+
+    if (numbers[shape] == 0) {
+
+        for (i = 0; i < NSHAPES; i++) {
+            must(numbers[i] != number + 1);
+        }
+
+        numbers[shape] = number + 1;
+    }
+
+    must(numbers[shape] == number + 1);
 }
 
 
 static void
-check_parts(ngx_http_apikeys_ctx_t *ctx, ngx_uint_t shape, ngx_str_t *parts)
+check_parts(ngx_http_apikeys_call_t *call, ngx_uint_t shape, ngx_str_t *parts)
 {
-    ngx_str_t    *mine[PARTS] = { NULL };
-    ngx_uint_t    i;
+    ngx_str_t    *mine;
+    ngx_uint_t    i, k;
     const char  **names;
 
     names = (const char **) shapes[shape].parts;
 
-    mine[1] = names[0] && names[0][0] == 'g' ? &ctx->project : &ctx->org;
-    mine[3] = &ctx->key;
-    mine[5] = &ctx->address;
+    for (k = 0; k < NKEPT; k++) {
+        mine = (ngx_str_t *) ((u_char *) call + kept[k].offset);
 
-    for (i = 1; i < PARTS && names[i - 1]; i += 2) {
-        if (names[i] == NULL) {
-            must(mine[i] == NULL || mine[i]->len == 0);
-            break;
+        for (i = 0; i < PARTS && names[i]; i++) {
+            if (strcmp(names[i], kept[k].name) == 0) {
+                break;
+            }
         }
 
-        must(mine[i]->len == parts[i].len && mine[i]->data == parts[i].data);
+        if (i == PARTS || names[i] == NULL) {
+            must(mine->len == 0);
+            continue;
+        }
+
+        must(mine->len == parts[i].len && mine->data == parts[i].data);
     }
 
-    must(!ctx->whitelist == !(names[0] && names[1] && names[2] && names[3]
-                              && names[4] && parts[4].len == 9));
+    must(!call->whitelist == !(names[0] && names[0][0] == 'o' && names[1]
+                               && names[2] && names[3] && names[4]
+                               && parts[4].len == 9));
 }
 
 
@@ -283,80 +375,85 @@ check_allow(ngx_http_request_t *r, ngx_uint_t methods)
 /* a link that was made of the arguments means the same as they do */
 
 static void
-check_query(ngx_http_apikeys_ctx_t *ctx)
+check_query(ngx_http_apikeys_call_t *call)
 {
     u_char                   *p;
     ngx_str_t                 args;
     ngx_http_apikeys_args_t   again;
 
-    must(ngx_http_apikeys_args_parse(ctx->request, &ctx->args) == NGX_OK);
+    must(ngx_http_apikeys_args_parse(call->request, &call->args) == NGX_OK);
 
-    must(ctx->args.page >= 1 && ctx->args.page <= NGX_MAX_INT32_VALUE);
-    must(ctx->args.items >= 1 && ctx->args.items <= 500);
-    must(ctx->args.kept.len <= ctx->request->args.len + 1);
-    must(ctx->args.kept.len == 0
-         || ctx->args.kept.data[ctx->args.kept.len - 1] == '&');
+    must(call->args.page >= 1 && call->args.page <= NGX_MAX_INT32_VALUE);
+    must(call->args.items >= 1 && call->args.items <= 500);
+    must(call->args.kept.len <= call->request->args.len + 1);
+    must(call->args.kept.len == 0
+         || call->args.kept.data[call->args.kept.len - 1] == '&');
 
-    check_links(ctx);
+    check_links(call);
 
-    args = ctx->request->args;
+    args = call->request->args;
 
-    p = ngx_pnalloc(ctx->request->pool, ctx->args.kept.len + 128);
-    ctx->request->args.data = p;
-    ctx->request->args.len = ngx_sprintf(p, "%VpageNum=%ui&itemsPerPage=%ui",
-                                         &ctx->args.kept, ctx->args.page,
-                                         ctx->args.items)
+    p = ngx_pnalloc(call->request->pool, call->args.kept.len + 128);
+    call->request->args.data = p;
+    call->request->args.len = ngx_sprintf(p, "%VpageNum=%ui&itemsPerPage=%ui",
+                                          &call->args.kept, call->args.page,
+                                          call->args.items)
                              - p;
 
-    must(ngx_http_apikeys_args_parse(ctx->request, &again) == NGX_OK);
-    ctx->request->args = args;
+    must(ngx_http_apikeys_args_parse(call->request, &again) == NGX_OK);
+    call->request->args = args;
 
-    must(again.page == ctx->args.page && again.items == ctx->args.items);
-    must(again.count == ctx->args.count && again.pretty == ctx->args.pretty);
-    must(again.envelope == ctx->args.envelope);
-    must(again.bad.len == ctx->args.bad.len);
-    must(again.kept.len == ctx->args.kept.len);
+    must(again.page == call->args.page && again.items == call->args.items);
+    must(again.count == call->args.count && again.pretty == call->args.pretty);
+    must(again.envelope == call->args.envelope);
+    must(again.bad.len == call->args.bad.len);
+    must(again.kept.len == call->args.kept.len);
     must(again.kept.len == 0
-         || memcmp(again.kept.data, ctx->args.kept.data, again.kept.len)
+         || memcmp(again.kept.data, call->args.kept.data, again.kept.len)
             == 0);
 }
 
 
 static void
-check_links(ngx_http_apikeys_ctx_t *ctx)
+check_links(ngx_http_apikeys_call_t *call)
 {
     size_t                   i;
-    ngx_str_t                path, doc, href, head;
+    ngx_str_t                uri, doc, href, head;
     ngx_uint_t               n, total, page;
     ngx_apikeys_json_t      *value, *links;
     ngx_apikeys_json_out_t   out;
 
-    ngx_str_set(&path, "/orgs");
-    page = ctx->args.page;
+    uri = call->request->uri;
+    head.data = ngx_pnalloc(call->request->pool, call->conf->base.len + 8);
+    head.len = ngx_sprintf(head.data, "%V/orgs", &call->conf->base)
+               - head.data;
+    call->request->uri = head;
+    page = call->args.page;
     total = 1000;
 
-    ngx_http_apikeys_links_list(ctx, &out, &path, total);
-    ngx_http_apikeys_links_list_end(ctx, &out, total);
+    ngx_http_apikeys_links_list(call, &out, total);
+    ngx_http_apikeys_links_list_end(call, &out, total);
+    call->request->uri = uri;
     doc = text(&out);
 
-    must(fuzz_parse(ctx->request->pool, &doc, &value) == NGX_OK);
+    must(fuzz_parse(call->request->pool, &doc, &value) == NGX_OK);
     links = ngx_apikeys_json_member(value, "links");
-    n = 1 + (page > 1) + (page * ctx->args.items < total);
+    n = 1 + (page > 1) + (page * call->args.items < total);
     must(ngx_apikeys_json_size(links) == n);
-    must(!ngx_apikeys_json_member(value, "totalCount") == !ctx->args.count);
+    must(!ngx_apikeys_json_member(value, "totalCount") == !call->args.count);
 
     value = ngx_apikeys_json_item(links, page > 1);
     ngx_apikeys_json_string(ngx_apikeys_json_member(value, "href"), &href);
 
-    head.data = ngx_pnalloc(ctx->request->pool, ctx->args.kept.len + 256);
+    head.data = ngx_pnalloc(call->request->pool, call->args.kept.len + 256);
     head.len = ngx_sprintf(head.data,
                            "http://a.example%V/orgs?%VpageNum=%ui"
-                           "&itemsPerPage=%ui", &ctx->conf->base,
-                           &ctx->args.kept, page, ctx->args.items)
+                           "&itemsPerPage=%ui", &call->conf->base,
+                           &call->args.kept, page, call->args.items)
                - head.data;
 
-    for (i = 0; i < ctx->args.kept.len; i++) {
-        if (ctx->args.kept.data[i] >= 0x80) {
+    for (i = 0; i < call->args.kept.len; i++) {
+        if (call->args.kept.data[i] >= 0x80) {
             return;
         }
     }

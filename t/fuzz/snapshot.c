@@ -13,9 +13,15 @@
 #include <ngx_apikeys_snapshot_format.h>
 
 
+/* check_again() compares them all */
+ngx_apikeys_store_key_members(13);
+
+
 static void check_text(ngx_str_t *text, ngx_pool_t *pool);
 static void check_key(ngx_apikeys_store_key_t *key);
 static void check_again(ngx_apikeys_store_object_t *object, ngx_pool_t *pool);
+static void check_same(const ngx_apikeys_store_key_t *key,
+    const ngx_apikeys_store_key_t *again);
 static void check_chunk(const uint8_t *data, size_t size);
 
 
@@ -32,8 +38,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text.len = size;
 
     if (ngx_apikeys_snapshot_format_get_meta(&text, &meta) == NGX_OK) {
-        must(meta.identity.data + meta.identity.len <= data + size);
-        must(meta.snapshot.data + meta.snapshot.len <= data + size);
+        must(meta.database_id.data + meta.database_id.len <= data + size);
+        must(meta.pg_snapshot.data + meta.pg_snapshot.len <= data + size);
         must(text.data + text.len == data + size);
     }
 
@@ -114,18 +120,45 @@ check_again(ngx_apikeys_store_object_t *object, ngx_pool_t *pool)
     must(again.kind == object->kind);
 
     if (object->kind == NGX_APIKEYS_STORE_KEY) {
-        must(again.u.key.roles == object->u.key.roles);
-        must(again.u.key.version == object->u.key.version);
-        must(again.u.key.nentries == object->u.key.nentries);
-        must(again.u.key.ngrants == object->u.key.ngrants);
-        must(!again.u.key.unreadable == !object->u.key.unreadable);
-        must(!again.u.key.stub == !object->u.key.stub);
-        must(memcmp(&again.u.key.secret, &object->u.key.secret,
-                    sizeof(ngx_apikeys_secret_t))
-             == 0);
+        check_same(&object->u.key, &again.u.key);
     }
 
     ngx_apikeys_snapshot_format_free(&text);
+}
+
+
+static void
+check_same(const ngx_apikeys_store_key_t *key,
+    const ngx_apikeys_store_key_t *again)
+{
+    ngx_uint_t  i;
+
+    must(memcmp(&again->id, &key->id, sizeof(key->id)) == 0);
+    must(memcmp(&again->org, &key->org, sizeof(key->org)) == 0);
+    must(memcmp(again->public_key, key->public_key, sizeof(key->public_key))
+         == 0);
+    must(again->version == key->version);
+    must(memcmp(&again->secret, &key->secret, sizeof(key->secret)) == 0);
+    must(memcmp(again->line, key->line, sizeof(key->line)) == 0);
+    must(again->roles == key->roles);
+    must(!again->unreadable == !key->unreadable);
+    must(!again->stub == !key->stub);
+    must(again->ngrants == key->ngrants);
+    must(again->nentries == key->nentries);
+
+    for (i = 0; i < key->ngrants; i++) {
+        must(memcmp(&again->grants[i].id, &key->grants[i].id,
+                    sizeof(ngx_apikeys_objectid_t))
+             == 0);
+        must(again->grants[i].roles == key->grants[i].roles);
+    }
+
+    for (i = 0; i < key->nentries; i++) {
+        must(ngx_apikeys_cidr_compare(&again->entries[i], &key->entries[i])
+             == 0);
+        must(again->entries[i].family == key->entries[i].family);
+        must(again->entries[i].prefix == key->entries[i].prefix);
+    }
 }
 
 

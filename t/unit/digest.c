@@ -298,6 +298,30 @@ reference(u_char *hex, const char *text, size_t len, ngx_uint_t sha256)
 }
 
 
+/* both ways to the hash that a credential in clear is verified with */
+
+static void
+check_plain(void)
+{
+    u_char     hex[65], got[64], hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_str_t  user, pass, text;
+
+    ngx_str_set(&user, "abcdefgh");
+    ngx_str_set(&pass, "c8150efd-c7a0-4afd-8c4f-01bdd56c8977");
+    ngx_str_set(&text, "abcdefgh:c8150efd-c7a0-4afd-8c4f-01bdd56c8977");
+
+    reference(hex, (char *) text.data, text.len, 1);
+
+    ok(ngx_apikeys_digest_plain(hash, &user, &pass) == NGX_OK
+       && ngx_hex_dump(got, hash, sizeof(hash)) && !memcmp(got, hex, 64),
+       "the hash of a key pair is SHA-256 of public key, colon, private key");
+
+    ok(ngx_apikeys_digest_sha256(hash, &text) == NGX_OK
+       && ngx_hex_dump(got, hash, sizeof(hash)) && !memcmp(got, hex, 64),
+       "the hash of a credential is the same");
+}
+
+
 static void
 check_random(void)
 {
@@ -508,6 +532,7 @@ main(void)
     check_headers();
     check_values();
     check_vectors();
+    check_plain();
     check_random();
     check_prefix(0);
     check_prefix(1);

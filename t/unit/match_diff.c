@@ -133,7 +133,7 @@ match(ngx_apikeys_store_t *st, const ngx_apikeys_cidr_t *addr,
 
     id = unit_id(1);
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
 
     rc = ngx_apikeys_store_key_by_id(st, &id, &ref);
 
@@ -141,7 +141,7 @@ match(ngx_apikeys_store_t *st, const ngx_apikeys_cidr_t *addr,
         rc = ngx_apikeys_store_match(st, &ref, addr, entry);
     }
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     return rc;
 }

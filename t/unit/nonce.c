@@ -31,7 +31,7 @@ static int   signal_process(pid_t pid, int signo);
 
 #define kill(pid, signo)  signal_process(pid, signo)
 
-#include "../../src/ngx_apikeys_nonce_table.c"
+#include "../../src/core/ngx_apikeys_nonce_table.c"
 
 #undef kill
 #undef __atomic_load_n
@@ -356,7 +356,8 @@ check_nonces(void)
     ok(check(n, &s) == NGX_DECLINED, "31 s ahead");
     clock_move(31);
 
-    ok(ngx_apikeys_nonce_init_process(n, table, HEAD, &tap_log) == NGX_ERROR,
+    ok(ngx_apikeys_nonce_init_process(n, table, HEAD, &tap_log) == NGX_ERROR
+       && strstr(tap_message, "increase apikeys_zone") != NULL,
        "too little memory is told");
 
     ngx_apikeys_nonce_exit_process(n);
@@ -432,6 +433,70 @@ check_counts(void)
 }
 
 
+/* a table that is new, while nonces of another one are alive */
+
+static void
+check_begin(void)
+{
+    void                 *old, *new;
+    size_t                size;
+    ngx_str_t             s, t, u, other;
+    ngx_apikeys_nonce_t  *n, *m, *k;
+
+    size = HEAD + 16 * BUCKET + 64;
+    old = zeroed(size);
+    new = zeroed(size);
+
+    clock_move(0);
+    n = nonces(KEY_A "\n", old, size);
+    s = make(n);
+    t = make(n);
+    ok(use_text(n, &s, 1, first) == NGX_OK,
+       "a nonce of the table's first millisecond");
+
+    clock_move(30);
+    u = make(n);
+    m = nonces(KEY_A "\n", new, size);
+    other = make(m);
+
+    ok(use_text(m, &s, 1, first) == NGX_DECLINED
+       && use_text(m, &s, 2, first) == NGX_DECLINED
+       && use_text(m, &t, 1, first) == NGX_DECLINED
+       && use_text(m, &u, 1, first) == NGX_DECLINED,
+       "another table takes none that is older than it, used or not");
+    ok(use_text(n, &s, 2, first) == NGX_OK && use_text(n, &t, 1, first) == NGX_OK
+       && use_text(n, &u, 1, first) == NGX_OK, "the old one does");
+    ok(use_text(m, &other, 1, first) == NGX_OK
+       && use_text(m, &other, 1, first) == NGX_BUSY, "it takes its own");
+    ok(use_text(n, &other, 1, first) == NGX_OK,
+       "which are as good for another node");
+
+    clock_move(50);
+    k = nonces(KEY_A "\n", new, size);
+    ok(use_text(k, &other, 1, first) == NGX_BUSY
+       && use_text(k, &other, 2, first) == NGX_OK
+       && use_text(k, &s, 1, first) == NGX_DECLINED,
+       "a process that comes later finds when the table began");
+
+    ngx_free(s.data);
+    clock_move(-60);
+    s = make(k);
+    ok(use_text(k, &s, 1, first) == NGX_OK,
+       "a clock that is set back does not stop it");
+    clock_move(-20);
+
+    ngx_apikeys_nonce_exit_process(n);
+    ngx_apikeys_nonce_exit_process(m);
+    ngx_apikeys_nonce_exit_process(k);
+    ngx_free(s.data);
+    ngx_free(t.data);
+    ngx_free(u.data);
+    ngx_free(other.data);
+    ngx_free(old);
+    ngx_free(new);
+}
+
+
 static ngx_apikeys_nonce_table_t
 table_init(void *memory, ngx_uint_t nbuckets)
 {
@@ -481,7 +546,7 @@ check_eviction(void)
     now = milliseconds();
 
 #define take(id, count, owner)                                               \
-    ngx_apikeys_nonce_table_take(&t, id, count, owner, now)
+    ngx_apikeys_nonce_table_accept(&t, id, count, owner, now)
 
     for (wrong = 0, i = 0; i < 32; i++) {
         ids[i] = ngx_apikeys_nonce_table_next(&t, now - 1000 + i);
@@ -654,8 +719,8 @@ race_child(race_t *race, ngx_uint_t nbuckets, ngx_uint_t me, ngx_uint_t dies)
         id = k / COUNTS;
         count = me & 1 ? COUNTS - 1 - k % COUNTS : k % COUNTS;
 
-        if (ngx_apikeys_nonce_table_take(&t, race->ids[id], count + 1,
-                                         (uint32_t) id % 16, now)
+        if (ngx_apikeys_nonce_table_accept(&t, race->ids[id], count + 1,
+                                           (uint32_t) id % 16, now)
             == NGX_OK)
         {
             __atomic_fetch_add(&race->accepted[id][count], 1,
@@ -776,8 +841,8 @@ check_races(void)
     t = table_init(race->table, 2);
     id = ngx_apikeys_nonce_table_next(&t, milliseconds() + 1);
 
-    ok(ngx_apikeys_nonce_table_take(&t, id, 1, 99, milliseconds()) == NGX_OK
-       && ngx_apikeys_nonce_table_take(&t, id, 1, 99, milliseconds())
+    ok(ngx_apikeys_nonce_table_accept(&t, id, 1, 99, milliseconds()) == NGX_OK
+       && ngx_apikeys_nonce_table_accept(&t, id, 1, 99, milliseconds())
           == NGX_BUSY,
        "and what they left behind serves");
 
@@ -788,9 +853,9 @@ check_races(void)
 static void
 task_main(void)
 {
-    running->rc = ngx_apikeys_nonce_table_take(&tasks_table, running->id,
-                                               running->count,
-                                               running->owner, tasks_now);
+    running->rc = ngx_apikeys_nonce_table_accept(&tasks_table, running->id,
+                                                 running->count,
+                                                 running->owner, tasks_now);
     running->over = 1;
 }
 
@@ -1048,6 +1113,7 @@ main(void)
     check_size();
     check_nonces();
     check_counts();
+    check_begin();
     check_eviction();
     check_wreckage();
     check_stopped();

@@ -79,8 +79,8 @@ check_files(void)
     ok(ngx_apikeys_seal_nkeys(ring("# old\n\n" KEY_A " \r\n#\n" KEY_B "\n\n"))
        == 2, "two, with comments and empty lines");
 
-    refused("", "holds no key", "an empty file");
-    refused("# nothing\n\n", "holds no key", "a file of comments");
+    refused("", "contains no key", "an empty file");
+    refused("# nothing\n\n", "contains no key", "a file of comments");
     ok(strstr(tap_message, "openssl rand -base64 32") != NULL,
        "the message says how to make one");
     refused("MDEyMzQ1\n", "line 1 of", "a short key");
@@ -140,14 +140,15 @@ check_modes(void)
 
     memset(big, '\n', sizeof(big));
     put(big, sizeof(big), 0600);
-    refused(NULL, "larger than", "a large file");
+    refused(NULL, "has 20000 bytes, at most 16384", "a large file");
 
     put(KEY_A "\0\n", sizeof(KEY_A) + 1, 0600);
     refused(NULL, "line 1 of", "a NUL after a key");
 
     unlink(path);
-    refused(NULL, "failed", "no file");
-    ok(strstr(tap_message, "openssl rand -base64 32") != NULL,
+    refused(NULL, "cannot open", "no file");
+    ok(strstr(tap_message, "copy it from another node or the backup; only for "
+                           "a new installation") != NULL,
        "the message says what to do");
 
     mkdir(path, 0700);

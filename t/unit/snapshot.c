@@ -18,6 +18,7 @@
 #define KEY_A  "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 #define KEY_B  "YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk="
 #define MAX    1000
+#define BUCKET 30
 
 
 typedef struct {
@@ -27,6 +28,7 @@ typedef struct {
 } file_t;
 
 
+static size_t              zone = ZONE;
 static u_char              dir[] = "/tmp/apikeys-snapshot-XXXXXX";
 static u_char              path[64];
 static ngx_apikeys_seal_t  *seal;
@@ -70,7 +72,7 @@ conf(ngx_apikeys_store_t *st)
     c.path.len = ngx_strlen(path);
     c.store = st;
     c.seal = seal;
-    c.stale = 600000;
+    c.stale_max = 600000;
 
     return c;
 }
@@ -106,8 +108,8 @@ filled(void)
     (void) ngx_apikeys_store_cursor_set_locked(st, &identity, &snapshot);
     ngx_apikeys_store_unlock(st);
 
-    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime() - 5000);
-    (void) ngx_apikeys_store_lease_take(st, 600000);
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms() - 5000);
+    (void) ngx_apikeys_store_lease_acquire(st, 600000);
 
     return st;
 }
@@ -190,7 +192,7 @@ load(ngx_apikeys_store_t **st)
     ngx_int_t                    rc;
     ngx_apikeys_snapshot_conf_t  c;
 
-    *st = unit_store(ZONE);
+    *st = unit_store(zone);
     c = conf(*st);
     tap_message[0] = '\0';
 
@@ -216,6 +218,116 @@ refused(const char *why, const char *name)
     }
 
     unit_store_free(st);
+}
+
+
+/* keys of one bucket, which the writer reads at once, and more than a chunk */
+
+static void
+test_bucket(void)
+{
+    uint32_t                      number, *bucket;
+    ngx_str_t                     identity, text;
+    ngx_uint_t                    i, n;
+    ngx_apikeys_store_t          *st, *to;
+    ngx_apikeys_objectid_t        id;
+    ngx_apikeys_snapshot_t       *s;
+    ngx_apikeys_snapshot_conf_t   c;
+    uint64_t                      keys[BUCKET];
+
+    zone = 8 * ZONE;
+    st = unit_store(zone);
+    number = unit_load_begin(st, 1);
+
+    id = unit_id(0);
+    bucket = ngx_apikeys_store_id_bucket(st, &id);
+
+    for (i = 0, n = 0; n < BUCKET; i++) {
+        id = unit_id(i);
+
+        if (ngx_apikeys_store_id_bucket(st, &id) == bucket) {
+            (void) unit_publish(st, i, 1, UNIT_ENTRIES, UNIT_ENTRIES, number);
+            keys[n++] = i;
+        }
+    }
+
+    while (unit_load_sweep(st, number) == NGX_AGAIN) {
+        /* void */
+    }
+
+    ngx_str_set(&identity, "identity");
+    ngx_str_set(&text, "10:20:");
+
+    (void) ngx_apikeys_store_lock(st);
+    (void) ngx_apikeys_store_cursor_set_locked(st, &identity, &text);
+    ngx_apikeys_store_unlock(st);
+
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms());
+    (void) ngx_apikeys_store_lease_acquire(st, 600000);
+
+    c = conf(st);
+    s = ngx_apikeys_snapshot_create(&tap_cycle, &c);
+    ngx_apikeys_snapshot_due(s, 1);
+    (void) run();
+
+    ok(load(&to) == NGX_OK, "a bucket larger than a chunk: %s", tap_message);
+
+    for (i = 0, n = 0; i < BUCKET; i++) {
+        n += (unit_version(to, keys[i]) == 1);
+    }
+
+    ok(n == BUCKET, "%d of its %d keys are loaded", (int) n, BUCKET);
+
+    unit_store_free(to);
+    unit_store_free(st);
+    zone = ZONE;
+}
+
+
+/* each member of a key is encoded and decoded */
+
+static void
+test_members(void)
+{
+    ngx_str_t                     text;
+    ngx_int_t                     rc;
+    ngx_uint_t                    i;
+    const char                   *differs;
+    ngx_apikeys_store_object_t    object, copy;
+    ngx_apikeys_snapshot_text_t   out;
+
+    static const struct {
+        ngx_uint_t                unreadable;
+        ngx_uint_t                stub;
+    } flags[] = { { 0, 0 }, { 1, 0 }, { 0, 1 }, { 1, 1 } };
+
+    for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        object.kind = NGX_APIKEYS_STORE_KEY;
+        object.u.key = unit_key(1, 2, 70, 9);
+        object.u.key.unreadable = flags[i].unreadable;
+        object.u.key.stub = flags[i].stub;
+
+        ngx_memzero(&out, sizeof(ngx_apikeys_snapshot_text_t));
+        out.log = &tap_log;
+
+        rc = ngx_apikeys_snapshot_format_put(&out, &object);
+
+        if (rc == NGX_OK) {
+            text.data = out.data;
+            text.len = out.len;
+            rc = ngx_apikeys_snapshot_format_get(&text, tap_cycle.pool, &copy);
+        }
+
+        differs = (rc == NGX_OK) ? unit_key_differs(&object.u.key, &copy.u.key)
+                                 : "all";
+
+        ok(differs == NULL && text.len == 0,
+           "a file has each member of a key, unreadable %d, stub %d%s%s",
+           (int) flags[i].unreadable, (int) flags[i].stub,
+           differs ? ": not " : "", differs ? differs : "");
+
+        ngx_apikeys_snapshot_format_free(&out);
+    }
 }
 
 
@@ -278,7 +390,7 @@ test_pieces(void)
         ngx_memzero(parts, sizeof(parts));
         parts[1] = file.chunk[i];
         spew(file.text.data, parts);
-        refused("torn", "cut between two chunks");
+        refused("incomplete or not a snapshot", "cut between two chunks");
     }
 
     ngx_memzero(parts, sizeof(parts));
@@ -286,7 +398,7 @@ test_pieces(void)
     parts[2] = file.chunk[3];
     parts[3] = file.text.len;
     spew(file.text.data, parts);
-    refused("torn", "a chunk is missing");
+    refused("incomplete or not a snapshot", "a chunk is missing");
 
     parts[1] = file.chunk[1];
     parts[2] = file.chunk[2];
@@ -296,20 +408,20 @@ test_pieces(void)
     parts[6] = file.chunk[3];
     parts[7] = file.text.len;
     spew(file.text.data, parts);
-    refused("torn", "two have changed places");
+    refused("incomplete or not a snapshot", "two have changed places");
 
     parts[1] = file.chunk[3];
     parts[2] = file.chunk[2];
     parts[3] = file.text.len;
     parts[4] = parts[5] = 0;
     spew(file.text.data, parts);
-    refused("torn", "one is there twice");
+    refused("incomplete or not a snapshot", "one is there twice");
 
     parts[1] = file.text.len;
     parts[2] = file.chunk[n - 1];
     parts[3] = file.text.len;
     spew(file.text.data, parts);
-    refused("torn", "something follows the last one");
+    refused("incomplete or not a snapshot", "something follows the last one");
 
     parts[1] = file.text.len;
     parts[2] = parts[3] = 0;
@@ -347,14 +459,14 @@ test_foreign(ngx_apikeys_store_t *from)
     parts[1] = two.text.len;
     parts[2] = parts[3] = 0;
     spew(p, parts);
-    refused("no line of apikeys_master_key_file", "chunks of another file");
+    refused("damaged, or encrypted with a line", "chunks of another file");
 
     parts[1] = one.text.len;
     spew(one.text.data, parts);
 
     own = seal;
     seal = ring(KEY_B "\n");
-    refused("no line of apikeys_master_key_file", "another master key");
+    refused("damaged, or encrypted with a line", "another master key");
     seal = own;
 }
 
@@ -376,12 +488,12 @@ timed(int64_t fresh, int64_t time, ngx_uint_t boot)
     (void) ngx_apikeys_snapshot_format_key(&cipher, seal, 0);
 
     ngx_memset(meta.fingerprint, 1, sizeof(meta.fingerprint));
-    ngx_apikeys_snapshot_boot(meta.boot);
+    ngx_apikeys_snapshot_boot_id(meta.boot);
     meta.boot[0] ^= boot;
-    meta.fresh = ngx_apikeys_store_boottime() + fresh;
-    meta.time = ngx_apikeys_snapshot_time() + time;
-    ngx_str_set(&meta.identity, "identity");
-    ngx_str_set(&meta.snapshot, "10:20:");
+    meta.fresh = ngx_apikeys_clock_boot_ms() + fresh;
+    meta.time = ngx_apikeys_clock_wall_ms() + time;
+    ngx_str_set(&meta.database_id, "identity");
+    ngx_str_set(&meta.pg_snapshot, "10:20:");
 
     (void) ngx_apikeys_snapshot_format_reserve(&text, 128);
     ngx_memcpy(text.data, cipher.header, sizeof(cipher.header));
@@ -423,25 +535,25 @@ test_time(void)
     unit_store_free(st);
 
     timed(-601000, 0, 0);
-    refused("older than", "too old");
+    refused("s old, limit is apikeys_stale", "too old");
     timed(0, -601000, 1);
-    refused("older than", "too old by the calendar");
+    refused("s old, limit is apikeys_stale", "too old by the calendar");
     timed(3600000, 0, 0);
-    refused("has not come yet", "from the future");
+    refused("written in the future", "from the future");
     timed(0, 3600000, 1);
-    refused("has not come yet", "from the future by the calendar");
+    refused("written in the future", "from the future by the calendar");
 
     /* a machine that was just started: the proof lies before its clock */
 
     st = unit_store(ZONE);
     ngx_apikeys_store_set_fresh(st, (uint64_t) -500000);
     age = ngx_apikeys_store_age(st);
-    ok(age == ngx_apikeys_store_boottime() + 500000
-       || age + 1 == ngx_apikeys_store_boottime() + 500000,
+    ok(age == ngx_apikeys_clock_boot_ms() + 500000
+       || age + 1 == ngx_apikeys_clock_boot_ms() + 500000,
        "a proof older than the boot has an age");
     ngx_apikeys_store_set_fresh(st, 1);
     ngx_apikeys_store_set_fresh(st, (uint64_t) -1);
-    ok(ngx_apikeys_store_age(st) < ngx_apikeys_store_boottime() + 1,
+    ok(ngx_apikeys_store_age(st) < ngx_apikeys_clock_boot_ms() + 1,
        "a newer one stays");
     unit_store_free(st);
 }
@@ -470,10 +582,10 @@ test_abandoned(ngx_apikeys_store_t *from)
             ngx_apikeys_snapshot_stop(s);
 
         } else if (i == 1) {
-            ngx_apikeys_store_lease_drop(from);
+            ngx_apikeys_store_lease_release(from);
 
         } else {
-            (void) ngx_apikeys_store_lease_take(from, 600000);
+            (void) ngx_apikeys_store_lease_acquire(from, 600000);
             (void) unit_load_begin(from, 0);
         }
 
@@ -504,6 +616,8 @@ main(void)
     ngx_sprintf(path, "%s/replica%Z", dir);
     seal = ring(KEY_A "\n");
 
+    test_members();
+
     from = filled();
 
     test_whole(from);
@@ -513,6 +627,8 @@ main(void)
     test_abandoned(from);
 
     unit_store_free(from);
+
+    test_bucket();
 
     (void) unlink((char *) path);
     ngx_sprintf(name, "%s/key%Z", dir);

@@ -10,6 +10,8 @@
 
 #include "unit.h"
 
+#include <ngx_apikeys_refusal.h>
+
 #include <sys/mman.h>
 
 
@@ -44,9 +46,11 @@ test_configuration(void)
     cycle = unit_cycle(NULL);
 
     ok(unit_configure(cycle, 65536, 4096, 1) == NULL, "64k are refused");
-    ok(strstr(tap_message, "too small") != NULL
-       && strstr(tap_message, "at least") != NULL,
-       "with the size that would do");
+    ok(strstr(tap_message, "is too small: has 65536 bytes, needs at least ")
+       != NULL, "with the size that would do");
+    ok(unit_configure(cycle, (size_t) 256 << 30, 4096, 1) == NULL
+       && strstr(tap_message, "at most 128 gigabytes") != NULL,
+       "256 gigabytes are, too");
 
     st = unit_configure(cycle, ZONE, 4096, 1);
     ok(st != NULL, "a megabyte is enough");
@@ -58,6 +62,12 @@ test_configuration(void)
     ok(st != NULL && unit_zone(st, NULL) == NGX_OK, "the least size will do");
     ok(st->head->arena.ncells >= 4096, "%u cells of 4096 promised",
        st->head->arena.ncells);
+
+    st->slots[ngx_process_slot + 1].pid = getppid();
+    ok(ngx_apikeys_store_init_process(st, &tap_log) == NGX_ERROR
+       && strstr(tap_message, "internal error: slot") != NULL
+       && strstr(tap_message, "is still used by process") != NULL,
+       "the slot of a process that lives is nobody else's");
 
     ngx_shm_free(&st->shm_zone->shm);
 }
@@ -84,11 +94,11 @@ test_objects(void)
     ok(uuid.len == 36 && uuid.data[8] == '-' && uuid.data[14] == '4',
        "the instance has a uuid: %.36s", uuid.data);
 
-    p = ngx_apikeys_store_nonces(st);
+    p = ngx_apikeys_store_metrics_and_nonces(st);
     for (i = 0, zeroes = 0; i < 4096; i++) {
         zeroes += (p[i] == 0);
     }
-    ok(zeroes == 4096, "the neighbour's memory is zeroed");
+    ok(zeroes == 4096, "the neighbor's memory is zeroed");
 
     ok(unit_version(st, 1) == NGX_BUSY, "before the first load nobody knows");
     ok(unit_publish(st, 1, 1, 3, 2, 0) == NGX_OK, "a key is published");
@@ -127,7 +137,7 @@ test_objects(void)
     ngx_memzero(&org, sizeof(org));
     ngx_memzero(&project, sizeof(project));
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
     ok(ngx_apikeys_store_org(st, &id, &org) == NGX_OK
        && org.access_list_required == 1 && org.version == 5, "its setting");
     ok(ngx_apikeys_store_project(st, &id, &project) == NGX_OK
@@ -138,7 +148,7 @@ test_objects(void)
     id = unit_id(2);
     ok(ngx_apikeys_store_key_by_id(st, &id, &ref) == NGX_OK
        && ref.version == 2, "a key by its id");
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     ok(unit_find(st, 2, &ref) == NGX_BUSY
        && strstr(tap_message, "outside of a section"),
@@ -274,6 +284,107 @@ test_loads(void)
 
 
 static ngx_int_t
+walked(void *data, const ngx_apikeys_store_object_t *object)
+{
+    const char                     *differs;
+    const ngx_apikeys_store_key_t  *key;
+
+    key = data;
+    differs = unit_key_differs(key, &object->u.key);
+
+    if (object->kind != NGX_APIKEYS_STORE_KEY || differs) {
+        printf("# a walk changes \"%s\"\n", differs ? differs : "kind");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+walk(ngx_apikeys_store_t *st, ngx_apikeys_store_key_t *key)
+{
+    ngx_int_t                  rc;
+    ngx_apikeys_store_walk_t   w;
+
+    w.handler = walked;
+    w.data = key;
+    w.pool = tap_cycle.pool;
+
+    rc = ngx_apikeys_store_walk_begin(st, &w);
+
+    while (rc == NGX_OK) {
+        rc = ngx_apikeys_store_walk_next(st, &w);
+    }
+
+    return rc;
+}
+
+
+/* each member of a key is written, read and walked */
+
+static void
+test_members(void)
+{
+    ngx_uint_t                i;
+    const char               *wrong;
+    ngx_apikeys_store_t      *st;
+    ngx_apikeys_store_key_t   key;
+    ngx_apikeys_store_ref_t   ref;
+
+    st = unit_store(ZONE);
+    (void) unit_load_sweep(st, unit_load_begin(st, 1));
+
+    /* lists of several leaves */
+
+    (void) unit_publish(st, 1, 2, 70, 9, 0);
+    key = unit_key(1, 2, 70, 9);
+
+    ngx_memset(&ref, 0xa5, sizeof(ref));
+    ngx_apikeys_store_read_begin(st);
+
+    wrong = "";
+
+    if (unit_find(st, 1, &ref) == NGX_OK) {
+        wrong = unit_key_wrong(st, &ref, 1);
+    }
+
+    ok(wrong == NULL, "a look-up returns each member%s%s",
+       wrong ? ": not " : "", wrong ? wrong : "");
+    ok(ref.version == 2 && ref.nentries == 70 && ref.ngrants == 9
+       && memcmp(ref.public_key, key.public_key, sizeof(key.public_key)) == 0,
+       "a look-up returns version, public key and lengths");
+
+    ngx_apikeys_store_read_end(st);
+
+    for (i = 0; i < sizeof(ref) / sizeof(uint32_t); i++) {
+        if (((uint32_t *) &ref)[i] == 0xa5a5a5a5) {
+            break;
+        }
+    }
+
+    ok(i == sizeof(ref) / sizeof(uint32_t),
+       "a look-up sets all of its result");
+
+    ok(walk(st, &key) == NGX_DONE, "a walk returns each member");
+
+    key = unit_key(1, 3, 0, 0);
+    key.unreadable = 1;
+    key.stub = 1;
+    (void) ngx_apikeys_store_lock(st);
+    (void) ngx_apikeys_store_publish_key_locked(st, &key, 0);
+    ngx_apikeys_store_unlock(st);
+
+    ngx_memzero(&key.secret, sizeof(key.secret));
+    ngx_memzero(key.line, sizeof(key.line));
+    key.roles = 0;
+    ok(walk(st, &key) == NGX_DONE, "a walk returns the flags of a stub");
+
+    unit_store_free(st);
+}
+
+
+static ngx_int_t
 publish_as(ngx_apikeys_store_t *st, uint64_t n, uint64_t version,
     uint64_t name)
 {
@@ -300,7 +411,7 @@ owner(ngx_apikeys_store_t *st, uint64_t name)
     uint64_t                 n;
     ngx_apikeys_store_ref_t  ref;
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
     rc = unit_find(st, name, &ref);
 
     if (rc == NGX_OK) {
@@ -308,7 +419,7 @@ owner(ngx_apikeys_store_t *st, uint64_t name)
         rc = (int64_t) n;
     }
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     return rc;
 }
@@ -483,7 +594,7 @@ test_lists(void)
                 continue;
             }
 
-            ngx_apikeys_store_enter(st);
+            ngx_apikeys_store_read_begin(st);
 
             if (unit_find(st, 1, &ref) != NGX_OK
                 || ref.nentries != sizes[i]
@@ -495,7 +606,7 @@ test_lists(void)
                 bad++;
             }
 
-            ngx_apikeys_store_leave(st);
+            ngx_apikeys_store_read_end(st);
         }
     }
 
@@ -609,7 +720,7 @@ test_match(void)
         bad += ngx_apikeys_store_publish_key_locked(st, &key, 0) != NGX_OK;
         ngx_apikeys_store_unlock(st);
 
-        ngx_apikeys_store_enter(st);
+        ngx_apikeys_store_read_begin(st);
         bad += unit_find(st, 1, &ref) != NGX_OK;
 
         for (i = 0; i < 300; i++) {
@@ -623,7 +734,7 @@ test_match(void)
         bad += ngx_apikeys_store_match(st, &ref, &addr, &entry)
                != NGX_DECLINED;
 
-        ngx_apikeys_store_leave(st);
+        ngx_apikeys_store_read_end(st);
     }
 
     ok(bad == 0, "60,000 addresses find the entry that a search finds");
@@ -651,7 +762,7 @@ test_match(void)
     bad += ngx_apikeys_store_publish_key_locked(st, &key, 0) != NGX_OK;
     ngx_apikeys_store_unlock(st);
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
     bad += unit_find(st, 1, &ref) != NGX_OK;
 
     for (i = 0; i < 160; i++) {
@@ -663,7 +774,7 @@ test_match(void)
         bad += match_differs(st, &ref, &key, &addr);
     }
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     ok(bad == 0, "nested as deep as can be");
     ok(unit_check(st) == 0, "the zone is consistent");
@@ -690,10 +801,10 @@ test_readers(void)
 
     /* a section that stays open */
 
-    ngx_apikeys_store_enter(st);
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
+    ngx_apikeys_store_read_begin(st);
     ok(unit_find(st, 1, &ref) == NGX_OK, "a reader holds a key");
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     for (i = 2; i < 50; i++) {
         (void) unit_publish(st, 1, i, 100, 10, 0);
@@ -704,9 +815,9 @@ test_readers(void)
     ok(ref.version == 1 && unit_key_wrong(st, &ref, 1) == NULL,
        "the key is whole after 48 replacements");
     ok(unit_delete(st, 1, 60) == NGX_OK, "it is removed");
-    ok(ngx_memcmp(ref.secret, ref.secret, 1) == 0 && ref.nentries == 100
+    ok(ref.nentries == 100
        && unit_key_wrong(st, &ref, 1) == NULL, "and still whole");
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     ok(unit_check(st) == 0, "left: all of it is freed");
 
@@ -718,7 +829,7 @@ test_readers(void)
     pid = unit_fork(st, 5);
 
     if (pid == 0) {
-        ngx_apikeys_store_enter(st);
+        ngx_apikeys_store_read_begin(st);
         (void) unit_find(st, 1, &ref);
         (void) write(fd[1], "x", 1);
         for ( ;; ) {
@@ -803,7 +914,7 @@ test_lock(void)
 
     st->head->writer_start++;
     ok(unit_publish(st, 1, 2, 0, 0, 0) == NGX_BUSY, "a doubtful one, too");
-    st->suspected -= 1000;
+    st->reused_pid_since -= 1000;
     ok(unit_publish(st, 1, 2, 0, 0, 0) == NGX_OK, "but not for long");
     ok(strstr(tap_message, "repaired") != NULL, "that is logged");
 
@@ -823,14 +934,14 @@ test_lock(void)
 static int64_t
 next_term(ngx_apikeys_store_t *st, uint64_t deadline)
 {
-    st->fence = 0;
-    st->head->syncer_deadline = deadline;
+    st->lease_number = 0;
+    st->head->lease_deadline = deadline;
 
-    if (ngx_apikeys_store_lease_take(st, 1000) != NGX_OK) {
+    if (ngx_apikeys_store_lease_acquire(st, 1000) != NGX_OK) {
         return -1;
     }
 
-    return st->head->syncer_deadline - ngx_apikeys_store_boottime();
+    return st->head->lease_deadline - ngx_apikeys_clock_boot_ms();
 }
 
 
@@ -840,7 +951,7 @@ test_lease_late(ngx_apikeys_store_t *st)
     int64_t     ms, longest;
     ngx_uint_t  n;
 
-    st->head->syncer_late = 0;
+    st->head->lease_overload = 0;
     longest = 0;
 
     for (n = 0; n < 20; n++) {
@@ -864,10 +975,20 @@ test_lease_late(ngx_apikeys_store_t *st)
 
     ok(ms > 6000, "and stays so");
 
-    st->head->syncer_late -= 12000;
-    (void) ngx_apikeys_store_lease_take(st, 1000);
-    ms = st->head->syncer_deadline - ngx_apikeys_store_boottime();
+    st->head->lease_overload -= 12000;
+    (void) ngx_apikeys_store_lease_acquire(st, 1000);
+    ms = st->head->lease_deadline - ngx_apikeys_clock_boot_ms();
     ok(ms <= 1000, "one is forgotten: it is short again, %d ms", (int) ms);
+}
+
+
+static ngx_uint_t  nlines;
+
+
+static void
+count_line(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
+{
+    nlines++;
 }
 
 
@@ -877,6 +998,7 @@ test_lease(void)
     int                   status;
     u_char               *big;
     ngx_pid_t             pid;
+    ngx_log_t             log;
     ngx_str_t             identity, snapshot, a, b;
     ngx_apikeys_store_t  *st;
 
@@ -885,57 +1007,58 @@ test_lease(void)
     pid = unit_fork(st, 3);
 
     if (pid == 0) {
-        _exit(ngx_apikeys_store_lease_take(st, 100000) == NGX_OK
+        _exit(ngx_apikeys_store_lease_acquire(st, 100000) == NGX_OK
               && ngx_apikeys_store_lease_held(st) ? 0 : 1);
     }
 
     status = unit_wait(pid);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child takes it");
     ok(!ngx_apikeys_store_lease_held(st), "it is not ours");
-    ok(ngx_apikeys_store_lease_take(st, 100000) == NGX_OK,
+    ok(ngx_apikeys_store_lease_acquire(st, 100000) == NGX_OK,
        "the child is dead: it is");
     ok(ngx_apikeys_store_lease_held(st), "ours");
 
     pid = unit_fork(st, 3);
 
     if (pid == 0) {
-        _exit(ngx_apikeys_store_lease_take(st, 1000) == NGX_BUSY ? 0 : 1);
+        _exit(ngx_apikeys_store_lease_acquire(st, 1000) == NGX_BUSY ? 0 : 1);
     }
 
     status = unit_wait(pid);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "nobody else's");
 
     (void) ngx_apikeys_store_lock(st);
-    ok(ngx_apikeys_store_lease_take(st, 1000) == NGX_OK, "renewed, locked");
+    ok(ngx_apikeys_store_lease_acquire(st, 1000) == NGX_OK, "renewed, locked");
     ngx_apikeys_store_unlock(st);
 
     /* the deadline */
 
-    ok(!ngx_apikeys_store_lease_free(st), "not free before it");
-    st->head->syncer_deadline = 1;
-    ok(ngx_apikeys_store_lease_free(st), "free after it");
+    ok(!ngx_apikeys_store_lease_available(st), "not free before it");
+    st->head->lease_deadline = 1;
+    ok(ngx_apikeys_store_lease_available(st), "free after it");
     ok(ngx_apikeys_store_lease_held(st), "but kept until another takes it");
-    ok(ngx_apikeys_store_lease_take(st, 1000) == NGX_OK
-       && st->head->syncer_fence == st->fence
-       && !ngx_apikeys_store_lease_free(st), "and renewed, in the same term");
+    ok(ngx_apikeys_store_lease_acquire(st, 1000) == NGX_OK
+       && st->head->lease_number == st->lease_number
+       && !ngx_apikeys_store_lease_available(st),
+       "and renewed, in the same term");
 
-    st->head->syncer_deadline = 1;
+    st->head->lease_deadline = 1;
     pid = unit_fork(st, 3);
 
     if (pid == 0) {
-        _exit(ngx_apikeys_store_lease_take(st, 1000) == NGX_OK ? 0 : 1);
+        _exit(ngx_apikeys_store_lease_acquire(st, 1000) == NGX_OK ? 0 : 1);
     }
 
     (void) unit_wait(pid);
     ok(!ngx_apikeys_store_lease_held(st), "lost by time");
-    st->head->syncer = ngx_pid;
+    st->head->leader_pid = ngx_pid;
     ok(!ngx_apikeys_store_lease_held(st), "the fence tells two terms apart");
 
-    st->head->syncer = 0;
-    (void) ngx_apikeys_store_lease_take(st, 100000);
-    ngx_apikeys_store_lease_drop(st);
+    st->head->leader_pid = 0;
+    (void) ngx_apikeys_store_lease_acquire(st, 100000);
+    ngx_apikeys_store_lease_release(st);
     ok(!ngx_apikeys_store_lease_held(st), "dropped");
-    ok(ngx_apikeys_store_lease_free(st), "and free");
+    ok(ngx_apikeys_store_lease_available(st), "and free");
 
     test_lease_late(st);
 
@@ -972,10 +1095,20 @@ test_lease(void)
 
     /* freshness */
 
+    ngx_memzero(&log, sizeof(ngx_log_t));
+    log.log_level = NGX_LOG_NOTICE;
+    log.writer = count_line;
+    st->head->complete = 1;
+
     ok(ngx_apikeys_store_age(st) == (uint64_t) -1, "never fresh");
-    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime() - 50);
+    ngx_apikeys_refusal_watch(st, 10, &log);
+    ok(nlines == 0, "a copy without an age is not reported as too old");
+
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms() - 50);
     ok(ngx_apikeys_store_age(st) >= 50 && ngx_apikeys_store_age(st) < 60000,
        "fresh some time ago");
+    ngx_apikeys_refusal_watch(st, 10, &log);
+    ok(nlines == 1, "a copy that is too old is reported");
     ngx_apikeys_store_set_fresh(st, 1);
     ok(ngx_apikeys_store_age(st) < 60000, "an older proof takes nothing");
 
@@ -995,16 +1128,16 @@ test_reload(void)
     (void) unit_zone(st, NULL);
     (void) ngx_apikeys_store_init_process(st, &tap_log);
     (void) unit_publish(st, 1, 1, 3, 3, 0);
-    ngx_apikeys_store_others(st, &all, &staying);
+    ngx_apikeys_store_count_processes(st, &all, &staying);
     ok(staying == 0, "no other process before a reload");
 
     next = unit_cycle(cycle);
     new = unit_configure(next, ZONE, 4096, 1);
     ok(unit_zone(new, st) == NGX_OK, "the same keys: reload");
-    ngx_apikeys_store_others(st, &all, &staying);
+    ngx_apikeys_store_count_processes(st, &all, &staying);
     ok(staying == 1, "whose workers are to be waited for");
     (void) ngx_apikeys_store_init_process(new, &tap_log);
-    ngx_apikeys_store_others(new, &all, &staying);
+    ngx_apikeys_store_count_processes(new, &all, &staying);
     ok(staying == 0, "by the old ones, not by themselves");
     ok(new->head == st->head && unit_version(new, 1) == 1, "keeps the zone");
     ngx_apikeys_store_exit_process(new);
@@ -1023,6 +1156,8 @@ test_reload(void)
 
     new->shm_zone->noreuse = 0;
     ok(unit_zone(new, st) == NGX_ERROR, "an unfit zone is never attached to");
+    ok(strstr(tap_message, "another version of the module: restart nginx")
+       != NULL, "and what helps is said");
 
     unit_store_free(st);
 }
@@ -1062,7 +1197,7 @@ test_resize(void)
     (void) ngx_apikeys_store_lock(st);
     (void) ngx_apikeys_store_cursor_set_locked(st, &a, &b);
     ngx_apikeys_store_unlock(st);
-    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime());
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms());
 
     /* as the master does it, which has no slot yet */
 
@@ -1097,7 +1232,7 @@ test_resize(void)
     ok(unit_zone(new, st) == NGX_OK && ngx_apikeys_store_complete(new)
        && new->head->counts.keys == 999 && new->head->counts.stubs > 0,
        "a zone that is too small for all has stubs");
-    ok(strstr(tap_message, "has no room for key") != NULL, "it is said");
+    ok(strstr(tap_message, "has no room for API key") != NULL, "it is said");
     ngx_shm_free(&new->shm_zone->shm);
 
     new = unit_configure(unit_cycle(cycle), 8 * ZONE, 8192, 2);
@@ -1175,6 +1310,7 @@ main(void)
     test_objects();
     test_versions();
     test_loads();
+    test_members();
     test_public_keys();
     test_full();
     test_lists();

@@ -117,7 +117,7 @@ test_nothing(void)
     ok(empty == 1, "a first zone is empty");
 
     new = resize(st, cycle, 2 * CELLS);
-    ok(empty == 1 && !st->head->inherited,
+    ok(empty == 1 && !st->head->successor_at,
        "nothing is carried over from a zone that has not loaded");
     unit_store_free(new);
 
@@ -175,17 +175,17 @@ test_full(void)
     (void) unit_publish(st, 1, n + 1, 1000, 0, 0);
     (void) unit_delete(st, 2, n + 2);
     set_cursor(st, "identity", "10:20:12,15");
-    ngx_apikeys_store_set_fresh(st, ngx_apikeys_store_boottime());
+    ngx_apikeys_store_set_fresh(st, ngx_apikeys_clock_boot_ms());
 
-    ok(!ngx_apikeys_store_complete(st) && st->head->failed == n
+    ok(!ngx_apikeys_store_complete(st) && st->head->failed_version == n
        && unit_version(st, 1) == NGX_BUSY
        && unit_version(st, 3) == 3, "%d keys: the zone is incomplete",
        (int) n);
 
     new = resize(st, cycle, 8 * CELLS);
 
-    ok(empty == 0 && st->head->inherited
-       && memcmp(st->head->heir, new->head->instance, 36) == 0,
+    ok(empty == 0 && st->head->successor_at
+       && memcmp(st->head->successor, new->head->instance, 36) == 0,
        "it is carried over into a larger one");
     ok(!ngx_apikeys_store_complete(new)
        && unit_version(new, 900000) == NGX_BUSY
@@ -207,7 +207,7 @@ test_full(void)
        && new->head->counts.stubs > 100, "the figures are the same");
     ok(get_cursor(new, "identity", "10:20:12,15")
        && ngx_apikeys_store_age(new) < 60000, "cursor and age, too");
-    ok(ngx_apikeys_store_heals(new)
+    ok(ngx_apikeys_store_stubs_have_room(new)
        && ngx_apikeys_store_stub_ids(new, ids) == 10,
        "there may be room for the stubs");
     ok(unit_check(new) == 0, "the zone is consistent");
@@ -300,7 +300,7 @@ test_epoch(void)
     ok(new->head->counts.invalid == 0 && new->head->counts.tombstones == 1
        && new->head->counts.keys == 48, "of the other only what it serves");
     ok(get_cursor(new, "another", ""), "the cursor says which");
-    ok(ngx_apikeys_store_epoch(new) == ngx_apikeys_store_epoch(st),
+    ok(ngx_apikeys_store_generation(new) == ngx_apikeys_store_generation(st),
        "so does the epoch");
     ok(unit_check(new) == 0, "the zone is consistent");
 
@@ -494,9 +494,9 @@ race(ngx_apikeys_store_t *st, ngx_apikeys_store_t *new,
 
     torn = 0;
     wrong = 0;
-    end = ngx_apikeys_store_boottime() + 3000;
+    end = ngx_apikeys_clock_boot_ms() + 3000;
 
-    while (ngx_apikeys_store_boottime() < end) {
+    while (ngx_apikeys_clock_boot_ms() < end) {
         (void) ngx_apikeys_store_copy(new, st);
 
         other = 0;

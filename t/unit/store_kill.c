@@ -255,7 +255,7 @@ look(ngx_apikeys_store_t *st, view_t *view)
     ngx_apikeys_objectid_t   id;
     ngx_apikeys_store_ref_t  ref;
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
 
     for (i = 0; i < NKEYS; i++) {
 
@@ -276,7 +276,7 @@ look(ngx_apikeys_store_t *st, view_t *view)
         }
     }
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 }
 
 
@@ -325,7 +325,7 @@ attach(ngx_apikeys_store_t *st, ngx_pid_t writer)
     move(head);
     move(slots);
     move(slot);
-    move(nonces);
+    move(area);
     move(keys);
     move(ids);
     move(arena.sh);

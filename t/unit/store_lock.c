@@ -38,7 +38,7 @@ want(ngx_apikeys_store_t *st, ngx_uint_t watch)
     ngx_parent = getppid();
 
     tap_message[0] = '\0';
-    begin = ngx_apikeys_store_boottime();
+    begin = ngx_apikeys_clock_boot_ms();
 
     for (n = 0; n < 2; n++) {
         if (!watch && ngx_apikeys_store_lock(st) != NGX_BUSY) {
@@ -46,13 +46,13 @@ want(ngx_apikeys_store_t *st, ngx_uint_t watch)
         }
 
         if (watch && ngx_apikeys_store_watch(st)
-                     != (st->stopped ? NGX_AGAIN : NGX_OK))
+                     != (st->stopped_pid ? NGX_AGAIN : NGX_OK))
         {
             return NOT_BUSY;
         }
     }
 
-    if (tap_message[0] && ngx_apikeys_store_boottime() - begin < 200) {
+    if (tap_message[0] && ngx_apikeys_clock_boot_ms() - begin < 200) {
         return TOO_EARLY;
     }
 
@@ -60,7 +60,7 @@ want(ngx_apikeys_store_t *st, ngx_uint_t watch)
 
     st->stopped_since -= 1000;
 
-    for (n = 0; n < 3000 && !st->unfenced; n++) {
+    for (n = 0; n < 3000 && !st->unkillable_pid; n++) {
 
         if (watch) {
             (void) ngx_apikeys_store_watch(st);
@@ -289,7 +289,7 @@ test_spared(ngx_apikeys_store_t *st)
     if (middle == 0) {
         ngx_parent = getppid();
         (void) ngx_apikeys_store_watch(st);
-        _exit(st->stopped ? 1 : 0);
+        _exit(st->stopped_pid ? 1 : 0);
     }
 
     ok(unit_wait(middle) == 0 && lives(pid), "none but a worker kills");

@@ -84,7 +84,7 @@ test_reserve(void)
     ok(ngx_apikeys_store_complete(st) && unknown(st),
        "the local copy is complete");
     ok(stat.stubs == 1 && stat.invalid == 1 && stat.low, "the figures tell");
-    ok(strstr(tap_message, "has no room for key") != NULL
+    ok(strstr(tap_message, "has no room for API key") != NULL
        && strstr(tap_message, "needs at least") != NULL, "and the log");
 
     for (i = 1, bad = 0; i < n; i++) {
@@ -144,13 +144,15 @@ test_heal(void)
     n = fill(st, 1, 1000);
     (void) unit_publish(st, n + 1, n + 1, 1000, 0, 0);
 
-    ok(!ngx_apikeys_store_heals(st) || st->head->room.smallest == 0,
+    ok(!ngx_apikeys_store_stubs_have_room(st)
+       || st->head->room.smallest_refused == 0,
        "two stubs");
 
     (void) ngx_apikeys_store_lock(st);
-    ngx_apikeys_store_healed_locked(st);
+    ngx_apikeys_store_stubs_retried_locked(st);
     ngx_apikeys_store_unlock(st);
-    ok(!ngx_apikeys_store_heals(st), "without room they are left alone");
+    ok(!ngx_apikeys_store_stubs_have_room(st),
+       "without room they are left alone");
 
     ok(ngx_apikeys_store_stub_ids(st, ids) == 2, "they are named");
     id = unit_id(n);
@@ -159,13 +161,13 @@ test_heal(void)
     (void) unit_delete(st, 1, 5000);
     (void) unit_delete(st, 2, 5001);
     (void) unit_check(st);
-    ok(ngx_apikeys_store_heals(st), "with room they are not");
+    ok(ngx_apikeys_store_stubs_have_room(st), "with room they are not");
 
     bucket = 0;
     nids = 0;
 
     do {
-        rc = ngx_apikeys_store_stubs(st, &bucket, ids, &nids, 100);
+        rc = ngx_apikeys_store_stubs_find(st, &bucket, ids, &nids, 100);
     } while (rc == NGX_AGAIN);
 
     ok(rc == NGX_DONE && nids == 2, "both are found");
@@ -184,14 +186,14 @@ test_heal(void)
        "the same version takes the stub's place");
 
     (void) ngx_apikeys_store_lock(st);
-    ngx_apikeys_store_healed_locked(st);
+    ngx_apikeys_store_stubs_retried_locked(st);
     ngx_apikeys_store_unlock(st);
 
     ok(unit_publish(st, n + 1, n + 5, 1, 0, 0) == NGX_OK
        && unit_version(st, n + 1) == (int64_t) n + 5, "a newer one, too");
     ok(st->head->counts.stubs == 0 && ngx_apikeys_store_stub_ids(st, ids) == 0,
        "none is left");
-    ok(!ngx_apikeys_store_heals(st), "nothing is to be healed");
+    ok(!ngx_apikeys_store_stubs_have_room(st), "nothing is to be healed");
 
     ok(unit_check(st) == 0, "the zone is consistent");
 
@@ -210,7 +212,7 @@ test_heal(void)
         nids = 0;
 
         do {
-            rc = ngx_apikeys_store_stubs(st, &bucket, ids, &nids, 7);
+            rc = ngx_apikeys_store_stubs_find(st, &bucket, ids, &nids, 7);
         } while (rc == NGX_AGAIN);
 
         found += nids;
@@ -284,7 +286,7 @@ test_readers(void)
     n = fill(st, 1, 1000);
     rc = NGX_OK;
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
 
     for (i = 1; i < n; i++) {
         rc = unit_publish(st, i, 1000 + i, 1000, 0, 0);
@@ -297,7 +299,7 @@ test_readers(void)
     ok(rc == NGX_AGAIN, "%d changes while a reader is inside", (int) i);
     ok(unit_version(st, i) == (int64_t) i, "the old version is served still");
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
     ok(unit_publish(st, i, 1000 + i, 1000, 0, 0) == NGX_OK
        && unit_version(st, i) == (int64_t) (1000 + i),
        "the reader has left: the change is made");
@@ -305,7 +307,7 @@ test_readers(void)
     /* one that does not leave */
 
     (void) unit_check(st);
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
 
     for (i = 1; i < n; i++) {
         if (unit_publish(st, i, 2000 + i, 1000, 0, 0) != NGX_OK) {
@@ -313,21 +315,21 @@ test_readers(void)
         }
     }
 
-    since = ngx_apikeys_store_boottime();
+    since = ngx_apikeys_clock_boot_ms();
 
     do {
         rc = unit_publish(st, i, 2000 + i, 1000, 0, 0);
         ngx_msleep(1);
     } while (rc == NGX_AGAIN);
 
-    since = ngx_apikeys_store_boottime() - since;
+    since = ngx_apikeys_clock_boot_ms() - since;
 
     ok(rc == NGX_OK && unit_version(st, i) == NGX_BUSY,
        "a reader stays: the old version is not served");
     ok(since >= 40 && since < 1000, "for that it was waited %d ms",
        (int) since);
 
-    since = ngx_apikeys_store_boottime();
+    since = ngx_apikeys_clock_boot_ms();
 
     for (i = i + 1; i < n; i++) {
         rc = unit_publish(st, i, 2000 + i, 1000, 0, 0);
@@ -337,12 +339,12 @@ test_readers(void)
         }
     }
 
-    since = ngx_apikeys_store_boottime() - since;
+    since = ngx_apikeys_clock_boot_ms() - since;
 
     ok(i == n && since < 40, "no other change waits again");
     ok(unknown(st), "the local copy is complete");
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     ok(unit_publish(st, n - 1, 2000 + n - 1, 1000, 0, 0) == NGX_OK
        && unit_version(st, n - 1) == (int64_t) (2000 + n - 1),
@@ -387,7 +389,7 @@ test_copy(void)
     ok(ngx_apikeys_store_complete(new) && unit_version(new, n) == NGX_BUSY,
        "a stub is copied");
     ok(ngx_apikeys_store_stub_ids(new, ids) == 1, "and named");
-    ok(ngx_apikeys_store_heals(new), "there may be room for it");
+    ok(ngx_apikeys_store_stubs_have_room(new), "there may be room for it");
     ok(unit_publish(new, n, n, 1000, 0, 0) == NGX_OK
        && unit_version(new, n) == (int64_t) n, "which there is");
     ok(unit_check(new) == 0, "the zone is consistent");

@@ -14,6 +14,7 @@
 
 #include "tap.h"
 
+#include <ngx_apikeys_clock.h>
 #include <ngx_apikeys_store_int.h>
 
 #include <sys/wait.h>
@@ -232,8 +233,15 @@ unit_public_key(u_char *p, uint64_t n)
 
 
 /*
- * Key n at a version: all that it has follows from the two.  So whoever
- * finds it can tell whether it is whole.
+ * unit_key() sets each member to a value that is not zero (but the two flags of
+ * a key without a detail), unit_key_wrong() and unit_key_differs() compare it.
+ */
+ngx_apikeys_store_key_members(13);
+
+
+/*
+ * Key n at a version: all members follow from the two numbers, so a key that
+ * was found can be compared with what it must have.
  */
 
 static ngx_apikeys_store_key_t
@@ -259,6 +267,7 @@ unit_key(uint64_t n, uint64_t version, ngx_uint_t nentries,
     key.grants = unit_grants;
 
     unit_public_key(key.public_key, n);
+    ngx_memcpy(key.line, "line", NGX_APIKEYS_SEAL_LINE_LEN);
 
     for (i = 0; i < sizeof(ngx_apikeys_secret_t); i++) {
         ((u_char *) &key.secret)[i] = (u_char) (word >> (i % 8 * 8));
@@ -295,6 +304,7 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
     uint64_t                   word;
     ngx_uint_t                 i;
     ngx_apikeys_cidr_t         addr, entry;
+    ngx_apikeys_secret_t       secret;
     ngx_apikeys_objectid_t     id;
     ngx_apikeys_store_grant_t  grant;
 
@@ -311,12 +321,19 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
         return "org";
     }
 
+    if (ref->public_key == NULL) {
+        return "public key";
+    }
+
     if (ref->roles != (uint32_t) word) {
         return "roles";
     }
 
+    ngx_memcpy(secret.plain, ref->plain, sizeof(secret.plain));
+    secret.ha1s = *ref->ha1s;
+
     for (i = 0; i < sizeof(ngx_apikeys_secret_t); i++) {
-        if (((u_char *) ref->secret)[i] != (u_char) (word >> (i % 8 * 8))) {
+        if (((u_char *) &secret)[i] != (u_char) (word >> (i % 8 * 8))) {
             return "secret";
         }
     }
@@ -351,6 +368,61 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
 }
 
 
+/* the first member in which two keys differ, or NULL */
+
+static __attribute__((unused)) const char *
+unit_key_differs(const ngx_apikeys_store_key_t *a,
+    const ngx_apikeys_store_key_t *b)
+{
+    ngx_uint_t  i;
+
+#define unit_member(member)                                                  \
+    if (memcmp(&a->member, &b->member, sizeof(a->member)) != 0) {            \
+        return #member;                                                      \
+    }
+
+    unit_member(id);
+    unit_member(org);
+    unit_member(public_key);
+    unit_member(version);
+    unit_member(secret);
+    unit_member(line);
+    unit_member(roles);
+    unit_member(ngrants);
+    unit_member(nentries);
+
+#undef unit_member
+
+    if (!a->unreadable != !b->unreadable) {
+        return "unreadable";
+    }
+
+    if (!a->stub != !b->stub) {
+        return "stub";
+    }
+
+    for (i = 0; i < a->ngrants; i++) {
+        if (memcmp(&a->grants[i].id, &b->grants[i].id,
+                   sizeof(ngx_apikeys_objectid_t))
+            != 0
+            || a->grants[i].roles != b->grants[i].roles)
+        {
+            return "grants";
+        }
+    }
+
+    for (i = 0; i < a->nentries; i++) {
+        if (memcmp(&a->entries[i], &b->entries[i], sizeof(ngx_apikeys_cidr_t))
+            != 0)
+        {
+            return "entries";
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_int_t __attribute__((unused))
 unit_find(ngx_apikeys_store_t *st, uint64_t n, ngx_apikeys_store_ref_t *ref)
 {
@@ -374,7 +446,7 @@ unit_version(ngx_apikeys_store_t *st, uint64_t n)
     int64_t                  rc;
     ngx_apikeys_store_ref_t  ref;
 
-    ngx_apikeys_store_enter(st);
+    ngx_apikeys_store_read_begin(st);
 
     rc = unit_find(st, n, &ref);
 
@@ -382,7 +454,7 @@ unit_version(ngx_apikeys_store_t *st, uint64_t n)
         rc = unit_key_wrong(st, &ref, n) ? -100 : (int64_t) ref.version;
     }
 
-    ngx_apikeys_store_leave(st);
+    ngx_apikeys_store_read_end(st);
 
     return rc;
 }
@@ -430,12 +502,12 @@ unit_delete(ngx_apikeys_store_t *st, uint64_t n, uint64_t version)
 
 
 static uint32_t __attribute__((unused))
-unit_load_begin(ngx_apikeys_store_t *st, ngx_uint_t new_epoch)
+unit_load_begin(ngx_apikeys_store_t *st, ngx_uint_t new_database)
 {
     uint32_t  load;
 
     (void) ngx_apikeys_store_lock(st);
-    load = ngx_apikeys_store_load_begin_locked(st, new_epoch);
+    load = ngx_apikeys_store_load_begin_locked(st, new_database);
     ngx_apikeys_store_unlock(st);
 
     return load;
@@ -503,13 +575,16 @@ unit_check(ngx_apikeys_store_t *st)
     counts = sh->counts;
     ngx_memzero(&sh->counts, sizeof(sh->counts));
 
-    for (n = 0; n < 100000 && (sh->retired || sh->waiting || sh->lost); n++) {
+    for (n = 0;
+         n < 100000 && (sh->retired || sh->closing || sh->unreachable);
+         n++)
+    {
         ngx_apikeys_store_reclaim_locked(st, 64);
     }
 
-    unit_fault(sh->retired || sh->waiting || sh->lost || sh->nretired,
+    unit_fault(sh->retired || sh->closing || sh->unreachable || sh->nretired,
                "retired %u waiting %u lost %u cells %u", sh->retired,
-               sh->waiting, sh->lost, sh->nretired);
+               sh->closing, sh->unreachable, sh->nretired);
 
     words = ngx_apikeys_arena_words(sh->arena.ncells);
     unit_seen = calloc(words, sizeof(uint64_t));
@@ -521,15 +596,16 @@ unit_check(ngx_apikeys_store_t *st)
 
             unit_fault(unit_seen[i / 64] & ((uint64_t) 1 << (i % 64)),
                        "record %u is reached twice", i);
-            unit_fault(rec->pending, "record %u is pending", i);
+            unit_fault(rec->reclaim, "record %u is pending", i);
 
             unit_see(&st->arena, i);
             ngx_apikeys_store_write_count(st, rec, 1);
 
-            if (rec->body) {
+            if (rec->detail) {
                 unit_fault(rec->state == NGX_APIKEYS_STORE_DELETED,
                            "a tombstone has a body");
-                ngx_apikeys_store_retire_visit_body(st, rec->body, unit_see);
+                ngx_apikeys_store_retire_visit_detail(st, rec->detail,
+                                                      unit_see);
             }
 
             if (rec->kind == NGX_APIKEYS_STORE_KEY

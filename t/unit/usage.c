@@ -8,7 +8,7 @@
 
 #include "tap.h"
 
-#include "../../src/ngx_apikeys_usage.c"
+#include "../../src/sync/ngx_apikeys_usage.c"
 
 
 static ngx_apikeys_objectid_t
@@ -29,6 +29,7 @@ id(ngx_uint_t n)
 static double
 steps(ngx_apikeys_usage_t *usage)
 {
+    uint16_t                  slot;
     ngx_uint_t                i, n, rows;
     ngx_apikeys_usage_row_t  *row;
 
@@ -36,12 +37,13 @@ steps(ngx_apikeys_usage_t *usage)
     rows = 0;
 
     for (i = 0; i < NGX_APIKEYS_USAGE_SIZE; i++) {
-        row = &usage->counting->rows[i];
+        slot = usage->counting->slots[i];
 
-        if (row->count) {
+        if (slot) {
+            row = &usage->counting->rows[slot - 1];
             rows++;
-            n += 1 + ((i - ngx_apikeys_usage_place(usage, &row->key,
-                                                   &row->entry))
+            n += 1 + ((i - ngx_apikeys_usage_slot(usage, &row->key,
+                                                  &row->entry))
                       & (NGX_APIKEYS_USAGE_SIZE - 1));
         }
     }
@@ -59,9 +61,10 @@ fill(ngx_uint_t family, ngx_uint_t byte, ngx_uint_t nkeys)
     ngx_apikeys_objectid_t    key;
     ngx_apikeys_usage_row_t  *row;
 
+    static ngx_apikeys_failure_t     failure;
     static ngx_apikeys_usage_stat_t  stat;
 
-    usage = ngx_apikeys_usage_create(&tap_cycle, NULL, &stat);
+    usage = ngx_apikeys_usage_create(&tap_cycle, NULL, &stat, &failure);
 
     for (n = 0, i = 0; n < NGX_APIKEYS_USAGE_FULL; n++, i++) {
         ngx_memzero(&entry, sizeof(entry));

@@ -1,0 +1,733 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * A set-associative table: the id of a nonce picks a bucket, a nonce may
+ * lie in any way of it.  A way is in one of four states, and all changes of
+ * it go through its one state word by compare-and-swap:
+ *
+ *     free      holds nothing
+ *     claimed   its claimer, who is named by pid, writes the other words
+ *     pending   an id is in place, no count of it was taken yet
+ *     taken     an id, its highest count, and a window of the counts below
+ *
+ * free or taken -> claimed -> pending -> taken.  What must hold:
+ *
+ * - No id is taken in two ways.  A process that has stored its id as pending
+ *   then reads all other ways of the bucket.  If one is taken, or pending at
+ *   a lower index, the process gives up.  If one is pending at a higher index,
+ *   it sets that one free, so the other process fails.  Of two that are
+ *   pending at once, the later one has seen the earlier one.
+ *
+ * - What was taken and is gone does not come back.  The bucket's floor is
+ *   raised to an id before its way is claimed, and read after the others
+ *   were looked at; an id at or below it is taken no more.  The same holds
+ *   for ids from before the table, which another zone of this node may have
+ *   taken.  (A clock that is set back takes floors with it, see valid_floor().)
+ *
+ * - A count is taken by the swap that adds it to the set of those seen, and
+ *   a set never shrinks.  Each claim raises the way's generation, a part of
+ *   the word, so a swap prepared for one resident fails on the next.
+ *
+ * Only a claimed way can be left stuck by a killed process: it is claimed
+ * again when that pid is gone.  Pending ones are set free by whoever wants
+ * the same id, or when the id has expired.  All ordering is sequentially
+ * consistent: the first point rests on it.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <ngx_apikeys_nonce_table.h>
+
+#include <openssl/rand.h>
+
+
+#define NGX_APIKEYS_NONCE_WAYS         32
+
+/* of one key in a bucket */
+#define NGX_APIKEYS_NONCE_SHARE        (NGX_APIKEYS_NONCE_WAYS / 8)
+
+/* counts below the highest that are still told apart */
+#define NGX_APIKEYS_NONCE_WINDOW       32
+
+/*
+ * The state word: 20 bits of the highest count, relative to the first one
+ * that was taken; 32 bits of window, bit n for the count n + 1 below the
+ * highest; 12 bits of generation.  The relative count begins at a base from
+ * which the window can reach down, so 0 stands for a way that is not taken;
+ * then the window is 0 (free), a pid (claimed) or a ticket (pending).
+ */
+#define NGX_APIKEYS_NONCE_BASE         64
+#define NGX_APIKEYS_NONCE_MAX          0xfffff
+#define NGX_APIKEYS_NONCE_CLAIMED      0x80000000
+
+#define ngx_apikeys_nonce_state(high, window, gen)                           \
+    ((uint64_t) (high) << 44 | (uint64_t) (window) << 12 | ((gen) & 0xfff))
+
+#define ngx_apikeys_nonce_high(state)    ((uint32_t) ((state) >> 44))
+#define ngx_apikeys_nonce_window(state)  ((uint32_t) ((state) >> 12))
+#define ngx_apikeys_nonce_gen(state)     ((state) & 0xfff)
+
+#define ngx_apikeys_nonce_is_taken(state)                                    \
+    (ngx_apikeys_nonce_high(state) != 0)
+#define ngx_apikeys_nonce_is_free(state)                                     \
+    (((state) >> 12) == 0)
+#define ngx_apikeys_nonce_is_claimed(state)                                  \
+    (!ngx_apikeys_nonce_is_taken(state)                                      \
+     && (ngx_apikeys_nonce_window(state) & NGX_APIKEYS_NONCE_CLAIMED))
+#define ngx_apikeys_nonce_is_pending(state)                                  \
+    (!ngx_apikeys_nonce_is_taken(state)                                      \
+     && !ngx_apikeys_nonce_is_free(state)                                    \
+     && !ngx_apikeys_nonce_is_claimed(state))
+
+#define ngx_apikeys_nonce_load(p)                                            \
+    __atomic_load_n(p, __ATOMIC_SEQ_CST)
+#define ngx_apikeys_nonce_store(p, value)                                    \
+    __atomic_store_n(p, value, __ATOMIC_SEQ_CST)
+#define ngx_apikeys_nonce_swap(p, old, value)                                \
+    __atomic_compare_exchange_n(p, old, value, 0, __ATOMIC_SEQ_CST,          \
+                                __ATOMIC_SEQ_CST)
+
+/* a pending way is taken in some hundred nanoseconds, unless its claimer
+   was stopped */
+#define NGX_APIKEYS_NONCE_PATIENCE     64
+
+/* each repetition but the first means that another process got ahead */
+#define NGX_APIKEYS_NONCE_TRIES        64
+
+#define NGX_APIKEYS_NONCE_NO_ID        ((uint64_t) -1)
+
+#define NGX_APIKEYS_NONCE_MIN_SIZE     (128 * 1024)
+
+
+struct ngx_apikeys_nonce_head_s {
+    uint64_t                     salt;      /* 0 until the first process */
+    uint64_t                     made;      /* nonces */
+    uint64_t                     tickets;
+    uint64_t                     born;      /* ms; 0 until the first process */
+    uint64_t                     unused[4];
+};
+
+
+struct ngx_apikeys_nonce_bucket_s {
+    uint64_t                     floor;     /* lower ids are refused */
+    uint64_t                     unused[7];
+    uint64_t                     ids[NGX_APIKEYS_NONCE_WAYS];
+    uint64_t                     states[NGX_APIKEYS_NONCE_WAYS];
+    uint32_t                     firsts[NGX_APIKEYS_NONCE_WAYS];
+    uint32_t                     owners[NGX_APIKEYS_NONCE_WAYS];
+};
+
+
+/* a candidate */
+typedef struct {
+    uint64_t                     id;        /* all ones: there is none */
+    uint64_t                     state;
+    ngx_uint_t                   i;
+} ngx_apikeys_nonce_way_t;
+
+
+/* accepting a count: the arguments, the bucket, and the way used */
+typedef struct {
+    ngx_apikeys_nonce_table_t   *table;
+    ngx_apikeys_nonce_bucket_t  *bucket;
+    uint64_t                     id;
+    uint64_t                     now;
+    uint32_t                     count;
+    uint32_t                     owner;
+    ngx_uint_t                   way;
+    uint64_t                     state;     /* of the way, as last seen */
+} ngx_apikeys_nonce_op_t;
+
+
+static ngx_int_t ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e);
+static ngx_int_t ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e,
+    ngx_uint_t i, uint64_t state);
+static ngx_int_t ngx_apikeys_nonce_table_add_count(uint64_t *state,
+    int64_t count);
+static void ngx_apikeys_nonce_table_wait(ngx_apikeys_nonce_op_t *e,
+    ngx_uint_t i, uint64_t state);
+static ngx_int_t ngx_apikeys_nonce_table_insert(ngx_apikeys_nonce_op_t *e);
+static ngx_int_t ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e);
+static ngx_uint_t ngx_apikeys_nonce_table_is_reusable(
+    ngx_apikeys_nonce_op_t *e, uint64_t id, uint64_t state);
+static void ngx_apikeys_nonce_table_keep_oldest(ngx_apikeys_nonce_way_t *way,
+    ngx_uint_t i, uint64_t id, uint64_t state);
+static ngx_int_t ngx_apikeys_nonce_table_claim(ngx_apikeys_nonce_op_t *e);
+static ngx_int_t ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e);
+static void ngx_apikeys_nonce_table_release(ngx_apikeys_nonce_op_t *e);
+static void ngx_apikeys_nonce_table_raise_floor(ngx_apikeys_nonce_op_t *e,
+    uint64_t id);
+static uint64_t ngx_apikeys_nonce_table_floor(ngx_apikeys_nonce_op_t *e);
+static uint64_t ngx_apikeys_nonce_table_valid_floor(ngx_apikeys_nonce_op_t *e,
+    uint64_t floor);
+
+
+uint64_t
+ngx_apikeys_nonce_table_next(ngx_apikeys_nonce_table_t *t, uint64_t now)
+{
+    uint64_t  n, mask;
+
+    mask = ((uint64_t) 1 << NGX_APIKEYS_NONCE_TIME_SHIFT) - 1;
+
+    /* newer than the table */
+
+    now += (now == t->born);
+
+    n = __atomic_fetch_add(&t->head->made, 1, __ATOMIC_RELAXED);
+
+    /* the salt keeps nodes apart, which share the keys but no memory */
+
+    return now << NGX_APIKEYS_NONCE_TIME_SHIFT | ((n + t->salt) & mask);
+}
+
+
+ngx_int_t
+ngx_apikeys_nonce_table_accept(ngx_apikeys_nonce_table_t *t, uint64_t id,
+    uint32_t count, uint32_t owner, uint64_t now)
+{
+    uint64_t                hash;
+    ngx_int_t               rc;
+    ngx_uint_t              tries;
+    ngx_apikeys_nonce_op_t  e;
+
+    /* salted, so that nobody can collect nonces of one bucket */
+
+    hash = (id ^ t->salt) * 0x9e3779b97f4a7c15;
+    hash = (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15;
+
+    e.table = t;
+    e.bucket = &t->buckets[((hash >> 32) * t->nbuckets) >> 32];
+    e.id = id;
+    e.now = now;
+    e.count = count;
+    e.owner = owner;
+
+    for (tries = 0; tries < NGX_APIKEYS_NONCE_TRIES; tries++) {
+
+        rc = ngx_apikeys_nonce_table_find(&e);
+
+        if (rc == NGX_DONE) {
+            rc = ngx_apikeys_nonce_table_insert(&e);
+        }
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * NGX_OK, NGX_BUSY, NGX_DECLINED: the id was found, and this is the result for
+ * the count; NGX_AGAIN: it changed meanwhile, retry; NGX_DONE: not found.
+ */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t                     state;
+    ngx_uint_t                   i;
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = e->bucket;
+
+    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
+
+        if (ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+            continue;
+        }
+
+        state = ngx_apikeys_nonce_load(&b->states[i]);
+
+        if (ngx_apikeys_nonce_is_taken(state)) {
+            return ngx_apikeys_nonce_table_count(e, i, state);
+        }
+
+        if (ngx_apikeys_nonce_is_pending(state)) {
+            ngx_apikeys_nonce_table_wait(e, i, state);
+            return NGX_AGAIN;
+        }
+
+        /* free, or claimed: whoever will have it pending looks at others */
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e, ngx_uint_t i,
+    uint64_t state)
+{
+    int64_t                      count;
+    uint64_t                     next;
+    ngx_int_t                    rc;
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = e->bucket;
+
+    count = (int64_t) e->count - ngx_apikeys_nonce_load(&b->firsts[i])
+            + NGX_APIKEYS_NONCE_BASE;
+
+    /* read after the state: it is of the same resident if the swap succeeds */
+
+    if (ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+        return NGX_AGAIN;
+    }
+
+    next = state;
+
+    rc = ngx_apikeys_nonce_table_add_count(&next, count);
+
+    if (rc == NGX_OK) {
+        return ngx_apikeys_nonce_swap(&b->states[i], &state, next)
+               ? NGX_OK : NGX_AGAIN;
+    }
+
+    return ngx_apikeys_nonce_load(&b->states[i]) == state ? rc : NGX_AGAIN;
+}
+
+
+/* adds the count to those seen, or tells that it cannot be */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_add_count(uint64_t *state, int64_t count)
+{
+    int64_t   high, n;
+    uint64_t  window;
+
+    high = ngx_apikeys_nonce_high(*state);
+    window = ngx_apikeys_nonce_window(*state);
+
+    if (count > NGX_APIKEYS_NONCE_MAX) {
+        return NGX_DECLINED;
+    }
+
+    if (count > high) {
+        n = count - high;
+        high = count;
+
+        if (n <= NGX_APIKEYS_NONCE_WINDOW) {
+            window = window << n | (uint64_t) 1 << (n - 1);
+
+        } else {
+            window = 0;
+        }
+
+    } else {
+        n = high - count;
+
+        if (n == 0
+            || n > NGX_APIKEYS_NONCE_WINDOW
+            || (window & (uint64_t) 1 << (n - 1)))
+        {
+            return NGX_BUSY;
+        }
+
+        window |= (uint64_t) 1 << (n - 1);
+    }
+
+    *state = ngx_apikeys_nonce_state(high, (uint32_t) window,
+                                     ngx_apikeys_nonce_gen(*state));
+
+    return NGX_OK;
+}
+
+
+/* waits briefly for a pending way to change; sets it free if it does not */
+
+static void
+ngx_apikeys_nonce_table_wait(ngx_apikeys_nonce_op_t *e, ngx_uint_t i,
+    uint64_t state)
+{
+    ngx_uint_t   n;
+    uint64_t    *p;
+
+    p = &e->bucket->states[i];
+
+    for (n = 0; n < NGX_APIKEYS_NONCE_PATIENCE; n++) {
+        ngx_cpu_pause();
+
+        if (ngx_apikeys_nonce_load(p) != state) {
+            return;
+        }
+    }
+
+    (void) ngx_apikeys_nonce_swap(p, &state, ngx_apikeys_nonce_gen(state));
+}
+
+
+static ngx_int_t
+ngx_apikeys_nonce_table_insert(ngx_apikeys_nonce_op_t *e)
+{
+    ngx_int_t  rc;
+    uint64_t   state;
+
+    /* first without touching anything: a flood of old nonces costs little */
+
+    if (ngx_apikeys_nonce_table_floor(e) >= e->id) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_apikeys_nonce_table_choose(e) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_apikeys_nonce_table_claim(e);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* the way is pending: from here on others see the id */
+
+    rc = ngx_apikeys_nonce_table_is_unique(e);
+
+    if (rc == NGX_OK && ngx_apikeys_nonce_table_floor(e) >= e->id) {
+        rc = NGX_DECLINED;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_apikeys_nonce_table_release(e);
+        return rc;
+    }
+
+    state = ngx_apikeys_nonce_state(NGX_APIKEYS_NONCE_BASE, 0,
+                                    ngx_apikeys_nonce_gen(e->state));
+
+    if (!ngx_apikeys_nonce_swap(&e->bucket->states[e->way], &e->state, state))
+    {
+        return NGX_AGAIN;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Chooses the way to reuse: the oldest of the key's own if it has its share;
+ * else a free, abandoned or expired one; else the oldest of all.
+ */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t                     id, state;
+    ngx_uint_t                   i, held;
+    ngx_apikeys_nonce_way_t      own, reusable, oldest, *way;
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = e->bucket;
+    held = 0;
+
+    own.id = NGX_APIKEYS_NONCE_NO_ID;
+    reusable.id = NGX_APIKEYS_NONCE_NO_ID;
+    oldest.id = NGX_APIKEYS_NONCE_NO_ID;
+
+    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
+        state = ngx_apikeys_nonce_load(&b->states[i]);
+        id = ngx_apikeys_nonce_load(&b->ids[i]);
+
+        if (ngx_apikeys_nonce_table_is_reusable(e, id, state)) {
+            ngx_apikeys_nonce_table_keep_oldest(&reusable, i, id, state);
+            continue;
+        }
+
+        if (!ngx_apikeys_nonce_is_taken(state)) {
+            continue;
+        }
+
+        ngx_apikeys_nonce_table_keep_oldest(&oldest, i, id, state);
+
+        if (ngx_apikeys_nonce_load(&b->owners[i]) == e->owner) {
+            ngx_apikeys_nonce_table_keep_oldest(&own, i, id, state);
+            held++;
+        }
+    }
+
+    way = held >= NGX_APIKEYS_NONCE_SHARE ? &own
+          : reusable.id != NGX_APIKEYS_NONCE_NO_ID ? &reusable : &oldest;
+
+    if (way->id == NGX_APIKEYS_NONCE_NO_ID) {
+        return NGX_DECLINED;
+    }
+
+    e->way = way->i;
+    e->state = way->state;
+
+    return NGX_OK;
+}
+
+
+/* whether the way can be claimed at nobody's expense */
+
+static ngx_uint_t
+ngx_apikeys_nonce_table_is_reusable(ngx_apikeys_nonce_op_t *e, uint64_t id,
+    uint64_t state)
+{
+    ngx_pid_t  pid;
+
+    if (ngx_apikeys_nonce_is_free(state)) {
+        return 1;
+    }
+
+    if (!ngx_apikeys_nonce_is_claimed(state)) {
+        return ngx_apikeys_nonce_time(id) + e->table->life < e->now;
+    }
+
+    /*
+     * A claimer has the way for some instructions only, so this is rarely
+     * seen, unless it was killed there.  A claim with our own pid is that of a
+     * dead process whose pid we reuse.
+     */
+
+    pid = ngx_apikeys_nonce_window(state) & ~NGX_APIKEYS_NONCE_CLAIMED;
+
+    return pid == ngx_pid || (kill(pid, 0) == -1 && ngx_errno == NGX_ESRCH);
+}
+
+
+static void
+ngx_apikeys_nonce_table_keep_oldest(ngx_apikeys_nonce_way_t *way, ngx_uint_t i,
+    uint64_t id, uint64_t state)
+{
+    if (id < way->id) {
+        way->id = id;
+        way->i = i;
+        way->state = state;
+    }
+}
+
+
+/* takes the chosen way from whoever has it, and has it pending */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_claim(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t                     gen, ticket, claimed, pending;
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = e->bucket;
+
+    if (ngx_apikeys_nonce_is_taken(e->state)) {
+
+        /* the id is that of the state if the swap below succeeds */
+
+        ngx_apikeys_nonce_table_raise_floor(e,
+                                   ngx_apikeys_nonce_load(&b->ids[e->way]));
+    }
+
+    gen = ngx_apikeys_nonce_gen(e->state) + 1;
+    claimed = ngx_apikeys_nonce_state(0, NGX_APIKEYS_NONCE_CLAIMED | ngx_pid,
+                                      gen);
+
+    if (!ngx_apikeys_nonce_swap(&b->states[e->way], &e->state, claimed)) {
+        return NGX_AGAIN;
+    }
+
+    /* nobody else writes to the way as long as this process is alive */
+
+    ngx_apikeys_nonce_store(&b->ids[e->way], e->id);
+    ngx_apikeys_nonce_store(&b->firsts[e->way], e->count);
+    ngx_apikeys_nonce_store(&b->owners[e->way], e->owner);
+
+    ticket = __atomic_add_fetch(&e->table->head->tickets, 1,
+                                __ATOMIC_RELAXED);
+    ticket = (ticket & ~(uint64_t) NGX_APIKEYS_NONCE_CLAIMED) & 0xffffffff;
+
+    pending = ngx_apikeys_nonce_state(0, ticket ? ticket : 1, gen);
+
+    if (!ngx_apikeys_nonce_swap(&b->states[e->way], &claimed, pending)) {
+        return NGX_DECLINED;
+    }
+
+    e->state = pending;
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK: no other way has the id, and none can become taken with it */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t                     state;
+    ngx_uint_t                   i;
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = e->bucket;
+
+    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
+
+        if (i == e->way || ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+            continue;
+        }
+
+        state = ngx_apikeys_nonce_load(&b->states[i]);
+
+        if (ngx_apikeys_nonce_is_taken(state)) {
+            return NGX_AGAIN;
+        }
+
+        if (!ngx_apikeys_nonce_is_pending(state)) {
+            continue;
+        }
+
+        /* the lower one wins, or two could cancel each other forever */
+
+        if (i < e->way
+            || !ngx_apikeys_nonce_swap(&b->states[i], &state,
+                                       ngx_apikeys_nonce_gen(state)))
+        {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* fails when another one has set the way free already, which is as good */
+
+static void
+ngx_apikeys_nonce_table_release(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t  state;
+
+    state = e->state;
+
+    (void) ngx_apikeys_nonce_swap(&e->bucket->states[e->way], &state,
+                                  ngx_apikeys_nonce_gen(state));
+}
+
+
+static void
+ngx_apikeys_nonce_table_raise_floor(ngx_apikeys_nonce_op_t *e, uint64_t id)
+{
+    uint64_t  floor;
+
+    floor = ngx_apikeys_nonce_load(&e->bucket->floor);
+
+    while (ngx_apikeys_nonce_table_valid_floor(e, floor) < id) {
+
+        if (ngx_apikeys_nonce_swap(&e->bucket->floor, &floor, id)) {
+            return;
+        }
+    }
+}
+
+
+static uint64_t
+ngx_apikeys_nonce_table_floor(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t  floor, born;
+
+    floor = ngx_apikeys_nonce_load(&e->bucket->floor);
+    floor = ngx_apikeys_nonce_table_valid_floor(e, floor);
+
+    born = e->table->born;
+
+    /* else the clock was set back since */
+
+    if (born && born <= e->now) {
+        floor = ngx_max(floor,
+                        ((born + 1) << NGX_APIKEYS_NONCE_TIME_SHIFT) - 1);
+    }
+
+    return floor;
+}
+
+
+/*
+ * A floor further ahead than clocks may differ was left before the clock was
+ * set back.  It counts as none, or the bucket would serve nobody until the
+ * clock is there again.  The cached time will not do to tell, since it may
+ * be that of a process which was stopped.
+ */
+
+static uint64_t
+ngx_apikeys_nonce_table_valid_floor(ngx_apikeys_nonce_op_t *e, uint64_t floor)
+{
+    uint64_t        now;
+    struct timeval  tv;
+
+    if (ngx_apikeys_nonce_time(floor) <= e->now + e->table->skew) {
+        return floor;
+    }
+
+    ngx_gettimeofday(&tv);
+
+    now = (uint64_t) tv.tv_sec * 1000 + tv.tv_usec / 1000;
+
+    return ngx_apikeys_nonce_time(floor) > now + e->table->skew ? 0 : floor;
+}
+
+
+size_t
+ngx_apikeys_nonce_table_size(size_t zone)
+{
+    size_t  size;
+
+    size = ngx_max(zone / 16, NGX_APIKEYS_NONCE_MIN_SIZE);
+
+    return ngx_min(size, zone / 4);
+}
+
+
+ngx_int_t
+ngx_apikeys_nonce_table_init(ngx_apikeys_nonce_table_t *t, void *memory,
+    size_t size)
+{
+    u_char    *p, *last;
+    uint64_t   salt, none;
+
+    p = ngx_align_ptr((u_char *) memory, sizeof(ngx_apikeys_nonce_head_t));
+    last = (u_char *) memory + size;
+
+    if ((size_t) (last - p) < sizeof(ngx_apikeys_nonce_head_t)
+                              + sizeof(ngx_apikeys_nonce_bucket_t))
+    {
+        return NGX_DECLINED;
+    }
+
+    t->head = (ngx_apikeys_nonce_head_t *) p;
+    p += sizeof(ngx_apikeys_nonce_head_t);
+
+    t->buckets = (ngx_apikeys_nonce_bucket_t *) p;
+    t->nbuckets = (last - p) / sizeof(ngx_apikeys_nonce_bucket_t);
+
+    /* the first process of the zone gives the salt, the others take it */
+
+    if (RAND_bytes((u_char *) &salt, sizeof(uint64_t)) != 1) {
+        return NGX_ERROR;
+    }
+
+    salt |= 1;
+    none = 0;
+
+    if (!ngx_apikeys_nonce_swap(&t->head->salt, &none, salt)) {
+        salt = none;
+    }
+
+    t->salt = salt;
+
+    return NGX_OK;
+}
+
+
+/* the first process of the memory says when, the others take it */
+
+void
+ngx_apikeys_nonce_table_begin(ngx_apikeys_nonce_table_t *t, uint64_t now)
+{
+    uint64_t  none;
+
+    none = 0;
+
+    t->born = ngx_apikeys_nonce_swap(&t->head->born, &none, now) ? now : none;
+}

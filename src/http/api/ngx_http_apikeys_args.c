@@ -1,0 +1,349 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ */
+
+
+#include <ngx_http_apikeys_args.h>
+
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_int_t  (*set)(ngx_http_apikeys_args_t *args, const ngx_str_t *value);
+    unsigned     page:1;         /* an argument of pages: not copied into
+                                    links */
+    unsigned     list:1;         /* an argument of lists: an error there
+                                    alone */
+} ngx_http_apikeys_arg_t;
+
+
+static ngx_int_t ngx_http_apikeys_args_decode(ngx_pool_t *pool,
+    const ngx_str_t *text, ngx_str_t *decoded);
+static ngx_int_t ngx_http_apikeys_args_pretty(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_envelope(
+    ngx_http_apikeys_args_t *args, const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_count(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_page(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_items(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value);
+static ngx_int_t ngx_http_apikeys_args_int(const ngx_str_t *value);
+
+
+static ngx_http_apikeys_arg_t  ngx_http_apikeys_args[] = {
+
+    { ngx_string("pretty"), ngx_http_apikeys_args_pretty, 0, 0 },
+    { ngx_string("envelope"), ngx_http_apikeys_args_envelope, 0, 0 },
+    { ngx_string("includeCount"), ngx_http_apikeys_args_count, 0, 1 },
+    { ngx_string("pageNum"), ngx_http_apikeys_args_page, 1, 1 },
+    { ngx_string("itemsPerPage"), ngx_http_apikeys_args_items, 1, 1 },
+    { ngx_string("name"), ngx_http_apikeys_args_name, 0, 1 },
+    { ngx_null_string, NULL, 0, 0 }
+};
+
+/* the arguments that a request has are a mask, uint32_t */
+_Static_assert(sizeof(ngx_http_apikeys_args) / sizeof(ngx_http_apikeys_arg_t)
+               - 1 <= 32,
+               "a mask has a bit for each argument");
+
+
+ngx_int_t
+ngx_http_apikeys_args_parse(ngx_http_request_t *r,
+    ngx_http_apikeys_args_t *args)
+{
+    u_char                  *p, *start, *kept;
+    uint32_t                 seen;
+    ngx_int_t                rc;
+    ngx_str_t                name, value;
+    ngx_uint_t               i;
+    ngx_http_apikeys_arg_t  *arg;
+
+    ngx_memzero(args, sizeof(ngx_http_apikeys_args_t));
+
+    args->page = 1;
+    args->items = 100;
+    args->count = 1;
+
+    if (r->args.len == 0) {
+        return NGX_OK;
+    }
+
+    kept = ngx_pnalloc(r->pool, r->args.len + 1);
+    if (kept == NULL) {
+        return NGX_ERROR;
+    }
+
+    args->kept.data = kept;
+
+    seen = 0;
+    p = r->args.data;
+
+    for ( ;; ) {
+        start = p;
+
+        rc = ngx_http_apikeys_args_next(r, &p, &name, &value);
+
+        if (rc == NGX_DONE) {
+            break;
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        arg = ngx_http_apikeys_args;
+
+        for (i = 0; arg[i].name.len; i++) {
+            if (arg[i].name.len == name.len
+                && ngx_strncmp(arg[i].name.data, name.data, name.len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (!arg[i].page && p - start > 1) {
+            kept = ngx_cpymem(kept, start, p - 1 - start);
+            *kept++ = '&';
+        }
+
+        if (arg[i].name.len == 0 || (seen & ((uint32_t) 1 << i))) {
+            continue;
+        }
+
+        seen |= (uint32_t) 1 << i;
+
+        if (arg[i].set(args, &value) == NGX_OK) {
+            continue;
+        }
+
+        if (arg[i].list) {
+            if (args->bad_page.len == 0) {
+                args->bad_page = arg[i].name;
+            }
+
+        } else if (args->bad.len == 0) {
+            args->bad = arg[i].name;
+        }
+    }
+
+    args->kept.len = kept - args->kept.data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    u_char  *end, *last, *eq;
+
+    end = r->args.data + r->args.len;
+
+    if (*p >= end) {
+        return NGX_DONE;
+    }
+
+    last = ngx_strlchr(*p, end, '&');
+    if (last == NULL) {
+        last = end;
+    }
+
+    eq = ngx_strlchr(*p, last, '=');
+
+    value->data = eq ? eq + 1 : last;
+    value->len = last - value->data;
+
+    name->data = *p;
+    name->len = (eq ? eq : last) - *p;
+
+    *p = last + 1;
+
+    if (ngx_http_apikeys_args_decode(r->pool, name, name) != NGX_OK
+        || ngx_http_apikeys_args_decode(r->pool, value, value) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* decodes "+" as a space, as in forms: clients send it */
+
+static ngx_int_t
+ngx_http_apikeys_args_decode(ngx_pool_t *pool, const ngx_str_t *text,
+    ngx_str_t *decoded)
+{
+    u_char  *dst, *src, *last, *p;
+
+    last = text->data + text->len;
+
+    if (ngx_strlchr(text->data, last, '%') == NULL
+        && ngx_strlchr(text->data, last, '+') == NULL)
+    {
+        *decoded = *text;
+        return NGX_OK;
+    }
+
+    dst = ngx_pnalloc(pool, text->len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst, text->data, text->len);
+
+    for (p = dst; p < dst + text->len; p++) {
+        if (*p == '+') {
+            *p = ' ';
+        }
+    }
+
+    /* the decoded text is never longer */
+
+    decoded->data = dst;
+    src = dst;
+
+    ngx_unescape_uri(&dst, &src, text->len, 0);
+
+    decoded->len = dst - decoded->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_args_pretty(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_apikeys_args_bool(value);
+    args->pretty = (n == 1);
+
+    return (n == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_args_envelope(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_apikeys_args_bool(value);
+    args->envelope = (n == 1);
+
+    return (n == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_args_count(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_apikeys_args_bool(value);
+    args->count = (n != 0);
+
+    return (n == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_args_page(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_apikeys_args_int(value);
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (n) {
+        args->page = n;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_args_items(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_apikeys_args_int(value);
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (n) {
+        args->items = ngx_min(n, NGX_HTTP_APIKEYS_MAX_ITEMS);
+    }
+
+    return NGX_OK;
+}
+
+
+/* PostgreSQL would refuse invalid UTF-8, with which no name begins */
+
+static ngx_int_t
+ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
+    const ngx_str_t *value)
+{
+    if (ngx_apikeys_json_check_utf8(value->data, value->len) != NGX_OK
+        || ngx_strlchr(value->data, value->data + value->len, '\0'))
+    {
+        return NGX_ERROR;
+    }
+
+    if (value->len) {
+        args->name = *value;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_args_bool(const ngx_str_t *value)
+{
+    if (value->len == 4
+        && ngx_strncasecmp(value->data, (u_char *) "true", 4) == 0)
+    {
+        return 1;
+    }
+
+    if (value->len == 5
+        && ngx_strncasecmp(value->data, (u_char *) "false", 5) == 0)
+    {
+        return 0;
+    }
+
+    return NGX_ERROR;
+}
+
+
+/* clients send 0 for an unset value: the default */
+
+static ngx_int_t
+ngx_http_apikeys_args_int(const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+        return NGX_ERROR;
+    }
+
+    return n;
+}

@@ -1,0 +1,49 @@
+
+/*
+ * Copyright (C) ngx_http_apikeys_module contributors
+ *
+ * Authentication: the credential of a request, by digest, basic, a header or
+ * the operator's token, becomes an identity.  Synchronous: only the local copy
+ * is read.
+ */
+
+
+#ifndef _NGX_HTTP_APIKEYS_AUTH_H_INCLUDED_
+#define _NGX_HTTP_APIKEYS_AUTH_H_INCLUDED_
+
+
+#include <ngx_http_apikeys.h>
+
+
+/*
+ * The bit of the scheme that an argument of apikeys_auth names, or 0.
+ * "param" is what follows the "=" of a name that has one, else its data is
+ * NULL.
+ */
+ngx_uint_t ngx_http_apikeys_auth_scheme(const ngx_str_t *arg,
+    ngx_str_t *param);
+
+/*
+ * Verifies credential, secret, nonce and access list, but no roles, by the
+ * schemes of the location; only an API accepts the operator's token.
+ * "identity" must be zeroed for the first location of a request, and is passed
+ * again for further ones: a verified credential is not verified again, as its
+ * nonce count can be used only once; everything else is checked again.
+ */
+ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_identity_t *identity);
+
+/*
+ * Adds the challenges of the location's schemes to a 401, in the order of the
+ * table.  "stale": the decision was STALE_NONCE.
+ */
+ngx_int_t ngx_http_apikeys_auth_challenge(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_uint_t stale);
+
+/* adds a WWW-Authenticate header */
+ngx_int_t ngx_http_apikeys_auth_push(ngx_http_request_t *r,
+    ngx_str_t *value);
+
+
+#endif /* _NGX_HTTP_APIKEYS_AUTH_H_INCLUDED_ */
