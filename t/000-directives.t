@@ -4,15 +4,11 @@
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
-
-use ApiKeys::Nginx ();
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 use MIME::Base64 qw( encode_base64 );
-use Test::More;
 
-my $nginx = ApiKeys::Nginx->new;
-my $dir = $nginx->dir;
+my $nginx = fixture()->nginx;
 
 # key material, good and bad
 my $one = encode_base64('1' x 32, '');
@@ -38,295 +34,330 @@ $nginx->write_file('open.key', "$one\n", 0640);
 $nginx->write_file('world.key', "$one\n", 0604);
 $nginx->write_file('open.token', 'x' x 20 . "\n", 0644);
 
-my %good = (
-    database => 'apikeys_database "user=u host=/tmp";',
-    zone => 'apikeys_zone zone=k:4m;',
-    master_key_file => "apikeys_master_key_file $dir/master.key;",
-);
+my ($least) = (tested('http: apikeys_zone zone=k:8k;'))[1]
+    =~ /"k" .* is too small: has 8192 bytes, needs at least "zone=k:(\d+)k"/;
 
-# conf(http => , location => , NAME => '' to leave one of the three out)
-sub conf {
-    my (%c) = @_;
+names(dir => $nginx->dir, one => $one, TAB => "\t", x5000 => 'x' x 5000,
+    conninfo => "'user=u host=/tmp'", least => $least, less => $least - 4,
+    scheme => 'must be a scheme and a host without a path, such as',
+    schemes => 'schemes are "digest", "digest_sha256", "basic" and '
+        . '"header=name", each once, or "off" alone',
+    alone => 'cannot be combined with another handler in location');
 
-    my $three = join "\n", map { $c{$_} // $good{$_} } sort keys %good;
-    my $server = $c{server} // '';
+run_tests();
 
-    return $nginx->configure(
-        http => "$three\n" . ($c{http} // ''),
-        server => "$server\n" . ($c{location} // ''));
-}
+__DATA__
 
-sub taken {
-    my ($title, @conf) = @_;
+=== TEST 1: nginx starts with the three directives of http that belong together
+--- taken: server:
 
-    my ($code, $text) = conf(@conf)->test;
-    is($code, 0, "taken: $title") or diag $text;
-}
+=== TEST 2: nginx starts without the three directives if nothing needs them
+--- taken: without: database zone master_key_file
 
-sub refused {
-    my ($title, $message, @conf) = @_;
+=== TEST 3: one of the three directives needs the two others
+--- conf: without: ...
+--- refused: database || zone || master_key_file -> "apikeys_..." is not set: "apikeys_database", "apikeys_zone" and "apikeys_master_key_file" are needed together in the "http" block
 
-    my ($code, $text) = conf(@conf)->test;
-    my ($line) = $text =~ /^(nginx: \[emerg\].*)/m;
-    $message = qr/\Q$message\E/ if !ref $message;
-    like($line // "nothing: $text", $message, "refused: $title");
-    isnt($code, 0, "refused: $title: with an exit code");
-}
-
-sub api { return "location /api { apikeys_api atlas_v1;\n$_[0]\n}" }
+=== TEST 4: apikeys_api and apikeys_auth need the three directives
+--- conf: without: database zone master_key_file | server: ...
+--- refused
+location /api { apikeys_api atlas_v1; } || location / { apikeys_auth digest; } -> "apikeys_database" is not set
 
 
-# the three that belong together
+=== TEST 5: the three directives are not allowed in a server
+--- refused
+without: database | apikeys_database $conninfo; -> "apikeys_database" directive is not allowed here
+without: zone | apikeys_zone zone=k:4m; -> "apikeys_zone" directive is not allowed here
+without: master_key_file | apikeys_master_key_file $dir/master.key; -> "apikeys_master_key_file" directive is not allowed here
 
-taken('all three and no location', ());
-taken('none of them', map { $_ => '' } keys %good);
-for my $name (sort keys %good) {
-    refused("no $name", qr/"apikeys_$name" is not set: .*are needed together/,
-        $name => '');
-}
-refused('apikeys_api with none of them', qr/"apikeys_database" is not set/,
-    location => api(''), map { $_ => '' } keys %good);
-refused('apikeys_auth with none of them', qr/"apikeys_database" is not set/,
-    location => 'location / { apikeys_auth digest; }',
-    map { $_ => '' } keys %good);
+=== TEST 6: none of the three directives may be there twice
+--- refused
+http: apikeys_database $conninfo; apikeys_database $conninfo; -> "apikeys_database" directive is duplicate
+http: apikeys_zone zone=k:4m; apikeys_zone zone=l:4m; -> "apikeys_zone" directive is duplicate
+http: apikeys_master_key_file master.key; apikeys_master_key_file master.key; -> "apikeys_master_key_file" directive is duplicate
 
-refused("$_ in a server", qr/"apikeys_$_" directive is not allowed here/,
-    server => $good{$_}, $_ => '') for sort keys %good;
-refused("$_ twice", qr/"apikeys_$_" directive is duplicate/,
-    http => $good{$_} =~ s/zone=k/zone=l/r) for sort keys %good;
-
-
-# apikeys_database; t/300-pg-conninfo.t has the conninfo
-
-sub database {
-    return (database => "apikeys_database 'user=u host=/tmp' $_[0];");
-}
-
-taken("apikeys_database with $_", database($_)) for
-    'connections=1', 'connections=1000', 'queue=1', 'queue=1000000',
-    'connect_timeout=1ms', 'timeout=500ms timeout=2m',
-    'connections=2 queue=3 connect_timeout=4s timeout=5s',
-    "password_file=$dir/password", 'password_file=password';
-
-refused("apikeys_database with $_->[0]",
-    $_->[1] || qr/invalid parameter "\Q$_->[0]\E"/, database($_->[0])) for
-    [ 'connections=0' ], [ 'connections=1001' ], [ 'connections=x' ],
-    [ 'connections=' ], [ 'connections=-1' ], [ 'queue=0' ],
-    [ 'queue=1000001' ], [ 'connect_timeout=0' ], [ 'connect_timeout=x' ],
-    [ 'timeout=0s' ], [ 'timeout=' ], [ 'timeout=1parsec' ], [ 'nosuch=1' ],
-    [ 'connections' ], [ 'password=x' ],
-    [ "password_file=$dir/nosuch", qr/open\(\) password_file.*nosuch/ ],
-    [ "password_file=$dir/open.key", qr/open.key.*chmod 600/ ];
-
-refused('apikeys_database with a password in it', qr/"password_file="/,
-    database => "apikeys_database 'user=u password=secret';");
-unlike(($nginx->test)[1], qr/=secret/, 'and shows no password');
-refused('apikeys_database without a conninfo', qr/invalid number of arguments/,
-    database => 'apikeys_database;');
+=== TEST 7: apikeys_database takes numbers, times and a file with the password
+--- conf: http: apikeys_database $conninfo ...;
+--- taken
+connections=1 || connections=1000 || queue=1 || queue=1000000 ||
+    connect_timeout=1ms || timeout=500ms timeout=2m ||
+    connections=2 queue=3 connect_timeout=4s timeout=5s ||
+    password_file=$dir/password || password_file=password
 
 
-# apikeys_zone
+=== TEST 8: apikeys_database takes 1 to 1000 connections and a queue of 1 to 1000000
+--- conf: http: apikeys_database $conninfo ...;
+--- refused
+connections=0 || connections=1001 || connections=x || connections= ||
+    connections=-1 -> invalid parameter "..." in "apikeys_database": must be from 1 to 1000 in
+queue=0 || queue=1000001 -> invalid parameter "..." in "apikeys_database": must be from 1 to 1000000 in
 
-taken("apikeys_zone $_", zone => "apikeys_zone $_;")
-    for 'zone=a:1m', 'zone=a_b:16384k', 'zone=a:8388608';
-refused("apikeys_zone $_", qq(invalid parameter "$_", it must be "zone=name:size"),
-    zone => "apikeys_zone $_;")
-    for 'k:4m', 'zone=k', 'zone=:4m', 'zone=k:', 'zone=k:x', 'zone=k:-1';
-refused('a small apikeys_zone', qr/too small,.*at least \d+ bytes/,
-    zone => 'apikeys_zone zone=k:8k;');
-refused('apikeys_zone with two arguments', qr/invalid number of arguments/,
-    zone => 'apikeys_zone zone=k:4m x;');
-refused("another module's zone", qr/zone "k"/,
-    zone => "limit_req_zone \$uri zone=k:4m rate=1r/s;\n$good{zone}");
-
-
-# apikeys_master_key_file
-
-sub master { return (master_key_file => "apikeys_master_key_file $_[0];") }
-
-taken("apikeys_master_key_file $_", master($_))
-    for "$dir/master.key", 'master.key', 'two.key';
-refused("apikeys_master_key_file $_->[0]", $_->[1], master($_->[0])) for
-    [ 'nosuch.key', qr/"\Q$dir\E\/nosuch.key" failed, .*openssl rand/ ],
-    [ $dir, qr/is not a regular file/ ],
-    [ 'open.key', qr/open to others than its owner, run "chmod 600/ ],
-    [ 'world.key', qr/run "chmod 600/ ],
-    [ 'empty.key', qr/holds no key, .*openssl rand/ ],
-    [ 'comment.key', qr/holds no key/ ],
-    [ 'short.key', qr/line 1 of .*is not 32 bytes in base64, .*openssl/ ],
-    [ 'long.key', qr/line 1 of .*is not 32 bytes in base64/ ],
-    [ 'garbage.key', qr/line 1 of .*is not 32 bytes in base64/ ],
-    [ 'twice.key', qr/line 2 of .*repeats a key, remove it/ ],
-    [ 'many.key', qr/more than 16 keys, remove the last ones/ ],
-    [ 'large.key', qr/larger than 16384 bytes/ ];
-unlike(($nginx->test)[1], qr/\Q$one\E/, 'no key is shown');
+=== TEST 9: apikeys_database takes times of a millisecond or more
+--- conf: http: apikeys_database $conninfo ...;
+--- refused
+connect_timeout=0 || connect_timeout=0s || connect_timeout=x ||
+    connect_timeout= || connect_timeout=1parsec || timeout=0 || timeout=0s ||
+    timeout=x || timeout= || timeout=1parsec -> invalid parameter "..." in "apikeys_database": must be a time of 1ms or more
 
 
-# apikeys_operator_token_file
+=== TEST 10: apikeys_database refuses an unknown parameter
+--- conf: http: apikeys_database $conninfo ...;
+--- refused: nosuch=1 || connections || password=x || dbname=x -> invalid parameter "..." in "apikeys_database": must be "connections=", "queue=", "connect_timeout=", "timeout=" or "password_file="; a connection string with blanks must be in quotes
 
-sub token { return (http => "apikeys_operator_token_file $_[0];") }
+=== TEST 11: apikeys_database says why a password file cannot be used
+--- conf: http: apikeys_database $conninfo password_file=$dir/...;
+--- refused
+nosuch -> ~cannot open password_file "$dir/nosuch" \(2: .*\): create it with mode 0600 and
+empty.token -> empty.token" is empty, must contain exactly one line, the password
+twice.key -> has several lines, must contain exactly one line, the password
+open.key -> ~open\.key.*chmod 600
 
-taken('apikeys_operator_token_file', token("$dir/token"));
-taken('a relative name', token('token'));
-refused("apikeys_operator_token_file $_->[0]", $_->[1], token($_->[0])) for
-    [ 'nosuch', qr/operator token file "\Q$dir\E\/nosuch" failed/ ],
-    [ $dir, qr/is not a regular file/ ],
-    [ 'open.token', qr/run "chmod 600/ ],
-    [ 'short.token', qr/shorter than 20 characters, make one.*openssl rand/ ],
-    [ 'empty.token', qr/empty|shorter than 20/ ];
-refused('it twice', qr/is duplicate/,
-    token("token;\napikeys_operator_token_file token"));
+=== TEST 12: apikeys_database refuses a password in its string and does not show it
+--- refused: http: apikeys_database 'user=u password=secret'; -> "password_file="
+--- unsaid: =secret
 
+=== TEST 13: apikeys_database needs a connection string
+--- refused: http: apikeys_database; -> invalid number of arguments in "apikeys_database"
 
-# apikeys_realm
+=== TEST 14: apikeys_zone takes a name and a size in one of three units
+--- conf: http: apikeys_zone ...;
+--- taken: zone=a:1m || zone=a_b:16384k || zone=a:8388608
 
-taken('apikeys_realm', http => q{apikeys_realm "My API, version 2";});
-refused("apikeys_realm $_->[0]", $_->[1], http => "apikeys_realm $_->[0];") for
-    [ '""', qr/"apikeys_realm" directive must not be empty/ ],
-    [ q{'a "b"'}, qr/without quotes and backslashes/ ],
-    [ q{'a\\\\b'}, qr/printable ASCII/ ],
-    [ "'caf\xc3\xa9'", qr/printable ASCII/ ],
-    [ "'a\tb'", qr/printable ASCII/ ],
-    [ "x;\napikeys_realm y", qr/is duplicate/ ];
+=== TEST 15: apikeys_zone refuses a name or a size that is missing or no size
+--- conf: http: apikeys_zone ...;
+--- refused: k:4m || zone=k || zone=:4m || zone=k: || zone=k:x || zone=k:-1 -> invalid parameter "..." in "apikeys_zone": must be "zone=name:size", such
 
+=== TEST 16: apikeys_zone says the least size, which nginx takes
+--- conf: http: apikeys_zone zone=k:...k;
+--- taken: $least
+--- refused: $less -> needs at least "zone=k:${least}k"
 
-# apikeys_sync
+=== TEST 17: apikeys_zone needs no more than a megabyte
+--- taken: http: apikeys_zone zone=k:1024k;
 
-taken("apikeys_sync $_", http => "apikeys_sync $_;")
-    for 'poll=10ms', 'poll=5s notify=off', 'notify=on', 'notify=off poll=1s';
-refused("apikeys_sync $_->[0]", $_->[1] || qr/invalid parameter/,
-    http => "apikeys_sync $_->[0];") for
-    [ 'poll=0' ], [ 'poll=9ms' ], [ 'poll=x' ], [ 'poll=' ], [ 'notify=x' ],
-    [ 'notify' ], [ 'nosuch=1' ], [ "poll=1s;\napikeys_sync notify=on",
-    qr/is duplicate/ ];
-refused('apikeys_sync without a parameter', qr/invalid number of arguments/,
-    http => 'apikeys_sync;');
+=== TEST 18: apikeys_zone refuses more than 128 gigabytes
+--- refused: http: apikeys_zone zone=k:196608m; -> zone "k" in "apikeys_zone" is too large: has 206158430208 bytes, at most 128 gigabytes
 
+=== TEST 19: apikeys_zone takes one argument
+--- refused: http: apikeys_zone zone=k:4m x; -> invalid number of arguments in "apikeys_zone"
 
-# apikeys_stale
+=== TEST 20: apikeys_zone refuses the name of a zone of another module
+--- refused: http: limit_req_zone $uri zone=k:4m rate=1r/s; apikeys_zone zone=k:4m; -> zone "k"
 
-taken("apikeys_stale $_", location => api("apikeys_stale $_;"))
-    for '1s', '10m expired=deny', '1d';
-taken('apikeys_stale in http and server', http => 'apikeys_stale 1h;',
-    server => 'apikeys_stale 2h expired=allow;');
-refused("apikeys_stale $_->[0]", $_->[1] || qr/invalid (?:value|parameter)/,
-    location => api("apikeys_stale $_->[0];")) for
-    [ '0' ], [ 'x' ], [ '-1s' ], [ '1s expired=x' ], [ '1s allow' ],
-    [ "1s;\napikeys_stale 2s", qr/is duplicate/ ];
+=== TEST 21: apikeys_master_key_file takes a path, or a name in the directory of nginx.conf
+--- conf: http: apikeys_master_key_file ...;
+--- taken: $dir/master.key || master.key || two.key
 
+=== TEST 22: apikeys_master_key_file says why a file cannot be read
+--- conf: http: apikeys_master_key_file ...;
+--- refused
+nosuch.key -> ~cannot open master key file "$dir/nosuch\.key" \(2: [^()]*\): copy it from another node or the backup; only for a new .*openssl rand
+master.key/x -> ~\(20: .*\): must be readable by the user that starts
+$dir -> is not a regular file, correct the path
+open.key -> ~permissions 0640 of .* are too open, run "chmod 600
+world.key -> ~permissions 0604 of .* are too open, run "chmod 600
+large.key -> has 24001 bytes, at most 16384 are possible
+--- unsaid: $one
 
-# apikeys_api
+=== TEST 23: apikeys_master_key_file refuses a file without a key, and a line that is none
+--- conf: http: apikeys_master_key_file ...;
+--- refused
+empty.key || comment.key -> ~contains no key: restore it from another node or the backup; only for a new .*openssl rand
+short.key || long.key || garbage.key -> ~line 1 of .*is not 32 bytes in base64: restore it from another node or the backup; only for a new .*openssl rand
 
-taken("apikeys_api $_", location => "location /a { apikeys_api $_; }")
-    for qw( atlas_v1 atlas_v2 ops_manager );
-taken('apikeys_api behind ^~', location => 'location ^~ /a '
-    . '{ apikeys_api atlas_v1; }');
-refused('apikeys_api atlas_v3', 
-    '"atlas_v3", it must be "atlas_v1", "atlas_v2" or "ops_manager"',
-    location => 'location /a { apikeys_api atlas_v3; }');
-refused("apikeys_api in location $_", 
-    'needs a prefix location without a slash at the end, such as',
-    location => "location $_ { apikeys_api atlas_v1; }")
-    for '/a/', '/', '= /a', '~ ^/a', '~* ^/a', '@a';
-refused('apikeys_api in an if', qr/not allowed here|needs a prefix location/,
-    location => 'location /a { if ($host) { apikeys_api atlas_v1; } }');
-refused('apikeys_api in a server', qr/is not allowed here/,
-    server => 'apikeys_api atlas_v1;');
-refused('apikeys_api twice', qr/is duplicate/,
-    location => api('apikeys_api atlas_v2;'));
-refused('apikeys_api after another handler', qr/used with another handler/,
-    location => 'location /a { empty_gif; apikeys_api atlas_v1; }');
+=== TEST 24: apikeys_master_key_file refuses a key that is there twice, and more than 16
+--- conf: http: apikeys_master_key_file ...;
+--- refused
+twice.key -> ~line 2 of .*repeats the key of an .*: remove line 2
+many.key -> more than 16 keys: remove lines that no API key uses
+--- unsaid: $one
 
-# what must not be inherited by or set in a location of the API
-refused('apikeys_auth off there', 
-    '"apikeys_auth off" cannot be used with "apikeys_api" in location "/api",'
-    . ' name a scheme there',
-    location => api('apikeys_auth off;'));
-refused('apikeys_auth off above it', qr/"apikeys_auth off" cannot be used/,
-    location => api(''), server => 'apikeys_auth off;');
-refused('expired=allow there', 
-    '"expired=allow" cannot be used with "apikeys_api" in location "/api",'
-    . ' set "expired=deny" there',
-    location => api('apikeys_stale 1m expired=allow;'));
-refused('expired=allow above it', qr/set "expired=deny" there/,
-    location => api(''), http => 'apikeys_stale 1m expired=allow;');
-taken('expired=deny there and expired=allow above',
-    location => api('apikeys_stale 1m expired=deny;'),
-    http => 'apikeys_stale 1m expired=allow;');
-taken('a scheme there and off above',
-    location => api('apikeys_auth digest;'), server => 'apikeys_auth off;');
+=== TEST 25: apikeys_operator_token_file takes a path, or a name in the directory of nginx.conf
+--- conf: http: apikeys_operator_token_file ...;
+--- taken: $dir/token || token
 
+=== TEST 26: apikeys_operator_token_file says why a file cannot be used
+--- conf: http: apikeys_operator_token_file ...;
+--- refused
+nosuch -> ~token file "$dir/nosuch" \(2: .*\): copy it from another node
+$dir -> is not a regular file
+open.token -> run "chmod 600
+short.token -> ~shorter than 20 characters, make one.*openssl rand
+empty.token -> is empty, must contain exactly one line, the token
+token; apikeys_operator_token_file token -> "apikeys_operator_token_file" directive is duplicate
 
-# apikeys_public_url
+=== TEST 27: apikeys_realm takes a text with blanks and a comma
+--- taken: http: apikeys_realm "My API, version 2";
 
-taken("apikeys_public_url $_", location => api("apikeys_public_url $_;"))
-    for 'http://a', 'https://api.example.com', 'https://[::1]:8443',
-    'https://api.example.com:8443';
-refused("apikeys_public_url $_->[0]", $_->[1] || 
-    qq(invalid URL "$_->[0]", it must be a scheme and a host, such as),
-    location => api("apikeys_public_url $_->[0];")) for
-    [ 'api.example.com' ], [ 'ftp://a' ], [ 'https://' ], [ 'http://a/' ],
-    [ 'https://a/b' ], [ 'http:a' ],
-    [ "http://a;\napikeys_public_url http://b", qr/is duplicate/ ];
-refused("apikeys_public_url with what no host has: $_", qr/invalid URL/,
-    location => api("apikeys_public_url $_;"))
-    for q{'https://a b'}, q{'https://a"b'}, 'https://a?b', 'https://a#b',
-    q{'https://a\\\\b'};
+=== TEST 28: apikeys_realm refuses what the challenge cannot have in quotes
+--- conf: http: apikeys_realm ...;
+--- refused: 'a "b"' || 'a\\b' || 'café' || 'a${TAB}b' -> must be printable ASCII without quotes and backslashes
 
+=== TEST 29: apikeys_realm is there once and not empty
+--- conf: http: apikeys_realm ...;
+--- refused
+"" -> "apikeys_realm" directive must not be empty
+x; apikeys_realm y -> "apikeys_realm" directive is duplicate
 
-# apikeys_auth
+=== TEST 30: apikeys_sync takes a time, and notify on or off
+--- conf: http: apikeys_sync ...;
+--- taken: poll=10ms || poll=5s notify=off || notify=on || notify=off poll=1s
 
-taken("apikeys_auth $_", location => api("apikeys_auth $_;")) for
-    'digest', 'digest_sha256', 'basic', 'digest digest_sha256 basic',
-    'header=X-Api-Key', 'digest basic header=X-Key';
-refused("apikeys_auth $_->[0]", $_->[1] || 
-    qr/invalid parameter "[^"]+", schemes are "digest", .*or "off" alone/,
-    location => api("apikeys_auth $_->[0];")) for
-    [ 'nosuch' ], [ 'digest digest' ], [ 'digest off' ], [ 'off digest' ],
-    [ 'header=', qr/must be "header=" and the name of a header/ ],
-    [ 'header=a header=b' ], [ 'on' ],
-    [ "digest;\napikeys_auth basic", qr/is duplicate/ ];
-refused('apikeys_auth with a header that nginx reads itself',
-    qr/takes a header of its own/,
-    location => api('apikeys_auth header=authorization;'));
-refused("apikeys_auth with what is no header's name: $_", qr/invalid/,
-    location => api("apikeys_auth $_;"))
-    for q{'header=X Key'}, 'header=X:Key', q{'header=X"Key'};
+=== TEST 31: apikeys_sync polls every 10 ms or less often
+--- conf: http: apikeys_sync ...;
+--- refused: poll=0 || poll=9ms || poll=x || poll= -> invalid parameter "..." in "apikeys_sync": must be a time of 10ms or more
+
+=== TEST 32: apikeys_sync refuses an unknown parameter and an unknown value
+--- conf: http: apikeys_sync ...;
+--- refused: notify=x || notify || nosuch=1 -> invalid parameter "..." in "apikeys_sync": must be "poll=time", "notify=on" or "notify=off"
+
+=== TEST 33: apikeys_sync is there once, with a parameter
+--- refused
+http: apikeys_sync poll=1s; apikeys_sync notify=on; -> "apikeys_sync" directive is duplicate
+http: apikeys_sync; -> invalid number of arguments in "apikeys_sync"
+
+=== TEST 34: apikeys_stale takes a time, and deny or allow
+--- taken
+api: apikeys_stale 1s; || api: apikeys_stale 10m expired=deny; ||
+    api: apikeys_stale 1d; ||
+    http: apikeys_stale 1h; | server: apikeys_stale 2h expired=allow;
 
 
-# apikeys_api before another handler; t/500-access-directives.t has what
-# concerns protected locations
+=== TEST 35: apikeys_stale takes a time of a millisecond or more
+--- conf: api: apikeys_stale ...;
+--- refused: 0 || x || -1s -> invalid parameter "..." in "apikeys_stale": must be a time of 1ms or more
 
-refused("apikeys_api before $_", qr/ is used with another handler/,
-    location => api($_)) for 'empty_gif;', 'proxy_pass http://127.0.0.1:1;',
-    'apikeys_status;';
+=== TEST 36: apikeys_stale refuses an unknown parameter
+--- conf: api: apikeys_stale 1s ...;
+--- refused: expired=x || allow -> invalid parameter "..." in "apikeys_stale": must be "expired=deny" or "expired=allow"
+
+=== TEST 37: apikeys_stale is there once
+--- refused: api: apikeys_stale 1s; apikeys_stale 2s; -> "apikeys_stale" directive is duplicate
+
+=== TEST 38: apikeys_api takes the three APIs
+--- conf: location /a { apikeys_api ...; }
+--- taken: atlas_v1 || atlas_v2 || ops_manager
+
+=== TEST 39: apikeys_api refuses an unknown API
+--- refused: location /a { apikeys_api atlas_v3; } -> invalid parameter "atlas_v3" in "apikeys_api": must be "atlas_v1", "atlas_v2" or "ops_manager"
+
+=== TEST 40: apikeys_api takes a prefix location with ^~
+--- taken: location ^~ /a { apikeys_api atlas_v1; }
+
+=== TEST 41: apikeys_api refuses a location that is no prefix, or ends with a slash
+--- conf: location ... { apikeys_api atlas_v1; }
+--- refused
+/a/ || / -> "apikeys_api" cannot be used in location "...": must be a prefix location without a slash at the end, such as
+= /a -> "apikeys_api" cannot be used in location "/a": must be a prefix location without a slash at the end, such as
+~ ^/a -> "apikeys_api" cannot be used in location "^/a": must be a prefix location without a slash at the end, such as
+~* ^/a -> "apikeys_api" cannot be used in location "^/a": must be a prefix location without a slash at the end, such as
+@a -> "apikeys_api" cannot be used in location "@a": must be a prefix location without a slash at the end, such as
+
+=== TEST 42: apikeys_api is not allowed in an if and in a server
+--- refused
+location /a { if ($host) { apikeys_api atlas_v1; } } || apikeys_api atlas_v1; -> "apikeys_api" directive is not allowed here
 
 
-# apikeys_wait, apikeys_snapshot
+=== TEST 43: apikeys_api is there once in a location
+--- refused: api: apikeys_api atlas_v2; -> "apikeys_api" directive is duplicate
 
-taken("apikeys_wait $_", location => api("apikeys_wait $_;"))
-    for '0', '500ms', '2s';
-refused("apikeys_wait $_->[0]", $_->[1] || qr/"apikeys_wait" directive/,
-    location => api("apikeys_wait $_->[0];")) for
-    [ 'x' ], [ '-1s' ], [ '' , qr/invalid number of arguments/ ],
-    [ "1s;\napikeys_wait 2s", qr/is duplicate/ ];
+=== TEST 44: apikeys_api refuses a location that has another handler
+--- refused: location /a { empty_gif; apikeys_api atlas_v1; } -> "apikeys_api" $alone "/a", such as proxy_pass, empty_gif or apikeys_status: remove one of them
 
-taken("apikeys_snapshot $_", http => "apikeys_snapshot $_;")
-    for 'made/apikeys.snapshot', "$dir/made/apikeys.snapshot";
-refused("apikeys_snapshot $_->[0]", $_->[1],
-    http => "apikeys_snapshot $_->[0];") for
-    [ '""', qr/must name a file/ ], [ "$dir/", qr/must name a file/ ],
-    [ 'apikeys.snapshot', qr/cannot be written by the user of the workers,/ ],
-    [ "/${\('x' x 5000)}", qr/is too long|too long parameter/ ],
-    [ "a;\napikeys_snapshot b", qr/is duplicate/ ];
+=== TEST 45: a location of the API refuses another handler
+--- conf: api: ...;
+--- refused: empty_gif || proxy_pass http://127.0.0.1:1 || apikeys_status -> $alone "/api", such as
+
+=== TEST 46: the API refuses apikeys_auth off, there and above
+--- refused: api: apikeys_auth off; || api: | server: apikeys_auth off; -> "apikeys_auth off" cannot be used with "apikeys_api" in location "/api", name a scheme there
+
+=== TEST 47: the API refuses to decide without fresh data, there and above
+--- refused
+api: apikeys_stale 1m expired=allow; ||
+    api: | http: apikeys_stale 1m expired=allow; -> "apikeys_stale" with "expired=allow" cannot be used with "apikeys_api" in location "/api", set "expired=deny" there
 
 
-# neither more nor less than a prefix is claimed
-taken('several bases and a location between', location => <<'END');
-location /api/atlas/v1.0 { apikeys_api atlas_v1; }
-location /api/atlas/v2 { apikeys_api atlas_v2; }
-location /api/public/v1.0 { apikeys_api ops_manager; }
-location /api { empty_gif; }
-END
+=== TEST 48: the API may turn off what holds above it
+--- taken
+api: apikeys_stale 1m expired=deny; | http: apikeys_stale 1m expired=allow; ||
+    api: apikeys_auth digest; | server: apikeys_auth off;
 
-done_testing;
+
+=== TEST 49: apikeys_public_url takes a scheme and a host, with a port or without
+--- conf: api: apikeys_public_url ...;
+--- taken
+http://a || https://api.example.com || https://[::1]:8443 ||
+    https://api.example.com:8443
+
+
+=== TEST 50: apikeys_public_url refuses what is not a scheme and a host
+--- conf: api: apikeys_public_url ...;
+--- refused
+api.example.com || ftp://a || https:// || http://a/ || https://a/b || http:a -> invalid parameter "..." in "apikeys_public_url": $scheme
+
+
+=== TEST 51: apikeys_public_url refuses a character that no host has
+--- conf: api: apikeys_public_url ...;
+--- refused
+'https://a b' || 'https://a"b' || https://a?b || https://a#b || 'https://a\\b' -> "apikeys_public_url": $scheme
+
+
+=== TEST 52: apikeys_public_url is there once
+--- refused: api: apikeys_public_url http://a; apikeys_public_url http://b; -> "apikeys_public_url" directive is duplicate
+
+=== TEST 53: apikeys_auth takes one scheme or several
+--- conf: api: apikeys_auth ...;
+--- taken
+digest || digest_sha256 || basic || digest digest_sha256 basic ||
+    header=X-Api-Key || digest basic header=X-Key
+
+
+=== TEST 54: apikeys_auth refuses an unknown scheme, one twice, and off beside another
+--- conf: api: apikeys_auth ...;
+--- refused
+nosuch || on -> invalid parameter "..." in "apikeys_auth": $schemes
+digest digest -> invalid parameter "digest" in "apikeys_auth": $schemes
+digest off -> invalid parameter "off" in "apikeys_auth": $schemes
+off digest -> invalid parameter "off" in "apikeys_auth": $schemes
+header=a header=b -> invalid parameter "header=b" in "apikeys_auth": $schemes
+digest; apikeys_auth basic -> "apikeys_auth" directive is duplicate
+
+=== TEST 55: apikeys_auth refuses a name that no header has
+--- conf: api: apikeys_auth ...;
+--- refused
+header= || header=X:Key -> invalid parameter "..." in "apikeys_auth": must be "header=" and the name of a header
+'header=X Key' -> invalid parameter "header=X Key" in "apikeys_auth": must be "header="
+'header=X"Key' -> invalid parameter "header=X"Key" in "apikeys_auth": must be "header="
+
+=== TEST 56: apikeys_auth refuses the header that digest and basic read
+--- refused: api: apikeys_auth header=authorization; -> invalid parameter "header=authorization" in "apikeys_auth": is the header of "digest" and "basic", choose another name
+
+=== TEST 57: apikeys_wait takes a time, or 0
+--- conf: api: apikeys_wait ...;
+--- taken: 0 || 500ms || 2s
+
+=== TEST 58: apikeys_wait is there once, with a time
+--- refused
+api: apikeys_wait x; -> "apikeys_wait" directive invalid value
+api: apikeys_wait -1s; -> "apikeys_wait" directive invalid value
+api: apikeys_wait; -> invalid number of arguments in "apikeys_wait"
+api: apikeys_wait 1s; apikeys_wait 2s; -> "apikeys_wait" directive is duplicate
+
+=== TEST 59: apikeys_snapshot takes a path, or a name in the directory of nginx
+--- conf: http: apikeys_snapshot ...;
+--- taken: made/apikeys.snapshot || $dir/made/apikeys.snapshot
+
+=== TEST 60: apikeys_snapshot is there once and names a file that workers can write
+--- conf: http: apikeys_snapshot ...;
+--- refused
+"" -> must name a file
+$dir/ -> must name a file
+apikeys.snapshot -> of apikeys_snapshot is not writable by user
+/$x5000 -> ~is too long|too long parameter
+a; apikeys_snapshot b -> "apikeys_snapshot" directive is duplicate
+
+=== TEST 61: locations of the API and another one share a prefix
+--- taken
+location /api { empty_gif; } location /api/atlas/v1.0 { apikeys_api atlas_v1; }
+    location /api/atlas/v2 { apikeys_api atlas_v2; }
+    location /api/public/v1.0 { apikeys_api ops_manager; }

@@ -8,7 +8,7 @@ use Cwd qw( abs_path );
 use File::Temp qw( tempdir );
 use Test::More;
 
-plan skip_all => 'it runs no nginx'
+plan skip_all => 'this test runs no nginx'
     if $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND};
 
 my $root = abs_path(__FILE__) =~ s{/t/[^/]+$}{}r;
@@ -45,7 +45,9 @@ END
 my $line = ($good =~ tr/\n//);
 
 
-for my $rule (qw( style allocations layers calls gcc clang analyzer )) {
+for my $rule (qw( style allocations layers calls messages references
+    names tables gcc clang analyzer ))
+{
     is check($rule, $good)->{code}, 0, "$rule: nothing is found where nothing is"
         or diag check($rule, $good)->{text};
 }
@@ -69,9 +71,19 @@ finds('allocations', $good =~ s/(    if \(p)/    p[0] = 'x';\n$1/r, 0,
     'p is not checked');
 
 finds('layers', include('ngx_http.h'), 0, 'below HTTP');
-finds('layers', include('ngx_apikeys_store.h'), 0, 'not below');
-finds('layers', include('ngx_http_apikeys.h'), 0, 'not below');
-finds('layers', $good, 0, 'in no layer', 'ngx_apikeys_util.c');
+finds('layers', include('ngx_apikeys_none.h'), 0, 'does not exist');
+finds('layers', $good, 0, 'only the root', 'ngx_apikeys_util.c');
+for my $case ([ 'core', 'pg' ], [ 'pg', 'sync' ], [ 'sync', 'http' ],
+    [ 'http', 'core' ])
+{
+    my ($from, $to) = @$case;
+    my $res = check('layers', include('ngx_apikeys_x.h'),
+        "$from/ngx_apikeys_y.c", "src/$to/ngx_apikeys_x.h" => "\n");
+    my $below = $to eq 'core';
+    is $res->{code}, $below ? 0 : 1, "layers: $from includes a file of $to";
+    like $res->{text}, qr/x\.h of src\/$to is not below src\/$from/,
+        'layers: the include is named' if !$below;
+}
 
 for my $call ('PQexec(c, "")', 'PQconnectdb("")', 'PQcancel(c, NULL, 0)',
     'PQfinish(c)', 'malloc(1)', 'strlen("")', 'ngx_strlen(s->data)',
@@ -83,10 +95,41 @@ for my $call ('PQexec(c, "")', 'PQconnectdb("")', 'PQcancel(c, NULL, 0)',
 }
 finds('calls', include('libpq-fe.h'), 0, 'libpq belongs');
 finds('calls', include('jansson.h'), 0, 'jansson belongs');
-is check('calls', include('libpq-fe.h'), 'ngx_apikeys_pg_conn.c')->{code}, 0,
+is check('calls', include('libpq-fe.h'), 'pg/ngx_apikeys_pg_conn.c')->{code}, 0,
     'calls: libpq is seen where it belongs';
 is check('calls', $good =~ s/(    return NGX_OK)/    \/\* malloc(1) \*\/\n$1/r)
     ->{code}, 0, 'calls: a comment may name what code may not call';
+
+# a log message, and what is found in it
+for my $case (
+    [ '0, "apikeys: %d keys", 1', '' ],
+    [ "0,\n    \"apikeys: \" ngx_open_file_n \" failed\"", '' ],
+    [ '0, "apikeys: a limit, and an item"', '' ],
+    [ 'ngx_errno, "%d keys", 1', 'does not begin with' ],
+    [ '0, ngx_open_file_n " failed"', 'does not begin with' ],
+    [ '0, format', 'does not begin with' ],
+    [ "0,\n    \"apikeys: key is gone, \"\n    \"it was deleted\"",
+        '"it": say' ],
+    [ '0, "apikeys: the key and Its list"', '"Its": say' ])
+{
+    my ($args, $what) = @$case;
+    my $source = $good
+        =~ s/(    return NGX_OK)/    ngx_log_error(NGX_LOG_ERR, log, $args);\n$1/r;
+
+    if ($what ne '') {
+        finds('messages', $source, 0, $what);
+        next;
+    }
+    is check('messages', $source)->{code}, 0, "messages: allows $args";
+}
+for my $case ([ 'pg', 1 ], [ 'sync', 1 ], [ 'store', 1 ], [ 'http', 0 ]) {
+    my ($folder, $code) = @$case;
+    my $source = $good
+        =~ s/(    return NGX_OK)/    p = "it is broken"; \/\* it *\/\n$1/r;
+    my $res = check('messages', $source, "$folder/ngx_apikeys_sample.c");
+    is $res->{code}, $code, "messages: a reason in src/$folder";
+    like $res->{text}, qr/"it" in a reason/, 'messages: is found' if $code;
+}
 
 for my $compiler (qw( gcc clang )) {
     finds($compiler, $good =~ s/(u_char  \*p)/$1, *q/r, 0, 'unused variable');
@@ -97,11 +140,12 @@ finds('analyzer', $good =~ s/return NGX_ERROR/p[0] = 0/r, 0,
 # what is not in a source file
 {
     my $res = check('config', $good, undef,
-        config => "\$ngx_addon_dir/src/ngx_apikeys_gone.c\n");
+        config => "\$ngx_addon_dir/src/core/ngx_apikeys_gone.c\n");
     is $res->{code}, 1, 'config: a file that does not exist, and one unlisted';
     like $res->{text}, qr/gone\.c does not exist/, 'config: the first';
     like $res->{text}, qr/sample\.c is missing/, 'config: the second';
 }
+tables();
 for my $text ("see /wo" . "rk/x\n", "deb ht" . "tp://mirror.example/debian x\n") {
     is check('paths', $good, undef, 'notes.md' => $text)->{code}, 1,
         "paths: $text";
@@ -109,6 +153,8 @@ for my $text ("see /wo" . "rk/x\n", "deb ht" . "tp://mirror.example/debian x\n")
 is check('paths', $good, undef, 'notes.md' => "a clone under `/root`\n")
     ->{code}, 0, 'paths: a sentence may name a directory';
 
+references();
+names();
 symbols();
 commits();
 
@@ -126,10 +172,10 @@ sub tree {
     my ($source, $name, %files) = @_;
 
     my $dir = tempdir('ak-check-XXXXXX', DIR => '/tmp', CLEANUP => 1);
-    mkdir "$dir/src";
-    mkdir "$dir/build";
+    mkdir "$dir/$_"
+        for qw( build docs src src/core src/http src/pg src/store src/sync );
 
-    $files{ 'src/' . ($name // 'ngx_apikeys_cidr_sample.c') } = $source;
+    $files{ 'src/' . ($name // 'core/ngx_apikeys_cidr_sample.c') } = $source;
     for my $file (sort keys %files) {
         open my $f, '>', "$dir/$file" or die "$file: $!\n";
         print $f $files{$file};
@@ -155,6 +201,121 @@ sub finds {
     is $res->{code}, 1, "$rule: fails for: $what";
     my $where = $offset ? ':' . ($line + $offset) . ': ' : '';
     like $res->{text}, qr/$where.*\Q$what\E/, "$rule: says: $what";
+}
+
+
+# what is cited, in a comment at the end of the source
+sub references {
+    my $pages = "### D1. What?\n\n### D2. Who?\n\nSee D1.\n";
+
+    my $cites = sub {
+        my ($text, $page) = @_;
+
+        return check('references', $good . "\n\n/*\n * $text\n */\n", undef,
+            'docs/compatibility.md' => $page // $pages);
+    };
+
+    for my $case (
+        [ 'docs/gone' . '.md', 'does not exist' ],
+        [ '(design' . '.md 6)', 'does not exist' ],
+        [ 'atlas-api ' . '3.3', 'of a paper' ],
+        [ "(atlas-api\n * " . '3.3)', 'of a paper' ],
+        [ 'decision ' . '25', 'of a paper' ],
+        [ 'design ' . '7.2', 'of a paper' ],
+        [ 'test-tools ' . '3', 'of a paper' ],
+        [ "decisions\n * " . '5 and 6', 'of a paper' ],
+        [ 'docs/compatibility.md D' . '3', 'has no D3' ],
+        [ 'docs/compatibility.md D1, D' . '4', 'has no D4' ],
+        [ "docs/compatibility.md D1\n * to D" . '12', 'has no D12' ],
+        [ "docs/compatibility.md\n * D" . '3', 'has no D3' ])
+    {
+        my ($text, $what) = @$case;
+        my $res = $cites->($text);
+        my $where = $line + 4;
+
+        is $res->{code}, 1, "references: fails for: $text";
+        like $res->{text}, qr/sample\.c:$where: .*$what/,
+            "references: says: $what";
+    }
+    is $cites->($_)->{code}, 0, "references: may be cited: $_" for
+        'docs/compatibility.md D1', 'docs/compatibility.md D2, D1',
+        "docs/compatibility.md\n * D1 to\n * D2", 'compatibility.md',
+        'docs/compatibility.md, where 3 are', 'D' . '3', 'atlas-api-client 4',
+        'https://example.org/docs/gone' . '.md';
+
+    for my $case (
+        [ "$pages\nSee D" . "3.\n", qr/compatibility\.md:7: it has no D3/ ],
+        [ "$pages\n### D1. Again?\n", qr/D1 is the number of two/ ],
+        [ "No numbers, see D" . "3.\n", undef ])
+    {
+        my ($page, $what) = @$case;
+        my $res = $cites->('none', $page);
+
+        is $res->{code}, $what ? 1 : 0, 'references: within a page'
+            or diag $res->{text};
+        like $res->{text}, $what, "references: says: $what" if $what;
+    }
+}
+
+
+# what a document for developers names
+sub names {
+    my $sample = $good . "\n\n/* ngx_apikeys_cidr_gone(x->y) */\n"
+        . "#define ngx_apikeys_cidr_member(x)  x->member\n";
+    my $document = sub {
+        my ($text) = @_;
+
+        return check('names', $sample, undef,
+            'docs/architecture.md' => "A title\n\n$text\n");
+    };
+
+    for my $name (qw( ngx_apikeys_cidr_gone ngx_apikeys_cidr_sample_t
+        ngx_apikeys_cidr_gone.c src/core/ngx_apikeys_cidr.c src/gone/
+        cidr_gone() x->y ngx_apikeys_gone_* NGX_APIKEYS_GONE some_column ))
+    {
+        my $res = $document->("It is `$name`.");
+
+        is $res->{code}, 1, "names: fails for: $name";
+        like $res->{text}, qr/architecture\.md:3: \Q$name\E does not exist/,
+            "names: says: $name";
+    }
+    like $document->("```\nfirst\n  ngx_apikeys_gone\n```")->{text},
+        qr/architecture\.md:5: ngx_apikeys_gone does/, 'names: in a fence';
+
+    for my $name (qw( ngx_apikeys_cidr_sample ngx_apikeys_cidr_sample()
+        ngx_apikeys_cidr_sample.c cidr_sample.c src/core/ x->member
+        ngx_apikeys_cidr_* ngx_core.h t/NNN-topic.t word ))
+    {
+        my $res = $document->("It is `$name`.");
+
+        is $res->{code}, 0, "names: may be named: $name" or diag $res->{text};
+    }
+    is $document->('not in quotes: ngx_apikeys_cidr_gone')->{code}, 0,
+        'names: only names in backquotes are looked at';
+}
+
+
+# a table by an enum
+sub tables {
+    my $enum = "\n\ntypedef enum {\n    NGX_X_A = 0,    /* NGX_X_B */\n\n"
+        . "    NGX_X_B,\n    NGX_X_C,\n    NGX_X_ALL\n} ngx_x_e;\n";
+    my $assert = "\n_Static_assert(sizeof(ngx_x) / sizeof(int) == NGX_X_ALL, "
+        . "\"\");\n";
+
+    for my $case (
+        [ '[NGX_X_A] = 1, [NGX_X_B] = 2, [NGX_X_C] = 3', $assert ],
+        [ '[NGX_X_A] = 1, [NGX_X_C] = 3', $assert, 'ngx_x has no row NGX_X_B' ],
+        [ '[NGX_X_A] = 1, [NGX_X_B] = 2, [NGX_X_C] = 3', '',
+          'ngx_x has no row NGX_X_ALL' ],
+        [ '1, 2', '' ])
+    {
+        my ($rows, $after, $what) = @$case;
+        my $res = check('tables',
+            "$good$enum\nstatic int  ngx_x[] = {\n    $rows\n};\n$after");
+
+        is $res->{code}, $what ? 1 : 0, "tables: $rows" or diag $res->{text};
+        like $res->{text}, qr/$what/, "tables: says: $what" if $what;
+    }
 }
 
 

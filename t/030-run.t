@@ -29,9 +29,9 @@ subtest 'start, stop, and its data again' => sub {
     my $port = ports(2);
 
     my ($code, $text) = run($clone, "PORT=$port NODES=2", 'start');
-    is $code, 0, 'it starts' or diag $text;
+    is $code, 0, 'make start succeeds' or diag $text;
     like $text, qr/^curl --digest -u '\w{8}:[\w-]{36}' /m,
-        'it prints lines to paste';
+        'make start prints curl commands to paste';
 
     my $env = env($clone);
     is sprintf('%o', (stat "$clone/build/run/env")[2] & 07777), '600',
@@ -52,29 +52,29 @@ subtest 'start, stop, and its data again' => sub {
     is psql($env, "SELECT count(*) FROM apikeys.orgs"), 1, 'psql connects';
 
     ($code, $text) = run($clone, "PORT=$port", 'start');
-    is $code, 1, 'not twice';
+    is $code, 1, 'a second make start fails';
     is $text, "already running on $env->{APIKEYS_URLS}: make stop first\n",
-        'and says so in one line';
+        'a second make start says in one line that it is running';
 
-    is((run($clone, '', 'stop'))[0], 0, 'it stops');
+    is((run($clone, '', 'stop'))[0], 0, 'make stop succeeds');
     ok !alive($_), "master $_ has ended" for split ' ',
         $env->{APIKEYS_NGINX_PIDS};
-    ok -e "$clone/build/run/env", 'env is kept';
+    ok -e "$clone/build/run/env", 'make stop keeps build/run/env';
 
     is((run($clone, "PORT=$port PORT_OM44=" . ($port + 1), 'start'))[0], 0,
-        'it starts again, announcing another version on a second port');
+        'make start succeeds again, with another version on a second port');
     my $again = env($clone);
     is $again->{$_}, $env->{$_}, "$_ is as it was"
         for qw( APIKEYS_PUBLIC_KEY APIKEYS_PRIVATE_KEY APIKEYS_ORG_ID
                 APIKEYS_PROJECT_ID APIKEYS_OPERATOR_TOKEN );
     works($again, 0);
     is(announced($port), 'gitHash=0; versionString=6.0.10',
-        'the version');
+        'the first port announces version 6.0.10');
     is(announced($port + 1), 'gitHash=0; versionString=4.4.20',
-        'and the other');
+        'the second port announces version 4.4.20');
 
-    is((run($clone, '', 'reset'))[0], 0, 'reset stops it');
-    ok !-e "$clone/build/run", 'and deletes its data';
+    is((run($clone, '', 'reset'))[0], 0, 'make reset succeeds');
+    ok !-e "$clone/build/run", 'make reset deletes the data';
 };
 
 subtest 'a busy port' => sub {
@@ -83,9 +83,9 @@ subtest 'a busy port' => sub {
     my $port = $busy->sockport;
 
     my ($code, $text) = run($clone, "PORT=$port", 'start');
-    is $code, 1, 'it does not start';
+    is $code, 1, 'make start fails on a port in use';
     is $text, "port $port is in use: choose another with PORT=\n",
-        'and says so in one line';
+        'make start says in one line that the port is in use';
 };
 
 subtest 'in the foreground, until it is interrupted' => sub {
@@ -104,7 +104,8 @@ subtest 'in the foreground, until it is interrupted' => sub {
     }
     push @started, $clone;
     wait_for(sub { slurp("$clone/out") =~ /Ctrl-C/ || !kill 0, $pid });
-    like slurp("$clone/out"), qr/Ctrl-C stops both/, 'it runs';
+    like slurp("$clone/out"), qr/Ctrl-C stops both/,
+        'make run says how to stop it';
 
     my $env = env($clone);
     works($env, 0);
@@ -112,9 +113,9 @@ subtest 'in the foreground, until it is interrupted' => sub {
     # what a terminal does
     kill 'INT', -$pid;
     waitpid $pid, 0;
-    is $? >> 8, 0, 'it ends';
-    ok !alive($env->{APIKEYS_NGINX_PIDS}), 'with nginx';
-    isnt psql($env, 'SELECT 1'), '1', 'and PostgreSQL';
+    is $? >> 8, 0, 'make run ends with 0 after Ctrl-C';
+    ok !alive($env->{APIKEYS_NGINX_PIDS}), 'nginx has ended after Ctrl-C';
+    isnt psql($env, 'SELECT 1'), '1', 'PostgreSQL has ended after Ctrl-C';
 };
 
 SKIP: {
@@ -146,7 +147,7 @@ SKIP: {
 
         my ($code, $text) = run($clone,
             "PORT=$port HOME=$dir PERL5LIB=$lib/t/lib $as", 'start');
-        is $code, 0, 'it starts' or diag $text;
+        is $code, 0, 'make start succeeds' or diag $text;
 
         # env is that user's own
         my $env = env($clone);
@@ -154,8 +155,9 @@ SKIP: {
         protects($env);
         is qx{env -u PERL5LIB $as psql -XAtq -d '$env->{APIKEYS_DSN}' -c 'SELECT 1'}, "1\n",
             'psql connects';
-        is((run($clone, "HOME=$dir $as", 'stop'))[0], 0, 'it stops');
-        ok !alive($env->{APIKEYS_NGINX_PIDS}), 'nginx has ended';
+        is((run($clone, "HOME=$dir $as", 'stop'))[0], 0, 'make stop succeeds');
+        ok !alive($env->{APIKEYS_NGINX_PIDS}),
+            'nginx has ended after make stop';
     };
 }
 
@@ -198,7 +200,7 @@ sub elsewhere {
 
     my $port = ports(1);
     my ($code, $text) = run($clone, "PORT=$port", 'start');
-    is $code, 0, 'it starts' or diag $text;
+    is $code, 0, 'make start succeeds' or diag $text;
 
     my $env = env($clone);
     like $env->{APIKEYS_HOME}, qr{^/var/tmp/apikeys-\w+$}, 'env names a place';
@@ -213,11 +215,12 @@ sub elsewhere {
         headers => { 'Content-Type' => 'application/json' });
     is $res->code, 200, 'a large body is taken';
 
-    is((run($clone, '', 'stop'))[0], 0, 'it stops');
-    is((run($clone, "PORT=$port", 'start'))[0], 0, 'it starts again');
+    is((run($clone, '', 'stop'))[0], 0, 'make stop succeeds');
+    is((run($clone, "PORT=$port", 'start'))[0], 0,
+        'make start succeeds after make stop');
     works(env($clone), 0);
-    is((run($clone, '', 'reset'))[0], 0, 'reset stops it');
-    ok !-e $env->{APIKEYS_HOME}, 'and deletes its data';
+    is((run($clone, '', 'reset'))[0], 0, 'make reset succeeds');
+    ok !-e $env->{APIKEYS_HOME}, 'make reset deletes the data';
 }
 
 
@@ -271,10 +274,12 @@ sub bad_requests {
         my ($bytes, $code) = @$case;
         my $res = ApiKeys::Client->new(port => $port)->send($bytes)->read;
         is $res->code, $code, "$code before any location";
-        is $res->header('content-type'), 'application/json', 'is JSON';
-        is $res->json->{error}, $code, 'that has the status';
+        is $res->header('content-type'), 'application/json',
+            "$code before any location: Content-Type is JSON";
+        is $res->json->{error}, $code,
+            "$code before any location: the document has the status";
         is $res->json->{errorCode}, $res->header('x-error-code'),
-            'and the code';
+            "$code before any location: errorCode is that of the header";
     }
 }
 

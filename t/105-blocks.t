@@ -144,7 +144,7 @@ Content-Type: application/json
 location ~ ^/api { apikeys_api atlas_v1; }
 --- must_die
 --- error_log
-"apikeys_api" needs a prefix location
+must be a prefix location
 
 === TEST 14: a header credential without a colon is refused
 --- config

@@ -4,345 +4,462 @@
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
+use JSON::PP qw( decode_json );
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use Test::More;
-
-my $v2_type = 'application/vnd.atlas.2023-01-01+json';
-
-my $f = ApiKeys::Fixture->new(headers => { Accept => $v2_type },
-    server => <<'END');
-        location /behind {
-            apikeys_api atlas_v1;
-            apikeys_public_url https://api.example.com:8443;
-        }
-        location /strange-(base)[1] {
-            apikeys_api atlas_v1;
-        }
+locations(<<'END');
+location /behind {
+    apikeys_api atlas_v1;
+    apikeys_public_url https://api.example.com:8443;
+}
+location /strange-(base)[1] {
+    apikeys_api atlas_v1;
+}
 END
-my $host = $f->nginx->url;
-my $org = $f->org;
-my $client = $org->{client};
-my %base = %ApiKeys::Fixture::BASE;
 
-# seven keys, a list with five entries, a project with three keys
-my @keys = sort { $a->{publicKey} cmp $b->{publicKey} } $org->{key},
-    map { $f->key($org, 'ORG_MEMBER') } 1 .. 6;
-my $key = $f->key(my $small = $f->org, 'ORG_READ_ONLY');
-my $project = $f->project($org);
-my ($listed) = grep { $_ != $org->{key} } @keys;    # which it locks out
-my $list = "/orgs/$org->{id}/apiKeys/$listed->{id}/accessList";
+names(
+    keys => '$base/orgs/$org_id/apiKeys', address => fixture()->nginx->url,
+    listed => '$keys/fffffffffffffffffffffff1',
+    members => '$base/groups/$project_id/apiKeys',
+    one => '$base/orgs/$small_id/apiKeys/$reader_id',
+);
 
-$client->request('POST', "$base{atlas_v1}$list",
-    [ map +{ ipAddress => "192.0.2.$_" }, 1 .. 5 ])->code == 200 or die;
-$client->request('PATCH', "$base{atlas_v1}/groups/$project->{id}/apiKeys/"
-    . $keys[$_]{id}, { roles => [ 'GROUP_READ_ONLY' ] })->code == 200 or die
-    for 1 .. 3;
+# Filters of a list: the relations of its links; its own link; the size of the
+# page, "of" all, and that link; the names on a page of two, "of" all, at the path
+# and the kept query, with links, which are a page number if the rest is right.
+sub rels { return join ' ', map { $_->{rel} } @{ decode_json($_[0])->{links} } }
 
-
-# pages of every list: sizes, names of what is on them, and links
-
-sub names {
-    return [ map { $_->{publicKey} // $_->{ipAddress} // $_->{name} }
-        @{ $_[0]{results} } ];
+sub self {
+    return (grep { $_->{rel} eq 'self' } @{ decode_json($_[0])->{links} })[0]{href};
 }
 
-sub href {
-    my ($path, $query) = @_;
-
-    return "$host$path?$query";
+sub size {
+    my $list = decode_json($_[0]);
+    my $of = exists $list->{totalCount} ? " of $list->{totalCount}" : '';
+    return @{ $list->{results} } . "$of, " . self($_[0]) =~ s{http://localhost}{}r;
 }
 
-# one page of two: rels and hrefs
-sub page_links {
-    my ($path, $page, $last, $kept) = @_;
+sub page {
+    my $list = decode_json($_[0]);
+    my ($at) = self($_[0]) =~ m{^http://localhost(.*)pageNum=\d+&itemsPerPage=2$};
+    my %query = (self => 'pageNum=(\d+)&itemsPerPage=2');
 
-    return [
-        $page > 1 ? { rel => 'previous', href => href($path,
-            "${kept}itemsPerPage=2&pageNum=" . ($page - 1)) } : (),
-        { rel => 'self', href => href($path,
-            "${kept}pageNum=$page&itemsPerPage=2") },
-        $page < $last ? { rel => 'next', href => href($path,
-            "${kept}itemsPerPage=2&pageNum=" . ($page + 1)) } : (),
-    ];
+    return join ' ', (map { $_->{publicKey} // $_->{ipAddress} // $_->{name} }
+        @{ $list->{results} }), "of $list->{totalCount} at $at", map {
+            my $query = $query{ $_->{rel} } // 'itemsPerPage=2&pageNum=(\d+)';
+            "$_->{rel}=" . $_->{href} =~ s{^http://localhost\Q$at\E$query$}{$1}r;
+        } @{ $list->{links} };
 }
 
-for my $name (sort keys %base) {
-    my $keys = [ map { $_->{publicKey} } @keys ];
-    my $entries = [ map { "192.0.2.$_" } 1 .. 5 ];
+run_tests();
 
-    for my $case (
-        [ "/orgs/$org->{id}/apiKeys", $keys ],
-        [ $list, $entries ],
-        $name eq 'atlas_v2' ? ()
-            : [ $list =~ s/accessList/whitelist/r, $entries ],
-        [ "/groups/$project->{id}/apiKeys", [ @$keys[1 .. 3] ] ],
-        [ '/orgs', [ $org->{name} ] ],
-        [ '/groups', [ $project->{name} ] ],
-        [ "/orgs/$org->{id}/groups", [ $project->{name} ] ])
-    {
-        my ($path, $all) = @$case;
-        my $last = int((@$all + 1) / 2);
+__DATA__
 
-        for my $page (1 .. $last + 2) {
-            my @want = map { $_ < @$all ? $all->[$_] : () }
-                2 * $page - 2, 2 * $page - 1;
-            my $got = $client->request('GET',
-                "$base{$name}$path?itemsPerPage=2&pageNum=$page")->json;
+=== TEST 1: keys that SQL has made get a role in a project and an access list
+--- keys
+owner: ORG_OWNER GROUP_OWNER
+chief: ORG_OWNER org=small
+reader: ORG_READ_ONLY org=small
+--- sql
+INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr, roles)
+    SELECT lpad(n::text, 24, 'f'), '$org_id', name,
+           decode(repeat('00', 112), 'hex'), '000000000000', name, '{ORG_MEMBER}'
+      FROM (VALUES (1, 'zzzzzzzz'), (2, 'aaaaaaab'), (3, 'zzzzzzzy'),
+                   (4, 'aaaaaaaa'), (5, 'aaaaaaac'), (6, 'zzzzzzzx')) k (n, name)
+--- may_log: error
+--- as: owner
+--- requests
+PATCH $members/fffffffffffffffffffffff5 {"roles":["GROUP_READ_ONLY"]}
+PATCH $members/fffffffffffffffffffffff6 {"roles":["GROUP_READ_ONLY"]}
+POST $listed/accessList [{"ipAddress":"192.0.2.1"},{"ipAddress":"192.0.2.2"},
+    {"ipAddress":"192.0.2.3"},{"ipAddress":"192.0.2.4"},{"ipAddress":"192.0.2.5"}]
+--- answers: 200
+--- contains
+"groupId":"$project_id","roleName":"GROUP_READ_ONLY"
+"groupId":"$project_id","roleName":"GROUP_READ_ONLY"
+"totalCount":5
 
-            is_deeply([ names($got), @$got{qw( totalCount links )} ],
-                [ \@want, scalar @$all,
-                    page_links("$base{$name}$path", $page, $last, '') ],
-                "$name: page $page of $path");
-        }
-    }
-}
+=== TEST 2: keys of an organization are in pages of two
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $keys?itemsPerPage=2&pageNum=1 -> 200: aaaaaaaa aaaaaaab of 7 at $keys? self=1 next=2
+GET $keys?itemsPerPage=2&pageNum=2 -> 200: aaaaaaac $owner_public of 7 at $keys? previous=1 self=2 next=3
+GET $keys?itemsPerPage=2&pageNum=3 -> 200: zzzzzzzx zzzzzzzy of 7 at $keys? previous=2 self=3 next=4
+GET $keys?itemsPerPage=2&pageNum=4 -> 200: zzzzzzzz of 7 at $keys? previous=3 self=4
+GET $keys?itemsPerPage=2&pageNum=5 -> 200: of 7 at $keys? previous=4 self=5
+GET $keys?itemsPerPage=2&pageNum=6 -> 200: of 7 at $keys? previous=5 self=6
+--- response_body_filters eval: \&main::page
 
-for my $case ([ 7, 1, 'self' ], [ 6, 1, 'self next' ], [ 8, 1, 'self' ],
-    [ 7, 2, 'previous self' ], [ 1, 7, 'previous self' ],
-    [ 1, 6, 'previous self next' ])
-{
-    my ($size, $page, $rels) = @$case;
-    is(join(' ', map { $_->{rel} } @{ $client->request('GET', "$org->{path}"
-        . "/apiKeys?itemsPerPage=$size&pageNum=$page")->json->{links} }),
-        $rels, "7 keys: page $page of $size");
-}
+=== TEST 3: an access list is in pages of two
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $listed/accessList?itemsPerPage=2&pageNum=1 -> 200: 192.0.2.1 192.0.2.2 of 5 at $listed/accessList? self=1 next=2
+GET $listed/accessList?itemsPerPage=2&pageNum=2 -> 200: 192.0.2.3 192.0.2.4 of 5 at $listed/accessList? previous=1 self=2 next=3
+GET $listed/accessList?itemsPerPage=2&pageNum=3 -> 200: 192.0.2.5 of 5 at $listed/accessList? previous=2 self=3
+GET $listed/accessList?itemsPerPage=2&pageNum=4 -> 200: of 5 at $listed/accessList? previous=3 self=4
+GET $listed/accessList?itemsPerPage=2&pageNum=5 -> 200: of 5 at $listed/accessList? previous=4 self=5
+--- response_body_filters eval: \&main::page
 
-# what is sent stays, in its order; what is ours comes behind
-for my $case (
-    [ '?includeCount=true&itemsPerPage=2&pageNum=2', 'includeCount=true&' ],
-    [ '?pageNum=2&pretty=false&itemsPerPage=2', 'pretty=false&' ],
-    [ '?itemsPerPage=2&name=&pageNum=2&x', 'name=&x&' ],
-    [ '?a=%41+b%2fc&itemsPerPage=2&pageNum=2&pageNum=7&itemsPerPage=9&a=1',
-        'a=%41+b%2fc&a=1&' ],
-    [ '?%70ageNum=2&itemsPer%50age=2&pagenum=9', 'pagenum=9&' ],
-    [ '?&&itemsPerPage=2&&pageNum=2&', '' ],
-    [ '?itemsPerPage=2&pageNum=2&q=a=b&q="<>', 'q=a=b&q="<>&' ],
-    [ '?itemsPerPage=2&pageNum=2&=x&=', '=x&=&' ])
-{
-    my ($query, $kept) = @$case;
-    my $path = "$base{atlas_v2}/orgs/$org->{id}/apiKeys";
+=== TEST 4: an access list by its old name is in pages of two
+--- on: atlas om
+--- as: owner
+--- requests
+GET $listed/whitelist?itemsPerPage=2&pageNum=1 -> 200: 192.0.2.1 192.0.2.2 of 5 at $listed/whitelist? self=1 next=2
+GET $listed/whitelist?itemsPerPage=2&pageNum=2 -> 200: 192.0.2.3 192.0.2.4 of 5 at $listed/whitelist? previous=1 self=2 next=3
+GET $listed/whitelist?itemsPerPage=2&pageNum=3 -> 200: 192.0.2.5 of 5 at $listed/whitelist? previous=2 self=3
+GET $listed/whitelist?itemsPerPage=2&pageNum=4 -> 200: of 5 at $listed/whitelist? previous=3 self=4
+GET $listed/whitelist?itemsPerPage=2&pageNum=5 -> 200: of 5 at $listed/whitelist? previous=4 self=5
+--- response_body_filters eval: \&main::page
 
-    is_deeply($f->operator('GET', "$path$query")->json->{links},
-        page_links($path, 2, 4, $kept), "links of $query");
-}
+=== TEST 5: keys of a project are in pages of two
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $members?itemsPerPage=2&pageNum=1 -> 200: aaaaaaac $owner_public of 3 at $members? self=1 next=2
+GET $members?itemsPerPage=2&pageNum=2 -> 200: zzzzzzzx of 3 at $members? previous=1 self=2
+GET $members?itemsPerPage=2&pageNum=3 -> 200: of 3 at $members? previous=2 self=3
+GET $members?itemsPerPage=2&pageNum=4 -> 200: of 3 at $members? previous=3 self=4
+--- response_body_filters eval: \&main::page
 
-# values
-my $path = "$org->{path}/apiKeys";
+=== TEST 6: organizations and projects are in pages of two
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $base/orgs?itemsPerPage=2&pageNum=1 -> 200: org of 1 at $base/orgs? self=1
+GET $base/orgs?itemsPerPage=2&pageNum=2 -> 200: of 1 at $base/orgs? previous=1 self=2
+GET $base/orgs?itemsPerPage=2&pageNum=3 -> 200: of 1 at $base/orgs? previous=2 self=3
+GET $base/groups?itemsPerPage=2&pageNum=1 -> 200: project of 1 at $base/groups? self=1
+GET $base/groups?itemsPerPage=2&pageNum=2 -> 200: of 1 at $base/groups? previous=1 self=2
+GET $base/groups?itemsPerPage=2&pageNum=3 -> 200: of 1 at $base/groups? previous=2 self=3
+GET $base/orgs/$org_id/groups?itemsPerPage=2&pageNum=1 -> 200: project of 1 at $base/orgs/$org_id/groups? self=1
+GET $base/orgs/$org_id/groups?itemsPerPage=2&pageNum=2 -> 200: of 1 at $base/orgs/$org_id/groups? previous=1 self=2
+GET $base/orgs/$org_id/groups?itemsPerPage=2&pageNum=3 -> 200: of 1 at $base/orgs/$org_id/groups? previous=2 self=3
+--- response_body_filters eval: \&main::page
 
-for my $case (
-    [ '', 7, 'pageNum=1&itemsPerPage=100' ],
-    [ '?', 7, 'pageNum=1&itemsPerPage=100' ],
-    [ '?itemsPerPage=500', 7, 'pageNum=1&itemsPerPage=500' ],
-    [ '?itemsPerPage=501', 7, 'pageNum=1&itemsPerPage=500' ],
-    [ '?itemsPerPage=2147483647', 7, 'pageNum=1&itemsPerPage=500' ],
-    [ '?itemsPerPage=0&pageNum=0', 7, 'pageNum=1&itemsPerPage=100' ],
-    [ '?itemsPerPage=0&pageNum=2', 0, 'pageNum=2&itemsPerPage=100' ],
-    [ '?itemsPerPage=2&pageNum=00', 2, 'pageNum=1&itemsPerPage=2' ],
-    [ '?itemsPerPage=0002', 2, 'pageNum=1&itemsPerPage=2' ],
-    [ '?itemsPerPage=%32', 2, 'pageNum=1&itemsPerPage=2' ],
-    [ '?itemsPerPage=3&itemsPerPage=x', 3, 'pageNum=1&itemsPerPage=3' ],
-    [ '?pageNum=2147483647', 0, 'pageNum=2147483647&itemsPerPage=100' ],
-    [ '?pageNum=2147483647&itemsPerPage=500', 0,
-        'pageNum=2147483647&itemsPerPage=500' ])
-{
-    my ($query, $n, $self) = @$case;
-    my $res = $client->request('GET', "$path$query");
-    my ($link) = grep { $_->{rel} eq 'self' } @{ $res->json->{links} };
+=== TEST 7: a page links to the previous and the next page that exist
+--- as: owner
+--- requests
+GET $keys?itemsPerPage=7&pageNum=1 -> 200: self
+GET $keys?itemsPerPage=6&pageNum=1 -> 200: self next
+GET $keys?itemsPerPage=8&pageNum=1 -> 200: self
+GET $keys?itemsPerPage=7&pageNum=2 -> 200: previous self
+GET $keys?itemsPerPage=1&pageNum=7 -> 200: previous self
+GET $keys?itemsPerPage=1&pageNum=6 -> 200: previous self next
+--- response_body_filters eval: \&main::rels
 
-    is($res->code . ' ' . @{ $res->json->{results} } . " $link->{href}",
-        "200 $n " . href($path, $self), "self of '$query'");
-}
+=== TEST 8: links keep other parameters in their order, before those of the page
+--- on: v2
+--- as: operator
+--- requests
+GET $keys?includeCount=true&itemsPerPage=2&pageNum=2
+    -> 200: aaaaaaac $owner_public of 7 at $keys?includeCount=true& previous=1 self=2 next=3
+GET $keys?pageNum=2&pretty=false&itemsPerPage=2
+    -> 200: aaaaaaac $owner_public of 7 at $keys?pretty=false& previous=1 self=2 next=3
+GET $keys?itemsPerPage=2&name=&pageNum=2&x
+    -> 200: aaaaaaac $owner_public of 7 at $keys?name=&x& previous=1 self=2 next=3
+GET $keys?a=%41+b%2fc&itemsPerPage=2&pageNum=2&pageNum=7&itemsPerPage=9&a=1
+    -> 200: aaaaaaac $owner_public of 7 at $keys?a=%41+b%2fc&a=1& previous=1 self=2 next=3
+GET $keys?%70ageNum=2&itemsPer%50age=2&pagenum=9
+    -> 200: aaaaaaac $owner_public of 7 at $keys?pagenum=9& previous=1 self=2 next=3
+GET $keys?&&itemsPerPage=2&&pageNum=2&
+    -> 200: aaaaaaac $owner_public of 7 at $keys? previous=1 self=2 next=3
+GET $keys?itemsPerPage=2&pageNum=2&q=a=b&q="<>
+    -> 200: aaaaaaac $owner_public of 7 at $keys?q=a=b&q="<>& previous=1 self=2 next=3
+GET $keys?itemsPerPage=2&pageNum=2&=x&=
+    -> 200: aaaaaaac $owner_public of 7 at $keys?=x&=& previous=1 self=2 next=3
+--- response_body_filters eval: \&main::page
 
-for my $value ('-0', '-1', '', 'x', '1x', '1.0', '+1', '%20', '2147483648',
-    '9223372036854775808', '99999999999999999999999')
-{
-    for my $name (qw( pageNum itemsPerPage )) {
-        refused($client->request('GET', "$path?$name=$value"),
-            'INVALID_QUERY_PARAMETER', [ $name ], "$name=$value");
-    }
-}
-refused($client->request('GET', "$path?$_=1"), 'INVALID_QUERY_PARAMETER',
-    [ $_ ], "$_=1") for qw( pretty envelope includeCount );
-refused($client->request('GET', "$path?$_"), 'INVALID_QUERY_PARAMETER',
-    [ $_ ], "$_ without a value")
-    for qw( pretty envelope includeCount pageNum itemsPerPage );
-is($client->request('GET', "$path/$keys[0]{id}?pageNum=x&includeCount=y")
-    ->code, 200, 'what belongs to lists means nothing elsewhere');
-refused($client->request('POST', "$base{atlas_v1}$list?pageNum=x", []),
-    'INVALID_QUERY_PARAMETER', [ 'pageNum' ],
-    'POST on a list has pages, too');
+=== TEST 9: pageNum and itemsPerPage have defaults, a maximum, leading zeros and escapes
+--- as: owner
+--- requests
+GET $keys -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=100
+GET $keys? -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=100
+GET $keys?itemsPerPage=500 -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=500
+GET $keys?itemsPerPage=501 -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=500
+GET $keys?itemsPerPage=2147483647 -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=500
+GET $keys?itemsPerPage=0&pageNum=0 -> 200: 7 of 7, $keys?pageNum=1&itemsPerPage=100
+GET $keys?itemsPerPage=0&pageNum=2 -> 200: 0 of 7, $keys?pageNum=2&itemsPerPage=100
+GET $keys?itemsPerPage=2&pageNum=00 -> 200: 2 of 7, $keys?pageNum=1&itemsPerPage=2
+GET $keys?itemsPerPage=0002 -> 200: 2 of 7, $keys?pageNum=1&itemsPerPage=2
+GET $keys?itemsPerPage=%32 -> 200: 2 of 7, $keys?pageNum=1&itemsPerPage=2
+GET $keys?itemsPerPage=3&itemsPerPage=x -> 200: 3 of 7, $keys?pageNum=1&itemsPerPage=3
+GET $keys?pageNum=2147483647 -> 200: 0 of 7, $keys?pageNum=2147483647&itemsPerPage=100
+GET $keys?pageNum=2147483647&itemsPerPage=500 -> 200: 0 of 7, $keys?pageNum=2147483647&itemsPerPage=500
+--- response_body_filters eval: \&main::size
 
-# counts
-for my $case ([ 'false', 0 ], [ 'FALSE', 0 ], [ 'true', 1 ], [ 'TrUe', 1 ],
-    [ 'false&includeCount=true', 0 ])
-{
-    my ($value, $there) = @$case;
-    my $json = $client->request('GET', "$path?includeCount=$value")->json;
+=== TEST 10: a value of pageNum or itemsPerPage that is no number is refused
+--- as: owner
+--- requests
+GET $keys?pageNum=-0 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=-0 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=-1 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=-1 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum= -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage= -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=x -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=x -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=1x -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=1x -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=1.0 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=1.0 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=+1 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=+1 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=%20 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=%20 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=2147483648 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=2147483648 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=9223372036854775808 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=9223372036854775808 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum=99999999999999999999999 -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage=99999999999999999999999 -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
+GET $keys?pageNum -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
+GET $keys?itemsPerPage -> 400 INVALID_QUERY_PARAMETER ["itemsPerPage"]
 
-    is(exists $json->{totalCount} ? 1 : 0, $there, "includeCount=$value");
-    is($json->{links}[0]{href},
-        href($path, "includeCount=$value&pageNum=1&itemsPerPage=100"),
-        'and its link');
-}
+=== TEST 11: a value of pretty, envelope or includeCount that is no boolean is refused
+--- as: owner
+--- requests
+GET $keys?pretty=1 -> 400 INVALID_QUERY_PARAMETER ["pretty"]
+GET $keys?pretty -> 400 INVALID_QUERY_PARAMETER ["pretty"]
+GET $keys?envelope=1 -> 400 INVALID_QUERY_PARAMETER ["envelope"]
+GET $keys?envelope -> 400 INVALID_QUERY_PARAMETER ["envelope"]
+GET $keys?includeCount=1 -> 400 INVALID_QUERY_PARAMETER ["includeCount"]
+GET $keys?includeCount -> 400 INVALID_QUERY_PARAMETER ["includeCount"]
 
+=== TEST 12: parameters of lists are ignored where no list is answered
+--- as: owner
+--- requests
+GET $listed?pageNum=x&includeCount=y
+--- answers: 200
+--- contains: "publicKey":"zzzzzzzz"
 
-# empty lists and pretty; $key's organisation has two keys and no entry
+=== TEST 13: POST on a list checks the parameters of pages
+--- as: owner
+--- requests
+POST $listed/accessList?pageNum=x [] -> 400 INVALID_QUERY_PARAMETER ["pageNum"]
 
-my $keys_path = "$base{atlas_v1}/orgs/$small->{id}/apiKeys";
-my $one = "$keys_path/$key->{id}";
+=== TEST 14: includeCount in any case tells whether totalCount is there
+--- as: owner
+--- requests
+GET $keys?includeCount=false -> 200: 7, $keys?includeCount=false&pageNum=1&itemsPerPage=100
+GET $keys?includeCount=FALSE -> 200: 7, $keys?includeCount=FALSE&pageNum=1&itemsPerPage=100
+GET $keys?includeCount=true -> 200: 7 of 7, $keys?includeCount=true&pageNum=1&itemsPerPage=100
+GET $keys?includeCount=TrUe -> 200: 7 of 7, $keys?includeCount=TrUe&pageNum=1&itemsPerPage=100
+GET $keys?includeCount=false&includeCount=true
+    -> 200: 7, $keys?includeCount=false&includeCount=true&pageNum=1&itemsPerPage=100
+--- response_body_filters eval: \&main::size
 
-answers($small->{client}->request('GET', "$one/accessList"), 200,
-    { links => [ { rel => 'self',
-        href => href("$one/accessList", 'pageNum=1&itemsPerPage=100') } ],
-        results => [], totalCount => 0 }, 'an empty list');
+=== TEST 15: an empty list has a link to itself
+--- as: chief
+--- requests
+GET $one/accessList
+--- json
+{"links":[{"href":"http://localhost$one/accessList?pageNum=1&itemsPerPage=100",
+           "rel":"self"}],"results":[],"totalCount":0}
 
-answers($small->{client}->request('GET', "$one/accessList?pretty=true"), 200,
-    <<"END" =~ s/\n\z//r, 'an empty list, pretty');
+=== TEST 16: an empty list with pretty=true is indented
+--- as: chief
+--- requests
+GET $one/accessList?pretty=true
+--- response_body chomp
 {
   "links" : [ {
-    "href" : "$host$one/accessList?pretty=true&pageNum=1&itemsPerPage=100",
+    "href" : "http://localhost$one/accessList?pretty=true&pageNum=1&itemsPerPage=100",
     "rel" : "self"
   } ],
   "results" : [ ],
   "totalCount" : 0
 }
-END
 
-my $redacted = $key->{privateKey} =~ s/.*-/********-****-****-/r;
-
-my $pretty = <<"END" =~ s/\n\z//r;
+=== TEST 17: a key with pretty=true is indented, after GET and PATCH
+--- as: chief
+--- requests
+GET $one?pretty=true
+GET $one?pretty=TRUE
+PATCH $one?pretty=true {"roles":["ORG_READ_ONLY"]}
+--- response_body chomp
 {
-  "desc" : "$key->{desc}",
-  "id" : "$key->{id}",
+  "desc" : "reader",
+  "id" : "$reader_id",
   "links" : [ {
-    "href" : "$host$one",
+    "href" : "http://localhost$one",
     "rel" : "self"
   } ],
-  "privateKey" : "$redacted",
-  "publicKey" : "$key->{publicKey}",
+  "privateKey" : "$reader_redacted",
+  "publicKey" : "$reader_public",
   "roles" : [ {
-    "orgId" : "$small->{id}",
+    "orgId" : "$small_id",
     "roleName" : "ORG_READ_ONLY"
   } ]
 }
-END
-answers($small->{client}->request('GET', "$one?pretty=$_"), 200, $pretty,
-    "a key, pretty=$_") for qw( true TRUE );
-answers($small->{client}->request('PATCH', "$one?pretty=true",
-    { roles => [ 'ORG_READ_ONLY' ] }), 200, $pretty, 'PATCH, pretty');
-answers($small->{client}->request('GET', "$one?pretty=false&pretty=true"),
-    200, plain_text($one), 'the first of two wins');
 
-{
-    my $text = $client->request('GET', "$path?pretty=true&itemsPerPage=2")
-        ->body;
-    like($text, qr/"results" : \[ \{\n    "desc"/, 'a list, pretty: begins');
-    like($text, qr/\n  \}, \{\n    "desc"/, 'a list, pretty: goes on');
-    like($text, qr/\n    \} \]\n  \} \],\n  "totalCount" : 7\n\}\z/,
-        'a list, pretty: ends');
-}
+=== TEST 18: the first of two values of pretty counts
+--- as: chief
+--- requests
+GET $one?pretty=false&pretty=true
+--- json
+{"desc":"reader","id":"$reader_id",
+ "links":[{"href":"http://localhost$one","rel":"self"}],
+ "privateKey":"$reader_redacted","publicKey":"$reader_public",
+ "roles":[{"orgId":"$small_id","roleName":"ORG_READ_ONLY"}]}
 
-answers($small->{client}->request('GET', "$keys_path/x?pretty=true"), 400,
-    <<"END" =~ s/\n\z//r, 'an error, pretty', code => 'PATH_PARAM_PARSE_ERROR');
+=== TEST 19: keys in a list with pretty=true are indented
+--- as: owner
+--- requests
+GET $keys?pretty=true&itemsPerPage=2
+--- response_body_like eval
+qr/"results" : \[ \{\n    "desc".*\n  \}, \{\n    "desc".*\n    \} \]\n  \} \],\n  "totalCount" : 7\n\}\z/s
+
+=== TEST 20: an error with pretty=true is indented
+--- as: chief
+--- requests
+GET $base/orgs/$small_id/apiKeys/x?pretty=true
+--- error_code: 400
+--- response_body chomp
 {
-  "detail" : "One or more path parameter in the request URI $keys_path/x is malformed.",
+  "detail" : "One or more path parameter in the request URI $base/orgs/$small_id/apiKeys/x is malformed.",
   "error" : 400,
   "errorCode" : "PATH_PARAM_PARSE_ERROR",
-  "parameters" : [ "$keys_path/x" ],
+  "parameters" : [ "$base/orgs/$small_id/apiKeys/x" ],
   "reason" : "Bad Request"
 }
-END
 
-challenged($f->client->request('GET', "$keys_path?$_"),
-    "the 401 of digest is as it is: $_")
-    for qw( pretty=false pretty=true envelope=true );
+=== TEST 21: the 401 of digest is the same with pretty and envelope
+--- requests
+GET $base/orgs/$small_id/apiKeys?pretty=false
+GET $base/orgs/$small_id/apiKeys?pretty=true
+GET $base/orgs/$small_id/apiKeys?envelope=true
+--- answers: 401
 
+=== TEST 22: an envelope has the status and then the key
+--- on: atlas v2 om
+--- as: chief
+--- requests
+GET $one?envelope=true
+--- json
+{"status":200,"content":{"desc":"reader","id":"$reader_id",
+ "links":[{"href":"http://localhost$one","rel":"self"}],
+ "privateKey":"$reader_redacted","publicKey":"$reader_public",
+ "roles":[{"orgId":"$small_id","roleName":"ORG_READ_ONLY"}]}}
 
-# envelope
+=== TEST 23: a list in an envelope has the status as a member
+--- on: atlas v2 om
+--- as: chief
+--- requests
+GET $one/accessList?envelope=true
+--- json
+{"links":[{"href":"http://localhost$uri&pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[],"status":200,"totalCount":0}
 
-sub plain_text {
-    my ($uri) = @_;
+=== TEST 24: an envelope has the status and then the error
+--- on: atlas v2 om
+--- as: chief
+--- requests
+GET $one/accessList/x?envelope=true
+--- error_code: 400
+--- json
+{"status":400,"content":{
+ "detail":"The address x must be in valid IP address or CIDR notation.","error":400,
+ "errorCode":"INVALID_IP_ADDRESS_OR_CIDR_NOTATION","parameters":["x"],"reason":"Bad Request"}}
 
-    return $small->{client}->request('GET', $uri)->body;
-}
+=== TEST 25: a new key is in an envelope
+--- on: atlas v2 om
+--- as: chief
+--- requests
+POST $base/orgs/$small_id/apiKeys?envelope=true {"desc":"x","roles":["ORG_MEMBER"]}
+--- keep: new
+--- response_body_like: ^\{"status":200,"content":\{"desc":"x",
 
-for my $name (sort keys %base) {
-    my $uri = "$base{$name}/orgs/$small->{id}/apiKeys/$key->{id}";
+=== TEST 26: an answer without content is not in an envelope
+--- on: atlas v2 om
+--- as: chief
+--- requests
+DELETE $base/orgs/$small_id/apiKeys/$new_id?envelope=true -> 204
 
-    answers($small->{client}->request('GET', "$uri?envelope=true"), 200,
-        '{"status":200,"content":' . plain_text($uri) . '}',
-        "$name: a key in an envelope");
-
-    my $all = plain_text("$uri/accessList?envelope=false");
-    $all =~ s/envelope=false/envelope=true/;
-    $all =~ s/"totalCount"/"status":200,"totalCount"/ or die $all;
-    answers($small->{client}->request('GET', "$uri/accessList?envelope=true"),
-        200, $all, "$name: a list is its own envelope");
-
-    my $error = plain_text("$uri/accessList/x");
-    my $res = $small->{client}->request('GET',
-        "$uri/accessList/x?envelope=true");
-    answers($res, 400, qq({"status":400,"content":$error}),
-        "$name: an error in an envelope", type => 'application/json',
-        code => 'INVALID_IP_ADDRESS_OR_CIDR_NOTATION');
-
-    my $new = $small->{client}->request('POST',
-        "$base{$name}/orgs/$small->{id}/apiKeys?envelope=true",
-        { desc => 'x', roles => [ 'ORG_MEMBER' ] });
-    like($new->body, qr/^\{"status":200,"content":\{"desc":"x",/,
-        "$name: a new key in an envelope");
-    no_content($small->{client}->request('DELETE',
-        "$base{$name}/orgs/$small->{id}/apiKeys/$new->{body}?envelope=true"
-        =~ s/\{.*"id":"(\w{24})".*\}\}/$1/r), "$name: a 204 stays empty");
-}
-
-answers($small->{client}->request('GET', "$one?envelope=true&pretty=true"),
-    200, "{\n  \"status\" : 200,\n  \"content\" : "
-        . $pretty =~ s/\n/\n  /gr . "\n}", 'envelope and pretty');
-
-answers($f->operator('POST', '/orgs?envelope=true', { name => 'x' }), 201,
-    '{"status":201,"content":{"federationSettingsId":null,"orgOwnerId":null,'
-    . '"organization":' . json_text($f->operator('GET', '/orgs/'
-        . $f->db->psql(q{SELECT id FROM apikeys.orgs WHERE name = 'x'}))->json)
-    . '}}', 'a 201 in an envelope');
-
-
-# where links point to
-
-sub self {
-    my ($uri, %opt) = @_;
-
-    return $client->request('GET', $uri, undef, %opt)->json->{links}[0]{href};
-}
-
-my $short = "/orgs/$org->{id}/apiKeys/$keys[0]{id}";
-is(self("$base{atlas_v1}$short", headers => { Host => $_ }),
-    "http://$_$base{atlas_v1}$short", "the host of the request: $_")
-    for 'api.test', 'API.test:8443', '[::1]:80', '192.0.2.1';
-is(self("$base{atlas_v1}$short", headers => {
-    'X-Forwarded-Host' => 'evil.test', 'X-Forwarded-Proto' => 'https',
-    'X-Forwarded-Port' => 443, Forwarded => 'host=evil.test;proto=https' }),
-    "$host$base{atlas_v1}$short", 'what a proxy may have said is not trusted');
-is(self("/behind$short", headers => { Host => 'evil.test' }),
-    "https://api.example.com:8443/behind$short", 'apikeys_public_url');
-is(self("/behind/orgs/$org->{id}/apiKeys"), 'https://api.example.com:8443'
-    . "/behind/orgs/$org->{id}/apiKeys?pageNum=1&itemsPerPage=100",
-    'apikeys_public_url in a list');
-is(self("/strange-(base)[1]$short"), "$host/strange-(base)[1]$short",
-    'a base that a pattern would take for one');
-is(self("$base{atlas_v1}//orgs/./$org->{id}/apiKeys/x/../$keys[0]{id}"),
-    "$host$base{atlas_v1}$short", 'links are those of the resource');
-
+=== TEST 27: an envelope with pretty=true is indented
+--- as: chief
+--- requests
+GET $one?envelope=true&pretty=true
+--- response_body chomp
 {
-    my $raw = $client->with;
-    $raw->send("GET $base{atlas_v1}$short HTTP/1.0\r\nAuthorization: Bearer "
-        . $f->token . "\r\n\r\n");
-    is($raw->read->json->{links}[0]{href}, "$host$base{atlas_v1}$short",
-        'without a Host: the address that was asked');
+  "status" : 200,
+  "content" : {
+    "desc" : "reader",
+    "id" : "$reader_id",
+    "links" : [ {
+      "href" : "http://localhost$one",
+      "rel" : "self"
+    } ],
+    "privateKey" : "$reader_redacted",
+    "publicKey" : "$reader_public",
+    "roles" : [ {
+      "orgId" : "$small_id",
+      "roleName" : "ORG_READ_ONLY"
+    } ]
+  }
 }
 
-done_testing;
+=== TEST 28: a new organization is in an envelope with the status 201
+--- as: operator
+--- requests
+POST $base/orgs?envelope=true {"name":"x"}
+--- error_code: 201
+--- keep: x
+--- json
+{"status":201,"content":{"federationSettingsId":null,"orgOwnerId":null,
+ "organization":{"id":"$x_id","isDeleted":false,"links":[
+  {"href":"http://localhost$atlas/orgs/$x_id","rel":"self"},
+  {"href":"http://localhost$atlas/orgs/$x_id/groups","rel":"http://mms.mongodb.com/groups"},
+  {"href":"http://localhost$atlas/orgs/$x_id/teams","rel":"http://mms.mongodb.com/teams"},
+  {"href":"http://localhost$atlas/orgs/$x_id/users","rel":"http://mms.mongodb.com/users"}],
+  "name":"x","skipDefaultAlertsSettings":false}}}
+
+=== TEST 29: links have the host of the request
+--- as: owner
+--- requests
+GET $listed -> 200: http://api.test$listed
+GET $listed -> 200: http://API.test:8443$listed
+GET $listed -> 200: http://[::1]:80$listed
+GET $listed -> 200: http://192.0.2.1$listed
+--- more_headers eval
+[map { "Host: $_\n" } qw( api.test API.test:8443 [::1]:80 192.0.2.1 )]
+--- response_body_filters eval: \&main::self
+
+=== TEST 30: X-Forwarded-* and Forwarded are ignored in links
+--- as: owner
+--- requests
+GET $listed -> 200: http://localhost$listed
+--- more_headers
+X-Forwarded-Host: evil.test
+X-Forwarded-Proto: https
+X-Forwarded-Port: 443
+Forwarded: host=evil.test;proto=https
+--- response_body_filters eval: \&main::self
+
+=== TEST 31: links have apikeys_public_url in place of the host
+--- as: owner
+--- requests
+GET /behind/orgs/$org_id/apiKeys/$owner_id
+    -> 200: https://api.example.com:8443/behind/orgs/$org_id/apiKeys/$owner_id
+GET /behind/orgs/$org_id/apiKeys
+    -> 200: https://api.example.com:8443/behind/orgs/$org_id/apiKeys?pageNum=1&itemsPerPage=100
+--- more_headers
+Host: evil.test
+--- response_body_filters eval: \&main::self
+
+=== TEST 32: links have the location, whatever its characters, and the normal path
+--- as: owner
+--- requests
+GET /strange-(base)[1]/orgs/$org_id/apiKeys/$owner_id
+    -> 200: http://localhost/strange-(base)[1]/orgs/$org_id/apiKeys/$owner_id
+GET $base//orgs/./$org_id/apiKeys/x/../$owner_id -> 200: http://localhost$keys/$owner_id
+--- response_body_filters eval: \&main::self
+
+=== TEST 33: links of a request without Host have the address that was asked
+--- raw_request eval
+"GET \$listed HTTP/1.0\r\nAuthorization: Bearer \$operator_token\r\n\r\n"
+--- response_body_filters eval: \&main::self
+--- response_body chomp
+$address$listed

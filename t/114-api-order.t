@@ -1,316 +1,309 @@
 # What a request is refused for when several things are wrong at once; and
-# each of the earlier reasons by itself: routes, methods, media types.
+# each of the earlier reasons by itself: routes, methods, media types
+# (docs/compatibility.md D10, D5 and D6).
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use Test::More;
+names(orgs => '$base/orgs/$org_id', keys => '$orgs/apiKeys', key => '$keys/$member_id',
+    groups => '$base/groups/$project_id', of => '$atlas/orgs/$org_id',
+    in => '$atlas/groups/$project_id', wrong_public => '$owner_public',
+    wrong_private => 'wrong', nobody => '0123456789abcdef01234567',
+    gone => '$base/orgs/$nobody/apiKeys/$nobody', x600 => '/x' x 300,
+    huge => 'x' x 1025, type => 'application/vnd.atlas.2023-01-01+json');
 
-my $v2_type = 'application/vnd.atlas.2023-01-01+json';
-my $f = ApiKeys::Fixture->new(api => 'client_max_body_size 1k;');
-my %base = %ApiKeys::Fixture::BASE;
-my $org = $f->org;
-my $owner = $org->{client};
-my $member = $f->key($org, 'ORG_MEMBER');
-my $project = $f->project($org);
-my $nobody = '0123456789abcdef01234567';
+# headers NAME, one for each of some values
+sub headers { my $name = shift; return [ map { "$name: $_" } @_ ] }
 
-# a key whose list keeps its owner out
-my $shut = $f->key($org, 'ORG_OWNER');
-$owner->request('POST', "$org->{path}/apiKeys/$shut->{id}/accessList",
-    [ { ipAddress => '192.0.2.1' } ])->code == 200 or die;
+defaults(on => 'atlas v2 om', as => 'owner');
+locations('', '', 'client_max_body_size 1k;');
+run_tests();
 
+__DATA__
 
-# order (decision 25): the first row has everything wrong, each further one
-# mends what the one before was refused for
+=== TEST 1: the size of a body, the credential, the address, the path and the method are refused in this order
+--- keys
+owner: ORG_OWNER
+member: ORG_MEMBER
+shut: ORG_OWNER list=192.0.2.1/32
+any: ORG_MEMBER GROUP_READ_ONLY project=project
+--- may_log: error
+--- more_headers
+Accept: x/y
+Content-Type: text/plain
+--- requests
+wrong: PUT $base/nosuch?pretty=x $huge -> REQUEST_TOO_LARGE
+wrong: PUT $base/nosuch?pretty=x { -> 401
+shut: PUT $base/nosuch?pretty=x { -> IP_ADDRESS_NOT_ON_ACCESS_LIST ["127.0.0.1"]
+member: PUT $base/nosuch?pretty=x { -> RESOURCE_NOT_FOUND ["$base/nosuch"]
+member: PUT $base/orgs/X/apiKeys/$nobody?pretty=x { -> METHOD_NOT_ALLOWED ["PUT"]
 
-for my $name (sort keys %base) {
-    my $base = $base{$name};
-    my $v2 = $name eq 'atlas_v2';
-    my %accept = (Accept => $v2 ? $v2_type : '*/*');
-    my %type = ('Content-Type' => 'application/json');
-    my $bad = "/orgs/X/apiKeys/$nobody";
-    my $gone = "/orgs/$nobody/apiKeys/$nobody";
-    my $path = "/orgs/$org->{id}/apiKeys/$nobody";
-    my $found = "/orgs/$org->{id}/apiKeys/$member->{id}";
-    my $huge = 'x' x 1025;
-    my $wrong = $f->client(key => "$org->{key}{publicKey}:wrong");
-    my $m = $member->{client};
+=== TEST 2: v2 refuses what is not accepted after the method and before the type of the body
+--- on: v2
+--- as: member
+--- more_headers
+Accept: x/y
+Content-Type: text/plain
+--- requests
+PATCH $base/orgs/X/apiKeys/$nobody?pretty=x { -> NOT_ACCEPTABLE
 
-    for my $case (
-        [ $wrong, 'PUT', '/nosuch?pretty=x', $huge, { Accept => 'x/y' },
-            'REQUEST_TOO_LARGE', [] ],
-        [ $wrong, 'PUT', '/nosuch?pretty=x', '{', { Accept => 'x/y' }, 401 ],
-        [ $shut->{client}, 'PUT', '/nosuch?pretty=x', '{',
-            { Accept => 'x/y' }, 'IP_ADDRESS_NOT_ON_ACCESS_LIST',
-            [ '127.0.0.1' ] ],
-        [ $m, 'PUT', '/nosuch?pretty=x', '{', { Accept => 'x/y' },
-            'RESOURCE_NOT_FOUND', [ "$base/nosuch" ] ],
-        [ $m, 'PUT', "$bad?pretty=x", '{', { Accept => 'x/y' },
-            'METHOD_NOT_ALLOWED', [ 'PUT' ] ],
-        !$v2 ? () : [ $m, 'PATCH', "$bad?pretty=x", '{',
-            { Accept => 'x/y', 'Content-Type' => 'text/plain' },
-            'NOT_ACCEPTABLE', [] ],
-        [ $m, 'PATCH', "$bad?pretty=x", '{',
-            { %accept, 'Content-Type' => 'text/plain' },
-            'UNSUPPORTED_MEDIA_TYPE', [ 'text/plain' ] ],
-        [ $m, 'PATCH', "$bad?pretty=x", '{', { %accept, %type },
-            'PATH_PARAM_PARSE_ERROR', [ "$base$bad" ] ],
-        [ $m, 'PATCH', "$gone?pretty=x", '{', { %accept, %type },
-            'INVALID_QUERY_PARAMETER', [ 'pretty' ] ],
-        [ $m, 'PATCH', $gone, '{', { %accept, %type }, 'ORG_NOT_FOUND',
-            [ $nobody ] ],
-        [ $m, 'PATCH', $path, '{', { %accept, %type }, 'USER_UNAUTHORIZED',
-            [] ],
-        [ $owner, 'PATCH', $path, '{', { %accept, %type },
-            'API_KEY_NOT_FOUND', [ $nobody ] ],
-        [ $owner, 'PATCH', $found, '{', { %accept, %type }, 'MALFORMED_JSON',
-            [] ],
+=== TEST 3: the type of the body is refused before the path
+--- as: member
+--- more_headers
+Content-Type: text/plain
+--- requests
+PATCH $base/orgs/X/apiKeys/$nobody?pretty=x { -> UNSUPPORTED_MEDIA_TYPE ["text/plain"]
 
-        # a parent that is a project, an address in the path, then the state
-        [ $m, 'PATCH', "/groups/$nobody/apiKeys/$nobody", '{',
-            { %accept, %type }, 'GROUP_NOT_FOUND', [ $nobody ] ],
-        [ $m, 'PATCH', "/groups/$project->{id}/apiKeys/$nobody", '{',
-            { %accept, %type }, 'USER_UNAUTHORIZED', [] ],
-        [ $m, 'GET', "$gone/accessList/10?pretty=x", undef, { %accept },
-            'INVALID_IP_ADDRESS_OR_CIDR_NOTATION', [ '10' ] ],
-        [ $m, 'GET', "$gone/accessList/10.0.0.1?pretty=x", undef,
-            { %accept }, 'INVALID_QUERY_PARAMETER', [ 'pretty' ] ],
-        [ $owner, 'GET', "$path/accessList/10.0.0.1", undef, { %accept },
-            'API_KEY_NOT_FOUND', [ $nobody ] ],
-        [ $owner, 'GET', "$found/accessList/10.0.0.1", undef, { %accept },
-            'API_KEY_ACCESS_LIST_NOT_FOUND',
-            [ '10.0.0.1', $member->{id} ] ])
-    {
-        my ($client, $method, $path, $body, $headers, $code, $params) = @$case;
-        my $title = "$name: $method $path: $code";
+=== TEST 4: an id, an argument, a parent, a role, a key and the body are refused in this order
+--- requests
+member: PATCH $base/orgs/X/apiKeys/$nobody?pretty=x {
+    -> PATH_PARAM_PARSE_ERROR ["$base/orgs/X/apiKeys/$nobody"]
+member: PATCH $gone?pretty=x { -> INVALID_QUERY_PARAMETER ["pretty"]
+member: PATCH $gone { -> ORG_NOT_FOUND ["$nobody"]
+member: PATCH $keys/$nobody { -> USER_UNAUTHORIZED
+owner: PATCH $keys/$nobody { -> API_KEY_NOT_FOUND ["$nobody"]
+owner: PATCH $key { -> MALFORMED_JSON
 
-        # authenticated by then, so that the body goes with the request
-        $client->request('GET', "$base/") if !$client->{challenge};
-        my $res = $client->request($method, "$base$path", $body,
-            headers => $headers);
+=== TEST 5: a project as the parent is refused before a role in it
+--- as: member
+--- requests
+PATCH $base/groups/$nobody/apiKeys/$nobody { -> GROUP_NOT_FOUND ["$nobody"]
+PATCH $groups/apiKeys/$nobody { -> USER_UNAUTHORIZED
 
-        if ($code eq '401') {
-            challenged($res, $title);
+=== TEST 6: an address in the path is refused before arguments, and sought after the key
+--- requests
+member: GET $gone/accessList/10?pretty=x -> INVALID_IP_ADDRESS_OR_CIDR_NOTATION ["10"]
+member: GET $gone/accessList/10.0.0.1?pretty=x -> INVALID_QUERY_PARAMETER ["pretty"]
+owner: GET $keys/$nobody/accessList/10.0.0.1 -> API_KEY_NOT_FOUND ["$nobody"]
+owner: GET $key/accessList/10.0.0.1 -> API_KEY_ACCESS_LIST_NOT_FOUND ["10.0.0.1","$member_id"]
 
-        } else {
-            refused($res, $code, $params, $title);
-        }
-    }
-}
+=== TEST 7: a page is refused before the parent
+--- on: atlas
+--- requests
+GET $base/orgs/$nobody/apiKeys?pageNum=-1 -> INVALID_QUERY_PARAMETER ["pageNum"]
 
-# pages come after the path and before the parent
-refused($owner->request('GET',
-    "$base{atlas_v1}/orgs/$nobody/apiKeys?pageNum=-1"),
-    'INVALID_QUERY_PARAMETER', [ 'pageNum' ], 'a bad page of no organisation');
+=== TEST 8: a path that no resource has is not found, at the base
+--- requests
+GET ${base}x -> RESOURCE_NOT_FOUND ["$uri"]
+GET $base/{nosuch,org,orgsx,orgs/x/y,ORGS/$org_id} -> RESOURCE_NOT_FOUND ["$uri"]
+GET $base/{groups/byName/a/b,users/$nobody,admin/users,unauth/users} -> RESOURCE_NOT_FOUND ["$uri"]
+GET $base$x600 -> RESOURCE_NOT_FOUND ["$uri"]
 
+=== TEST 9: a path that no resource has is not found, below an organization or a project
+--- requests
+GET $orgs/{apikeys,user,users/$nobody,aiModelApiKeys,serviceAccounts}
+GET $key/{x,accessLists,accessList/1.2.3.4/5/6}
+GET $groups/{user,apiKeys/a/b,aiModelApiKeys,serviceAccounts,limits/x}
+--- answers: RESOURCE_NOT_FOUND ["$uri"]
 
-# routes
+=== TEST 10: an access list is a resource by its name in any case
+--- requests
+GET $key/{accesslist,ACCESSLIST,accessList} -> 200
+--- contains: "totalCount":0
 
-for my $name (sort keys %base) {
-    my $base = $base{$name};
-    my %h = (headers => { Accept => $v2_type });
+=== TEST 11: v1.0 and Ops Manager have whitelists
+--- on: atlas om
+--- requests
+GET $key/{whitelist,whiteList} -> 200
+--- contains: "totalCount":0
 
-    for my $path ('/nosuch', '/org', '/orgsx', '/orgs/x/y',
-        "/orgs/$org->{id}/apikeys", "/orgs/$org->{id}/user",
-        "/orgs/$org->{id}/users/$nobody",
-        "/orgs/$org->{id}/aiModelApiKeys",
-        "/orgs/$org->{id}/serviceAccounts",
-        "/orgs/$org->{id}/apiKeys/$member->{id}/x",
-        "/orgs/$org->{id}/apiKeys/$member->{id}/accessLists",
-        "/orgs/$org->{id}/apiKeys/$member->{id}/accessList/1.2.3.4/5/6",
-        "/groups/$project->{id}/user", "/groups/$project->{id}/apiKeys/a/b",
-        "/groups/$project->{id}/aiModelApiKeys",
-        "/groups/$project->{id}/serviceAccounts",
-        "/groups/$project->{id}/limits/x", '/groups/byName/a/b',
-        "/users/$nobody", '/admin/users', '/unauth/users',
-        "/ORGS/$org->{id}", '/x' x 300)
-    {
-        refused($owner->request('GET', "$base$path", undef, %h),
-            'RESOURCE_NOT_FOUND', [ "$base$path" ],
-            "$name: no resource " . substr $path, 0, 60);
-    }
-    for my $list (qw( accesslist ACCESSLIST accessList )) {
-        is($owner->request('GET', "$base/orgs/$org->{id}/apiKeys/$member->{id}"
-            . "/$list", undef, %h)->code, 200, "$name: $list is a resource");
-    }
-    for my $list (qw( whitelist whiteList )) {
-        my $uri = "$base/orgs/$org->{id}/apiKeys/$member->{id}/$list";
-        my $res = $owner->request('GET', $uri, undef, %h);
+=== TEST 12: v2 has no whitelists
+--- on: v2
+--- requests
+GET $key/{whitelist,whiteList} -> RESOURCE_NOT_FOUND ["$uri"]
 
-        if ($name eq 'atlas_v2') {
-            refused($res, 'RESOURCE_NOT_FOUND', [ $uri ], "$name: no $list");
+=== TEST 13: the root resource has five spellings
+--- requests
+GET $base{,/,?,/?a=b,//} -> 200
+--- contains: "publicKey":"$owner_public"
 
-        } else {
-            is($res->code, 200, "$name: $list is a resource");
-        }
-    }
-    is($owner->request('GET', "$base$_", undef, %h)->code, 200,
-        "$name: the root resource at '$_'") for '', '/', '?', '/?a=b', '//';
-    refused($owner->request('GET', "${base}x", undef, %h),
-        'RESOURCE_NOT_FOUND', [ "${base}x" ], "$name: ${base}x is none");
-}
+=== TEST 14: resources that are only read allow GET and HEAD
+--- on: atlas
+--- requests
+{POST,PATCH,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} $atlas/{,groups/byName/x}
+{POST,PATCH,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} $of/{groups,users,teams,invites}
+{POST,PATCH,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} $in/{users,clusters,invites,limits,ipAddresses,managedSlowMs}
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers
+Allow: GET, HEAD
 
+=== TEST 15: lists whose objects the API creates allow GET, HEAD and POST
+--- on: atlas
+--- requests
+{PATCH,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} {$atlas/{orgs,groups},$of/{apiKeys,apiKeys/$member_id/accessList},$in/{teams,apiKeys}}
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers
+Allow: GET, HEAD, POST
 
-# methods
+=== TEST 16: organizations, projects and keys allow GET, HEAD, PATCH and DELETE
+--- on: atlas
+--- requests
+{POST,PUT,OPTIONS,PROPFIND,NOSUCH} {$of,$of/apiKeys/$member_id,$in}
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers
+Allow: GET, HEAD, PATCH, DELETE
 
-for my $case (
-    [ '/', 'GET, HEAD' ],
-    [ '/orgs', 'GET, HEAD, POST' ],
-    [ "/orgs/$org->{id}", 'GET, HEAD, PATCH, DELETE' ],
-    [ "/orgs/$org->{id}/settings", 'GET, HEAD, PATCH' ],
-    [ "/orgs/$org->{id}/groups", 'GET, HEAD' ],
-    [ "/orgs/$org->{id}/apiKeys", 'GET, HEAD, POST' ],
-    [ "/orgs/$org->{id}/apiKeys/$member->{id}", 'GET, HEAD, PATCH, DELETE' ],
-    [ "/orgs/$org->{id}/apiKeys/$member->{id}/accessList", 'GET, HEAD, POST' ],
-    [ "/orgs/$org->{id}/apiKeys/$member->{id}/accessList/10.0.0.1",
-        'GET, HEAD, DELETE' ],
-    [ '/groups', 'GET, HEAD, POST' ],
-    [ "/orgs/$org->{id}/users", 'GET, HEAD' ],
-    [ "/orgs/$org->{id}/teams", 'GET, HEAD' ],
-    [ "/orgs/$org->{id}/invites", 'GET, HEAD' ],
-    [ "/groups/$project->{id}", 'GET, HEAD, PATCH, DELETE' ],
-    [ '/groups/byName/x', 'GET, HEAD' ],
-    [ "/groups/$project->{id}/settings", 'GET, HEAD, PATCH' ],
-    [ "/groups/$project->{id}/users", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/clusters", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/teams", 'GET, HEAD, POST' ],
-    [ "/groups/$project->{id}/teams/$nobody", 'PATCH, DELETE' ],
-    [ "/groups/$project->{id}/invites", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/limits", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/ipAddresses", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/managedSlowMs", 'GET, HEAD' ],
-    [ "/groups/$project->{id}/managedSlowMs/enable", 'POST' ],
-    [ "/groups/$project->{id}/managedSlowMs/disable", 'DELETE' ],
-    [ "/groups/$project->{id}/apiKeys", 'GET, HEAD, POST' ],
-    [ "/groups/$project->{id}/apiKeys/$member->{id}",
-        'POST, PATCH, DELETE' ])
-{
-    my ($path, $allow) = @$case;
-    my %allowed = map { $_ => 1 } split /, /, $allow;
-    my $shown = $path =~ s/[0-9a-f]{24}/ID/gr;
+=== TEST 17: settings allow GET, HEAD and PATCH, an entry of an access list GET, HEAD and DELETE
+--- on: atlas
+--- requests
+{POST,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} {$of,$in}/settings
+{POST,PATCH,PUT,OPTIONS,PROPFIND,NOSUCH} $of/apiKeys/$member_id/accessList/10.0.0.1
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers eval
+[ ('Allow: GET, HEAD, PATCH') x 12, ('Allow: GET, HEAD, DELETE') x 6 ]
 
-    for my $method (qw( GET POST PATCH DELETE PUT OPTIONS PROPFIND NOSUCH )) {
-        next if $allowed{$method};
-        my $res = $owner->request($method, "$base{atlas_v1}$path");
+=== TEST 18: a team of a project allows PATCH and DELETE, a key of a project POST, PATCH and DELETE
+--- on: atlas
+--- requests
+{GET,POST,PUT,OPTIONS,PROPFIND,NOSUCH} $in/teams/$nobody
+{GET,PUT,OPTIONS,PROPFIND,NOSUCH} $in/apiKeys/$member_id
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers eval
+[ ('Allow: PATCH, DELETE') x 6, ('Allow: POST, PATCH, DELETE') x 5 ]
 
-        refused($res, 'METHOD_NOT_ALLOWED', [ $method ], "$method $shown");
-        is($res->header('allow'), $allow, "$method $shown: Allow");
-    }
-}
-for my $path ('/', "/orgs/$org->{id}/apiKeys", '/nosuch') {
-    my $get = $owner->request('GET', "$base{atlas_v1}$path");
-    my $head = $owner->request('HEAD', "$base{atlas_v1}$path");
+=== TEST 19: managedSlowMs is enabled by POST and disabled by DELETE alone
+--- on: atlas
+--- requests
+{GET,PATCH,DELETE,PUT,OPTIONS,PROPFIND,NOSUCH} $in/managedSlowMs/enable
+{GET,POST,PATCH,PUT,OPTIONS,PROPFIND,NOSUCH} $in/managedSlowMs/disable
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers eval
+[ ('Allow: POST') x 7, ('Allow: DELETE') x 7 ]
 
-    is_deeply([ $head->code, map { scalar $head->header($_) }
-            qw( content-type content-length x-error-code ) ],
-        [ $get->code, map { scalar $get->header($_) }
-            qw( content-type content-length x-error-code ) ],
-        "HEAD $path is GET");
-    is($owner->request('GET', "$base{atlas_v1}/")->code, 200,
-        'and has no body that would be taken for an answer');
-}
-challenged($f->client->request('HEAD', "$base{atlas_v1}/"),
-    'HEAD is challenged', head => 1);
+=== TEST 20: HEAD of the root resource and of a list has the headers of GET
+--- on: atlas
+--- requests
+{GET,HEAD} {$base/,$keys} -> 200
+--- response_headers eval
+[ map { "Content-Type: application/json\n!X-Error-Code\nContent-Length: $_" } (463, 1499) x 2 ]
 
-# what v2 wants to be accepted (decision 29)
+=== TEST 21: HEAD of no resource has the headers of GET
+--- on: atlas
+--- requests
+{GET,HEAD} $base/nosuch -> 404
+--- response_headers
+Content-Type: application/json
+Content-Length: 163
+X-Error-Code: RESOURCE_NOT_FOUND
 
-my $get = "$base{atlas_v2}/orgs/$org->{id}";
+=== TEST 22: HEAD without a credential is challenged
+--- on: atlas
+--- requests
+none: HEAD $base/ -> 401
 
-for my $accept (
-    $v2_type, 'application/vnd.atlas.2025-03-12+json',
-    'application/vnd.atlas.2023-02-01+json',
-    'application/vnd.atlas.2024-02-29+json',
-    'application/vnd.atlas.2400-02-29+json',
-    'application/vnd.atlas.9999-12-31+json',
-    "$v2_type;q=0.5", "$v2_type; charset=utf-8", " $v2_type ",
-    "text/html, $v2_type", "*/*, $v2_type;q=0.1", "$v2_type, text/html",
-    'APPLICATION/VND.ATLAS.2023-01-01+JSON',
-    'application/vnd.atlas.2022-01-01+json,' . $v2_type,
-    "application/vnd.atlas.2025-03-12+json;q=0, $v2_type",
-    "$v2_type;q=1.000", "$v2_type ;q=0.001", ",$v2_type,")
-{
-    my $res = $owner->request('GET', $get, undef,
-        headers => { Accept => $accept });
-    is($res->code . ' ' . $res->header('content-type'),
-        "200 $v2_type;charset=utf-8", "accepted: $accept");
-}
-for my $accept (undef, '', '*/*', 'application/*', 'application/json',
-    'application/vnd.atlas.preview+json', 'application/vnd.atlas.+json',
-    'application/vnd.atlas+json', 'application/vnd.atlas.2023-01-01',
-    'application/vnd.atlas.2023-01-01+yaml',
-    'application/vnd.atlas.2023-01-01+jsonx',
-    'xapplication/vnd.atlas.2023-01-01+json',
-    'application/vnd.atlas.2022-12-31+json',
-    'application/vnd.atlas.2023-02-29+json',
-    'application/vnd.atlas.2100-02-29+json',
-    'application/vnd.atlas.2023-13-01+json',
-    'application/vnd.atlas.2023-00-01+json',
-    'application/vnd.atlas.2023-01-00+json',
-    'application/vnd.atlas.2023-04-31+json',
-    'application/vnd.atlas.2023-1-1+json',
-    'application/vnd.atlas.20230101+json',
-    'application/vnd.atlas.2023-01-01.1+json',
-    'application/vnd.atlas.12023-01-01+json',
-    "$v2_type;q=0", "$v2_type;q=0.000", "$v2_type; q=0", "$v2_type;Q=0.0",
-    "$v2_type;a=b;q=0", 'application/vnd.atlas.2023-01-01 +json')
-{
-    my $res = $owner->request('GET', $get, undef,
-        headers => { Accept => $accept });
-    refused($res, 'NOT_ACCEPTABLE', [], 'not acceptable: '
-        . ($accept // 'nothing'));
-}
-{
-    my $res = $owner->request('GET', $get, undef,
-        headers => { Accept => [ 'text/html', $v2_type ] });
-    is($res->code, 200, 'two Accept headers are one list');
-}
-is($owner->request('GET', "$base{atlas_v2}/", undef,
-    headers => { Accept => $_ })->code, 200,
-    'the root resource has no version: ' . ($_ // 'nothing'))
-    for undef, '*/*', 'application/json', $v2_type;
-is($owner->request('GET', "$base{$_}/orgs", undef,
-    headers => { Accept => 'image/png' })->code, 200,
-    "$_ does not mind") for qw( atlas_v1 ops_manager );
+=== TEST 23: v2 takes its type of any version since the first one, with parameters, in a list, in any case
+--- on: v2
+--- requests eval: "GET \$orgs\n" x 20
+--- more_headers eval
+::headers(Accept => '$type', 'application/vnd.atlas.2025-03-12+json',
+'application/vnd.atlas.2023-02-01+json', 'application/vnd.atlas.2024-02-29+json',
+'application/vnd.atlas.2400-02-29+json', 'application/vnd.atlas.9999-12-31+json',
+'$type;q=0.5', '$type; charset=utf-8', ' $type ', 'text/html, $type',
+'*/*, $type;q=0.1', '$type, text/html', 'APPLICATION/VND.ATLAS.2023-01-01+JSON',
+'application/vnd.atlas.2022-01-01+json,$type',
+'application/vnd.atlas.2025-03-12+json;q=0, $type', '$type;q=1.000',
+'$type ;q=0.001', ',$type,', "text/html\nAccept: \$type", 'image/*,$type')
+--- answers: 200
+--- response_headers
+Content-Type: application/vnd.atlas.2023-01-01+json;charset=utf-8
 
-# and what the others answer with
-is($owner->request('GET', "$base{$_}/orgs")->header('content-type'),
-    'application/json', "$_: plain JSON") for qw( atlas_v1 ops_manager );
+=== TEST 24: v2 refuses types that are not its own
+--- on: v2
+--- requests eval: "GET \$orgs\n" x 10
+--- more_headers eval
+::headers(Accept => '', '*/*', 'application/*', 'application/json',
+'application/vnd.atlas.preview+json', 'application/vnd.atlas.+json',
+'application/vnd.atlas+json', 'application/vnd.atlas.2023-01-01',
+'application/vnd.atlas.2023-01-01+yaml', 'xapplication/vnd.atlas.2023-01-01+json')
+--- answers: NOT_ACCEPTABLE
 
+=== TEST 25: v2 refuses versions before the first one, and those that are no date
+--- on: v2
+--- requests eval: "GET \$orgs\n" x 12
+--- more_headers eval
+::headers(Accept => map { "application/vnd.atlas.$_+json" } qw( 2022-12-31 2023-02-29
+2100-02-29 2023-13-01 2023-00-01 2023-01-00 2023-04-31 2023-1-1 20230101 2023-01-01.1
+12023-01-01 ), '2023-01-01 ')
+--- answers: NOT_ACCEPTABLE
 
-# types of bodies (decision 28)
+=== TEST 26: v2 refuses its type with other letters behind it, or with the quality zero
+--- on: v2
+--- requests eval: "GET \$orgs\n" x 6
+--- more_headers eval
+::headers(Accept => map { "\$type$_" } qw( x ;q=0 ;q=0.000 ;Q=0.0 ;a=b;q=0 ), '; q=0')
+--- answers: NOT_ACCEPTABLE
 
-for my $name (sort keys %base) {
-    my $uri = "$base{$name}/orgs/$org->{id}/apiKeys/$member->{id}";
+=== TEST 27: v2 refuses a request without the header Accept
+--- on: v2
+--- request: GET $orgs
+--- more_headers: Authorization: Bearer $TEST_NGINX_OPERATOR_TOKEN
+--- answers: NOT_ACCEPTABLE
 
-    for my $type (undef, 'application/json',
-        'application/json; charset=utf-8', 'APPLICATION/JSON',
-        $v2_type, 'application/vnd.atlas.2024-08-05+json;x=y',
-        'application/json ;charset=latin1')
-    {
-        is($owner->request('PATCH', $uri, '{"desc":"x"}', headers =>
-            { Accept => $v2_type, 'Content-Type' => $type })->code, 200,
-            "$name: a body of " . ($type // 'no type'));
-    }
-    for my $type ('text/plain', 'application/xml', 'application/jsonx',
-        'application/json-patch+json', 'application/x-www-form-urlencoded',
-        'multipart/form-data; boundary=a', 'json', ';', ' ')
-    {
-        my $res = $owner->request('PATCH', $uri, '{"desc":"y"}', headers =>
-            { Accept => $v2_type, 'Content-Type' => $type });
-        refused($res, 'UNSUPPORTED_MEDIA_TYPE', [ $type =~ s/^\s+//r ],
-            "$name: no body of $type");
-        like($res->json->{detail}, qr{application/json},
-            'which says what to send');
-    }
-    is($owner->request('GET', $uri, undef, headers =>
-        { Accept => $v2_type, 'Content-Type' => 'text/plain' })->code, 200,
-        "$name: a request that takes no body does not mind");
-}
+=== TEST 28: the root resource of v2 needs no header Accept
+--- on: v2
+--- request: GET $base/
+--- more_headers: Authorization: Bearer $TEST_NGINX_OPERATOR_TOKEN
+--- error_code: 200
+--- response_body_like: ^\{"apiKey":null,
 
-done_testing;
+=== TEST 29: the root resource of v2 has no version
+--- on: v2
+--- requests eval: "GET \$base/\n" x 3
+--- more_headers eval: ::headers(Accept => '*/*', 'application/json', '$type')
+--- answers: 200
+--- contains: "publicKey":"$owner_public"
+
+=== TEST 30: v1.0 and Ops Manager answer with JSON whatever is accepted
+--- on: atlas om
+--- requests eval: "GET \$base/orgs\n" x 2
+--- more_headers eval: [ 'Accept: image/png', '' ]
+--- answers: 200
+--- response_headers
+Content-Type: application/json
+
+=== TEST 31: a body is JSON or a version of it, with parameters, in any case
+--- requests eval: qq(PATCH \$key {"desc":"x"}\n) x 6
+--- more_headers eval
+::headers('Content-Type' => 'application/json', 'application/json; charset=utf-8',
+'APPLICATION/JSON', '$type', 'application/vnd.atlas.2024-08-05+json;x=y',
+'application/json ;charset=latin1')
+--- answers: 200
+--- contains: {"desc":"x",
+
+=== TEST 32: a body of no type is JSON
+--- request
+PATCH $key
+{"desc":"untyped"}
+--- on: atlas v2 om
+--- more_headers
+Authorization: Bearer $TEST_NGINX_OPERATOR_TOKEN
+Accept: $type
+--- error_code: 200
+--- response_body_like: ^\{"desc":"untyped",
+
+=== TEST 33: a body of another type is refused, and the error names application/json
+--- requests
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["text/plain"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["application/xml"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["application/jsonx"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["application/json-patch+json"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["application/x-www-form-urlencoded"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["multipart/form-data; boundary=a"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE ["json"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE [";"]
+PATCH $key {"desc":"y"} -> UNSUPPORTED_MEDIA_TYPE [""]
+--- more_headers eval
+::headers('Content-Type' => 'text/plain', 'application/xml', 'application/jsonx',
+'application/json-patch+json', 'application/x-www-form-urlencoded',
+'multipart/form-data; boundary=a', 'json', ';', ' ')
+--- contains: application/json
+
+=== TEST 34: a request without a body may have any type
+--- requests
+GET $key -> 200
+--- more_headers
+Content-Type: text/plain
+--- contains: {"desc":"untyped",

@@ -1,322 +1,361 @@
-# Who may call what, on each base: every route, with the operator and with
-# keys that hold each of the roles that make a difference, and "the key
-# itself".  Reading and refused calls change nothing; allowed ones go to
-# things made for them.
+# Who may call what, on each base: every route, with the operator and with keys
+# that hold each of the roles that make a difference, and with the key itself.
+# On Atlas v2 more roles may do what only owners may elsewhere.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use Test::More;
-
-my $f = ApiKeys::Fixture->new(
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
-my %base = %ApiKeys::Fixture::BASE;
-
-my $org = $f->org;
-my $owner = $org->{client};
-my $project = $f->project($org);
-my $elsewhere = $f->project($org);
-
-sub ok_json {
-    my ($res) = @_;
-
-    $res->code =~ /^2/ or die $res->code . " $res->{body}";
-    return $res->code == 204 ? undef : $res->json;
-}
-
-# callers by name; GROUP_ roles are held in $project, "far" in another one
-my %caller;
-for my $role (qw( ORG_OWNER ORG_MEMBER ORG_READ_ONLY ORG_GROUP_CREATOR
-    ORG_BILLING_ADMIN ))
-{
-    $caller{$role} = $f->key($org, $role);
-}
-for my $role (qw( GROUP_OWNER GROUP_READ_ONLY GROUP_ACCESS_MANAGER
-    GROUP_DATA_ACCESS_ADMIN ))
-{
-    $caller{$role} = $f->key($org, 'ORG_MEMBER');
-    grant($project, $caller{$role}, $role);
-}
-$caller{far} = $f->key($org, 'ORG_MEMBER');
-grant($elsewhere, $caller{far}, 'GROUP_OWNER');
-
-# a new project, in which the caller holds the role of its name
-sub new_project {
-    my ($who) = @_;
-    my $new = $f->project($org);
-
-    grant($new, $caller{$who}, $who) if $who =~ /^GROUP_/;
-    return $new->{id};
-}
-
-sub grant {
-    my ($in, $key, $role) = @_;
-
-    ok_json($owner->request('PATCH',
-        "$base{atlas_v1}/groups/$in->{id}/apiKeys/$key->{id}",
-        { roles => [ $role ] }));
-}
-
-# what is called on: a new one for each call that would use it up
-sub new_key { return $f->key($org, 'ORG_READ_ONLY')->{id} }
-
-sub new_entry {
-    my ($id) = @_;
-
-    ok_json($owner->request('POST', "$org->{path}/apiKeys/$id/accessList",
-        [ { cidrBlock => '127.0.0.0/8' }, { ipAddress => '192.0.2.1' } ]));
-    return $id;
-}
-
-sub new_member {
-    my $id = new_key();
-
-    grant($project, { id => $id }, 'GROUP_READ_ONLY');
-    return $id;
-}
-
-my $key = new_entry(new_member());
-my $member = 'any ORG_';
-my @everyone = sort keys %caller;
-my @owners = qw( ORG_OWNER );
-my @in_project = qw( ORG_OWNER ORG_READ_ONLY GROUP_OWNER GROUP_READ_ONLY
-    GROUP_ACCESS_MANAGER GROUP_DATA_ACCESS_ADMIN );
-my @managers = qw( ORG_OWNER GROUP_OWNER GROUP_ACCESS_MANAGER );
-my @project_owners = qw( ORG_OWNER GROUP_OWNER );
-
-my $orgs = "/orgs/$org->{id}";
-my $keys = "$orgs/apiKeys";
-my $groups = "/groups/$project->{id}/apiKeys";
-
-my $single = "/groups/$project->{id}";
-my $team = '0123456789abcdef01234567';
-my $serial = 0;
-
-# a name that no project has
-sub new_name { return 'new ' . ++$serial }
-
-# [method, path, body (or what makes them, of the caller's name), who on v1
-# and OM, who on v2, code of the refusal (or what makes it, of the base's
-# name), options]: done => the status of those who may, atlas => 1 for what
-# Ops Manager does not have
-my @route = (
-    [ GET => $keys, undef, \@owners, \@everyone ],
-    [ POST => $keys, { desc => 'x', roles => [ 'ORG_MEMBER' ] }, \@owners,
-        \@owners ],
-    [ GET => "$keys/$key", undef, \@owners, \@everyone ],
-    [ PATCH => "$keys/$key", { desc => 'x' }, \@owners, \@owners ],
-    [ PATCH => "$keys/$key", { roles => [ 'ORG_READ_ONLY' ] }, \@owners,
-        \@owners ],
-    [ DELETE => sub { "$keys/" . new_key() }, undef, \@owners, \@owners ],
-    ( map {
-        my $list = $_;
-        my @code = $list eq 'whitelist' ? 'API_KEY_WHITELIST_ACCESS_DENIED'
-            : 'API_KEY_ACCESS_LIST_ACCESS_DENIED';
-
-        [ GET => "$keys/$key/$list", undef, \@owners, \@owners, @code ],
-        [ POST => sub { "$keys/" . new_key() . "/$list" },
-            [ { ipAddress => '192.0.2.2' } ], \@owners, \@owners, @code ],
-        [ GET => "$keys/$key/$list/192.0.2.1", undef, \@owners, \@owners,
-            @code ],
-        [ DELETE => sub {
-            "$keys/" . new_entry(new_key()) . "/$list/192.0.2.1" },
-            undef, \@owners, \@owners, @code ],
-    } qw( accessList whitelist ) ),
-    [ GET => $groups, undef, \@project_owners, \@in_project ],
-    [ POST => $groups, { desc => 'x', roles => [ 'GROUP_READ_ONLY' ] },
-        \@project_owners, \@managers ],
-    [ PATCH => "$groups/$key", { roles => [ 'GROUP_READ_ONLY' ] },
-        \@project_owners, \@managers ],
-    [ POST => sub { "$groups/" . new_key() },
-        [ { roles => [ 'GROUP_READ_ONLY' ] } ], \@project_owners,
-        \@project_owners ],
-    [ DELETE => sub { "$groups/" . new_member() }, undef, \@project_owners,
-        \@managers ],
-
-    # companions
-    [ GET => '/', undef, \@everyone, \@everyone ],
-    [ GET => '/orgs', undef, \@everyone, \@everyone ],
-    [ GET => $orgs, undef, \@everyone, \@everyone ],
-    [ POST => '/orgs', { name => 'x' }, [], [], 'API_KEY_CANNOT_CREATE_ORG' ],
-    [ GET => "$orgs/settings", undef, \@everyone, \@everyone ],
-    [ PATCH => "$orgs/settings", { apiAccessListRequired => false }, \@owners,
-        \@owners ],
-    [ GET => "$orgs/groups", undef, \@everyone, \@everyone ],
-    [ GET => '/groups', undef, \@everyone, \@everyone ],
-    [ GET => "/groups/$project->{id}", undef, \@in_project, \@in_project ],
-    [ POST => '/groups', sub { { name => new_name(), orgId => $org->{id} } },
-        [ qw( ORG_OWNER ORG_GROUP_CREATOR ) ],
-        [ qw( ORG_OWNER ORG_GROUP_CREATOR ) ] ],
-    [ PATCH => $orgs, { name => 'renamed' }, \@owners, \@owners ],
-    [ DELETE => $orgs, undef, \@owners, \@owners, undef, { done => 409 } ],
-    [ GET => "$orgs/users", undef, \@everyone, \@everyone ],
-    [ GET => "$orgs/teams", undef, \@everyone, \@everyone ],
-    [ GET => "$orgs/invites", undef, \@owners, \@owners ],
-    [ PATCH => $single, {}, \@project_owners, \@project_owners ],
-    [ PATCH => $single, sub { { name => new_name() } }, \@project_owners,
-        \@project_owners ],
-    [ DELETE => sub { '/groups/' . new_project(@_) }, undef,
-        \@project_owners, \@project_owners, undef, { done => qr/^20[02]$/ } ],
-    [ GET => '/groups/byName/by%20name', undef, \@in_project, \@in_project,
-        sub { $_[0] eq 'ops_manager' ? 'GROUP_NAME_NOT_FOUND'
-            : 'NOT_IN_GROUP' } ],
-    ( map { [ GET => "$single/$_", undef, \@in_project, \@in_project ] }
-        qw( users teams ) ),
-    ( map { [ GET => "$single/$_", undef, \@in_project, \@in_project, undef,
-        { atlas => 1 } ] } qw( settings clusters limits ipAddresses
-            managedSlowMs ) ),
-    [ GET => "$single/invites", undef, \@project_owners, \@project_owners ],
-    [ PATCH => "$single/settings", { isDataExplorerEnabled => true },
-        \@project_owners, \@project_owners, undef, { atlas => 1 } ],
-    [ POST => "$single/teams", [], \@project_owners, \@project_owners ],
-    [ PATCH => "$single/teams/$team", {}, \@project_owners,
-        \@project_owners, undef, { done => 404 } ],
-    [ DELETE => "$single/teams/$team", undef, \@project_owners,
-        \@project_owners, undef, { done => 404 } ],
-    [ POST => "$single/managedSlowMs/enable", undef, \@project_owners,
-        \@project_owners, undef, { atlas => 1, done => 204 } ],
-    [ DELETE => "$single/managedSlowMs/disable", undef, \@project_owners,
-        \@project_owners, undef, { atlas => 1, done => 204 } ],
+names(
+    everyone => '$in_project $others far', owner => 'operator ORG_OWNER',
+    in_project => '$managers_v2 $readers GROUP_DATA_ACCESS_ADMIN',
+    others => 'ORG_MEMBER ORG_GROUP_CREATOR ORG_BILLING_ADMIN',
+    readers => 'ORG_READ_ONLY GROUP_READ_ONLY',
+    owners => '$owner GROUP_OWNER', managers_v2 => '$owners GROUP_ACCESS_MANAGER',
+    see_keys => '$owner', 'v2/see_keys' => '$everyone',
+    see_members => '$owners', 'v2/see_members' => '$in_project',
+    manage => '$owners', 'v2/manage' => '$managers_v2',
+    orgs => '$base/orgs', org => '$orgs/$org_id', keys => '$org/apiKeys',
+    groups => '$base/groups', project => '$groups/$project_id',
+    members => '$project/apiKeys', admin => '$base/admin',
+    nobody => '0123456789abcdef01234567',
+    manager => 'GROUP_OWNER', 'v2/manager' => 'GROUP_ACCESS_MANAGER',
+    no_group => 'NOT_IN_GROUP', 'om/no_group' => 'GROUP_NAME_NOT_FOUND',
+    described => '$self', 'om/described' => 'by myself', left => '1|$self',
+    'om/left' => '0|', om_only => 'USER_UNAUTHORIZED', 'om/om_only' => '200',
+    om_delete => 'USER_UNAUTHORIZED', 'om/om_delete' => '204',
+    deleted => '202', 'om/deleted' => '200',
+    map({ my $on = $_; ("$on/self" => "self_$on",
+        map({ ("$on/${_}_id" => "\$${_}_${on}_id") }
+            qw( self gone first second ))) } qw( atlas v2 om )),
 );
 
-ok_json($owner->request('PATCH', "$base{atlas_v1}/groups/"
-    . byname()->{id}, { name => 'by name' }));
+bases('atlas v2 om');
+run_tests();
+called('DELETE of PROJECT');    # which TEST 52 calls
 
-# a second project, with the same roles, whose name stays
-sub byname {
-    my $new = $f->project($org);
+__DATA__
 
-    grant($new, $caller{$_}, $_) for grep { /^GROUP_/ } @everyone;
-    return $new;
-}
+=== TEST 1: an owner makes a key, which is no caller in the blocks that follow
+--- keys eval
+CORE::join "\n", 'far: GROUP_OWNER@far', map { "$_: $_" . (/^GROUP/ ? " $_\@named" : '') }
+    qw( ORG_OWNER ORG_MEMBER ORG_READ_ONLY ORG_GROUP_CREATOR ORG_BILLING_ADMIN
+        GROUP_OWNER GROUP_READ_ONLY GROUP_ACCESS_MANAGER GROUP_DATA_ACCESS_ADMIN )
+--- requests: ORG_OWNER: POST $keys {"desc":"key","roles":["ORG_READ_ONLY"]}
+--- keep: key
+--- answers: 200
+--- contains: "desc":"key"
 
-for my $name (sort keys %base) {
-    for my $route (@route) {
-        my ($method, $path, $make, $old, $new, $code, $opt) = @$route;
-        my %may = map { $_ => 1 } @{ $name eq 'atlas_v2' ? $new : $old };
-        my $done = $opt->{done} || qr/^2/;
+=== TEST 2: an owner gives a key an access list and a role, and a project a name
+--- as: ORG_OWNER
+--- requests
+POST $keys/$key_id/accessList [{"cidrBlock":"127.0.0.0/8"},{"ipAddress":"192.0.2.1"}]
+PATCH $members/$key_id {"roles":["GROUP_READ_ONLY"]}
+PATCH $groups/$named_id {"name":"by name"}
+--- answers: 200
+--- contains
+"totalCount":2
+"roleName":"GROUP_READ_ONLY"
+"name":"by name"
 
-        my $shown = ref $path ? $path->('') : $path;
-        my $body = ref $make eq 'CODE' ? $make->() : $make;
-        next if $name eq 'atlas_v2' && $shown =~ /whitelist/;
-        $shown =~ s/[0-9a-f]{24}/ID/g;
-        $code = $code->($name) if ref $code;
-        my $absent = $opt->{atlas} && $name eq 'ops_manager';
+=== TEST 3: an owner lists the keys of an organization, and on v2 each of its keys does
+--- may: GET $keys: $see_keys
 
-        my (@have, @want);
-        for my $who (@everyone, 'operator') {
-            my $client = $who eq 'operator' ? $f->client(token => $f->token)
-                : $caller{$who}{client};
-            my $uri = $base{$name} . (ref $path ? $path->($who) : $path);
-            $body = $make->() if ref $make eq 'CODE';
-            my $res = $client->request($method, $uri, $body);
-            my $failed = $res->header('x-error-code') // $res->code;
+=== TEST 4: an owner makes a key
+--- may: POST $keys {"desc":"x","roles":["ORG_MEMBER"]}: $owner
 
-            push @have, "$who: " . ($res->code =~ $done && !$absent ? 'may'
-                : $failed);
-            push @want, "$who: " . ($absent ? 'RESOURCE_NOT_FOUND'
-                : $may{$who} || $who eq 'operator' ? 'may'
-                : $code || 'USER_UNAUTHORIZED');
-        }
-        is("@have", "@want", "$name: who may $method $shown"
-            . ($body ? ' ' . json_text($body) : ''));
-    }
-}
+=== TEST 5: an owner reads a key, and on v2 each key of the organization does
+--- may: GET $keys/$key_id: $see_keys
 
-refused($caller{ORG_MEMBER}{client}->request('GET', "$base{atlas_v1}$keys"),
-    'USER_UNAUTHORIZED', [], 'the refusal');
-refused($caller{ORG_READ_ONLY}{client}->request('GET',
-    "$base{atlas_v2}$keys/$key/accessList"),
-    'API_KEY_ACCESS_LIST_ACCESS_DENIED', [], 'the refusal of a list');
-refused($caller{ORG_READ_ONLY}{client}->request('GET',
-    "$base{ops_manager}$keys/$key/whitelist"),
-    'API_KEY_WHITELIST_ACCESS_DENIED', [], 'the refusal of a whitelist');
-refused($owner->request('POST', "$base{atlas_v1}/orgs", { name => 'x' }),
-    'API_KEY_CANNOT_CREATE_ORG', [], 'the refusal of an organisation');
+=== TEST 6: an owner changes the description of a key
+--- may: PATCH $keys/$key_id {"desc":"x"}: $owner
 
+=== TEST 7: an owner changes the roles of a key
+--- may: PATCH $keys/$key_id {"roles":["ORG_READ_ONLY"]}: $owner
 
-# the key itself (decision 19)
+=== TEST 8: an owner deletes a key
+--- fresh: new: ORG_READ_ONLY
+--- may: DELETE $keys/$new_id: $owner
 
-for my $name (sort keys %base) {
-    my @lists = $name eq 'atlas_v2' ? 'accessList'
-        : qw( accessList whitelist );
+=== TEST 9: an owner reads the access list of another key
+--- may: GET $keys/$key_id/accessList{,/192.0.2.1}: $owner
+--- refusal: API_KEY_ACCESS_LIST_ACCESS_DENIED
 
-    my @case = (
-        [ GET => '', undef, 1 ],
-        [ PATCH => '', { desc => 'by myself' }, $name eq 'ops_manager' ],
-        [ PATCH => '', { roles => [ 'ORG_OWNER' ] }, 0 ],
-        [ PATCH => '', { desc => 'x', roles => [ 'ORG_MEMBER' ] }, 0 ],
-        ( map { (
-            [ GET => "/$_", undef, 1 ],
-            [ POST => "/$_", [ { cidrBlock => '198.51.100.0/24' } ], 1 ],
-            [ GET => "/$_/198.51.100.0%2F24", undef, 1 ],
-            [ DELETE => "/$_/198.51.100.0%2F24", undef, 1 ],
-        ) } @lists ),
-        [ DELETE => '', undef, $name eq 'ops_manager' ],
-    );
-    my $self = $f->key($org, 'ORG_MEMBER');
-    new_entry($self->{id});
+=== TEST 10: an owner adds to the access list of another key
+--- fresh: new: ORG_READ_ONLY
+--- may: POST $keys/$new_id/accessList [{"ipAddress":"192.0.2.2"}]: $owner
+--- refusal: API_KEY_ACCESS_LIST_ACCESS_DENIED
 
-    for my $case (@case) {
-        my ($method, $path, $body, $may) = @$case;
-        my $title = "$name: the key itself and $method $path"
-            . ($body ? ' ' . json_text($body) : '');
-        my $uri = "$base{$name}$keys/$self->{id}$path";
-        my $res = $self->{client}->request($method, $uri, $body);
+=== TEST 11: an owner removes from the access list of another key
+--- fresh: new: ORG_READ_ONLY list=127.0.0.0/8,192.0.2.1/32
+--- may: DELETE $keys/$new_id/accessList/192.0.2.1: $owner
+--- refusal: API_KEY_ACCESS_LIST_ACCESS_DENIED
 
-        if ($may) {
-            like($res->code, qr/^20[04]$/, "$title: may") or diag $res->body;
+=== TEST 12: an owner reads the whitelist of another key
+--- on: atlas om
+--- may: GET $keys/$key_id/whitelist{,/192.0.2.1}: $owner
+--- refusal: API_KEY_WHITELIST_ACCESS_DENIED
 
-        } else {
-            refused($res, 'USER_UNAUTHORIZED', [], "$title: may not");
-        }
-    }
-    my $still = $owner->request('GET', "$base{$name}$keys/$self->{id}");
-    is($still->code == 200 ? $still->json->{desc} : 'gone',
-        $name eq 'ops_manager' ? 'gone' : $self->{desc},
-        "$name: which is what was done");
-}
+=== TEST 13: an owner adds to the whitelist of another key
+--- on: atlas om
+--- fresh: new: ORG_READ_ONLY
+--- may: POST $keys/$new_id/whitelist [{"ipAddress":"192.0.2.2"}]: $owner
+--- refusal: API_KEY_WHITELIST_ACCESS_DENIED
 
+=== TEST 14: an owner removes from the whitelist of another key
+--- on: atlas om
+--- fresh: new: ORG_READ_ONLY list=127.0.0.0/8,192.0.2.1/32
+--- may: DELETE $keys/$new_id/whitelist/192.0.2.1: $owner
+--- refusal: API_KEY_WHITELIST_ACCESS_DENIED
 
-# no escalation by a body (decision 20)
+=== TEST 15: owners list the keys of a project, and on v2 all who have a role there
+--- may: GET $members: $see_members
 
-for my $name (sort keys %base) {
-    my $manager = $caller{$name eq 'atlas_v2' ? 'GROUP_ACCESS_MANAGER'
-        : 'GROUP_OWNER'}{client};
-    my $uri = "$base{$name}$groups";
+=== TEST 16: owners make a key in a project, and on v2 an access manager does
+--- may: POST $members {"desc":"x","roles":["GROUP_READ_ONLY"]}: $manage
 
-    refused($manager->request('POST', $uri, { desc => 'x',
-        roles => [ 'GROUP_READ_ONLY', $_ ] }), 'USER_UNAUTHORIZED', [],
-        "$name: who owns a project gives no $_")
-        for qw( ORG_OWNER ORG_READ_ONLY ORG_GROUP_CREATOR );
-    is($manager->request('POST', $uri, { desc => 'x',
-        roles => [ qw( GROUP_READ_ONLY ORG_MEMBER ) ] })->code, 200,
-        "$name: but ORG_MEMBER, which is the default");
-    is($caller{ORG_OWNER}{client}->request('POST', $uri, { desc => 'x',
-        roles => [ qw( GROUP_OWNER ORG_OWNER ) ] })->code, 200,
-        "$name: the organisation's owner gives any");
-    for my $who ($manager, $owner) {
-        refused($who->request('PATCH', "$uri/$key",
-            { roles => [ qw( GROUP_OWNER ORG_MEMBER ) ] }),
-            'CANNOT_ADD_ORG_ROLE', [], "$name: PATCH takes project roles only");
-    }
-    refused($owner->request('POST', "$uri/" . new_key(),
-        { roles => [ 'ORG_OWNER' ] }), 'CANNOT_ADD_ORG_ROLE', [],
-        "$name: and so does POST");
-}
+=== TEST 17: owners change the roles of a key in a project, and on v2 an access manager does
+--- may: PATCH $members/$key_id {"roles":["GROUP_READ_ONLY"]}: $manage
 
-# a role that is taken away is gone for the next request
-my $demoted = $f->key($org, 'ORG_OWNER');
-is($demoted->{client}->request('GET', "$base{atlas_v1}$keys")->code, 200,
-    'an owner');
-ok_json($owner->request('PATCH', "$base{atlas_v1}$keys/$demoted->{id}",
-    { roles => [ 'ORG_MEMBER' ] }));
-is($demoted->{client}->request('GET', "$base{atlas_v1}$keys")->code, 401,
-    'is none any more on the next request');
+=== TEST 18: owners assign a key of the organization to a project
+--- fresh: new: ORG_READ_ONLY
+--- may: POST $members/$new_id [{"roles":["GROUP_READ_ONLY"]}]: $owners
 
-done_testing;
+=== TEST 19: owners remove a key from a project, and on v2 an access manager does
+--- fresh: new: ORG_READ_ONLY GROUP_READ_ONLY
+--- may: DELETE $members/$new_id: $manage
+
+=== TEST 20: each key reads the root resource
+--- may: GET $base/: $everyone
+
+=== TEST 21: each key lists organizations and reads its own
+--- may: GET $orgs{,/$org_id}: $everyone
+
+=== TEST 22: no key makes an organization
+--- may: POST $orgs {"name":"x"}: operator
+--- refusal: API_KEY_CANNOT_CREATE_ORG
+
+=== TEST 23: each key reads the settings of its organization
+--- may: GET $org/settings: $everyone
+
+=== TEST 24: an owner changes the settings of an organization
+--- may: PATCH $org/settings {"apiAccessListRequired":false}: $owner
+
+=== TEST 25: an owner renames an organization
+--- may: PATCH $org {"name":"renamed"}: $owner
+
+=== TEST 26: an owner may delete an organization, which has projects here
+--- may: DELETE $org: $owner -> ORG_NOT_EMPTY
+
+=== TEST 27: each key lists the users and the teams of its organization
+--- may: GET $org/{users,teams}: $everyone
+
+=== TEST 28: an owner lists the invitations to an organization
+--- may: GET $org/invites: $owner
+
+=== TEST 29: each key lists projects
+--- may: GET {$base,$org}/groups: $everyone
+
+=== TEST 30: those with a role in a project read it, as do owners and readers of all
+--- may: GET $project: $in_project
+
+=== TEST 31: those with a role in a project find it by its name
+--- may: GET $groups/byName/by%20name: $in_project
+--- refusal: $no_group
+
+=== TEST 32: an owner and a creator of projects make a project
+--- may: POST $groups {"name":"new $serial","orgId":"$org_id"}: $owner ORG_GROUP_CREATOR
+
+=== TEST 33: owners change a project
+--- may: PATCH $project {}: $owners
+
+=== TEST 34: owners rename a project
+--- may: PATCH $project {"name":"new $serial"}: $owners
+
+=== TEST 35: those with a role in a project list its users and its teams
+--- may: GET $project/{users,teams}: $in_project
+
+=== TEST 36: those with a role in a project read what Atlas alone has
+--- on: atlas v2
+--- may: GET $project/{settings,clusters,limits,ipAddresses,managedSlowMs}: $in_project
+
+=== TEST 37: owners list the invitations to a project
+--- may: GET $project/invites: $owners
+
+=== TEST 38: owners change the settings of a project
+--- on: atlas v2
+--- may: PATCH $project/settings {"isDataExplorerEnabled":true}: $owners
+
+=== TEST 39: owners add teams to a project
+--- may: POST $project/teams []: $owners
+
+=== TEST 40: owners change and remove a team of a project, which does not exist here
+--- may
+PATCH $project/teams/$nobody {}: $owners -> TEAM_NOT_FOUND
+DELETE $project/teams/$nobody: $owners -> TEAM_NOT_FOUND
+
+=== TEST 41: owners enable and disable the threshold of slow operations
+--- on: atlas v2
+--- may: {POST $project/managedSlowMs/enable,DELETE $project/managedSlowMs/disable}: $owners -> 204
+
+=== TEST 42: Ops Manager lacks what projects of Atlas have
+--- on: om
+--- may
+GET $project/{settings,clusters,limits,ipAddresses,managedSlowMs}:
+PATCH $project/settings {"isDataExplorerEnabled":true}:
+POST $project/managedSlowMs/enable:
+DELETE $project/managedSlowMs/disable:
+--- refusal: RESOURCE_NOT_FOUND
+
+=== TEST 43: each key reads the events of its organization
+--- may
+GET $org/events: $everyone
+GET $org/events/$nobody: $everyone -> 404
+
+=== TEST 44: those with a role in a project read its events
+--- may
+GET $project/events: $in_project
+GET $project/events/$nobody: $in_project -> 404
+
+=== TEST 45: each key lists the types of events on v2
+--- on: v2
+--- may: GET $base/eventTypes: $everyone
+
+=== TEST 46: the other bases have no types of events
+--- on: atlas om
+--- may: GET $base/eventTypes:
+--- refusal: RESOURCE_NOT_FOUND
+
+=== TEST 47: no key of an organization reads global keys
+--- on: om
+--- may
+GET $admin/apiKeys{,/roles}: operator
+GET $admin/apiKeys/$nobody: operator -> API_KEY_NOT_FOUND
+
+=== TEST 48: no key of an organization makes, changes or deletes global keys
+--- on: om
+--- may
+POST $admin/apiKeys {"desc":"x","roles":["GLOBAL_READ_ONLY"]}: operator
+PATCH $admin/apiKeys/$nobody {"desc":"x"}: operator -> API_KEY_NOT_FOUND
+DELETE $admin/apiKeys/$nobody: operator -> API_KEY_NOT_FOUND
+
+=== TEST 49: no key of an organization reads the access list of global keys
+--- on: om
+--- may
+GET $admin/accessList: operator
+GET $admin/accessList/$nobody: operator -> 404
+
+=== TEST 50: no key of an organization changes the access list of global keys
+--- on: om
+--- may
+POST $admin/accessList {"cidrBlock":"127.0.0.0/8","description":"x"}: operator
+PATCH $admin/accessList/$nobody {"description":"x"}: operator -> 404
+DELETE $admin/accessList/$nobody: operator -> 404
+
+=== TEST 51: Atlas has no global keys and no access list for them
+--- on: atlas v2
+--- may
+GET $admin/{apiKeys,accessList}{,/$nobody}:
+GET $admin/apiKeys/roles:
+POST $admin/apiKeys {"desc":"x","roles":["GLOBAL_READ_ONLY"]}:
+POST $admin/accessList {"cidrBlock":"127.0.0.0/8","description":"x"}:
+PATCH $admin/apiKeys/$nobody {"desc":"x"}:
+PATCH $admin/accessList/$nobody {"description":"x"}:
+DELETE $admin/{apiKeys,accessList}/$nobody:
+--- refusal: RESOURCE_NOT_FOUND
+
+=== TEST 52: owners delete a project, those with other roles in it do not
+--- keys
+deleter: GROUP_OWNER@gone_$on GROUP_OWNER@first_$on GROUP_OWNER@second_$on
+watcher: GROUP_READ_ONLY@gone_$on
+manager: GROUP_ACCESS_MANAGER@gone_$on
+admin: GROUP_DATA_ACCESS_ADMIN@gone_$on
+--- requests
+watcher,manager,admin,far,ORG_MEMBER,ORG_READ_ONLY: DELETE $groups/$gone_id -> USER_UNAUTHORIZED
+ORG_GROUP_CREATOR,ORG_BILLING_ADMIN: DELETE $groups/$gone_id -> USER_UNAUTHORIZED
+deleter: DELETE $groups/$gone_id -> $deleted
+ORG_OWNER: DELETE $groups/$first_id -> $deleted
+operator: DELETE $groups/$second_id -> $deleted
+
+=== TEST 53: the error of a refusal has the code of the resource
+--- on: atlas
+--- requests
+ORG_MEMBER: GET $atlas/orgs/$org_id/apiKeys -> USER_UNAUTHORIZED
+ORG_READ_ONLY: GET $v2/orgs/$org_id/apiKeys/$key_id/accessList -> API_KEY_ACCESS_LIST_ACCESS_DENIED
+ORG_READ_ONLY: GET $om/orgs/$org_id/apiKeys/$key_id/whitelist -> API_KEY_WHITELIST_ACCESS_DENIED
+ORG_OWNER: POST $atlas/orgs {"name":"x"} -> API_KEY_CANNOT_CREATE_ORG
+
+=== TEST 54: a key reads itself
+--- keys
+self_$on: ORG_MEMBER list=127.0.0.0/8,192.0.2.1/32
+idle: ORG_READ_ONLY
+demoted: ORG_OWNER
+--- requests: $self: GET $keys/$self_id
+--- answers: 200
+--- contains: "desc":"$self","id":"$self_id"
+
+=== TEST 55: a key describes itself on Ops Manager alone
+--- requests: $self: PATCH $keys/$self_id {"desc":"by myself"} -> $om_only
+--- query: SELECT descr FROM apikeys.keys WHERE id = '$self_id'
+--- rows: $described
+
+=== TEST 56: a key does not change its own roles
+--- as: $self
+--- requests
+PATCH $keys/$self_id {"roles":["ORG_OWNER"]}
+PATCH $keys/$self_id {"desc":"x","roles":["ORG_MEMBER"]}
+--- answers: USER_UNAUTHORIZED
+
+=== TEST 57: a key reads and changes its own access list
+--- as: $self
+--- requests
+GET $keys/$self_id/accessList -> 200
+POST $keys/$self_id/accessList [{"cidrBlock":"198.51.100.0/24"}] -> 200
+GET $keys/$self_id/accessList/198.51.100.0%2F24 -> 200
+DELETE $keys/$self_id/accessList/198.51.100.0%2F24 -> 204
+--- decision: allow allow allow allow
+
+=== TEST 58: a key reads and changes its own whitelist
+--- on: atlas om
+--- as: $self
+--- requests
+GET $keys/$self_id/whitelist -> 200
+POST $keys/$self_id/whitelist [{"cidrBlock":"198.51.100.0/24"}] -> 200
+GET $keys/$self_id/whitelist/198.51.100.0%2F24 -> 200
+DELETE $keys/$self_id/whitelist/198.51.100.0%2F24 -> 204
+--- decision: allow allow allow allow
+
+=== TEST 59: a key deletes itself on Ops Manager alone
+--- requests
+$self: DELETE $keys/$self_id -> $om_delete
+--- query: SELECT count(*), max(descr) FROM apikeys.keys WHERE id = '$self_id'
+--- rows: $left
+
+=== TEST 60: a manager of a project grants no role of the organization but ORG_MEMBER
+--- as: $manager
+--- requests
+POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_OWNER"]} -> USER_UNAUTHORIZED
+POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_READ_ONLY"]} -> USER_UNAUTHORIZED
+POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_GROUP_CREATOR"]} -> USER_UNAUTHORIZED
+POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_MEMBER"]} -> 200
+
+=== TEST 61: an owner of the organization grants its roles to a new key of a project
+--- requests: ORG_OWNER: POST $members {"desc":"x","roles":["GROUP_OWNER","ORG_OWNER"]}
+--- answers: 200
+--- contains: "roleName":"ORG_OWNER"
+
+=== TEST 62: PATCH and POST of a key of a project take roles of projects alone
+--- requests
+$manager: PATCH $members/$key_id {"roles":["GROUP_OWNER","ORG_MEMBER"]}
+ORG_OWNER: PATCH $members/$key_id {"roles":["GROUP_OWNER","ORG_MEMBER"]}
+ORG_OWNER: POST $members/$idle_id {"roles":["ORG_OWNER"]}
+--- answers: CANNOT_ADD_ORG_ROLE
+
+=== TEST 63: a role that is taken away is gone for the next request
+--- on: atlas
+--- requests
+demoted: GET $atlas/orgs/$org_id/apiKeys -> 200
+ORG_OWNER: PATCH $atlas/orgs/$org_id/apiKeys/$demoted_id {"roles":["ORG_MEMBER"]} -> 200
+demoted: GET $atlas/orgs/$org_id/apiKeys -> USER_UNAUTHORIZED

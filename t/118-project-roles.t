@@ -1,166 +1,152 @@
-# docs/project-roles.md: each of its cells, on each base.  A call that is
-# refused changes no row.
+# docs/project-roles.md: a block for each of its rows, on each base.  A call
+# that is refused changes no row.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
-
-use ApiKeys::Fixture ();
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 use Test::More;
 
-my $f = ApiKeys::Fixture->new(zone => '16m',
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
-my $db = $f->db;
-my %base = %ApiKeys::Fixture::BASE;
-
-my $org = $f->org;
-my $project = $f->project($org);
-my $elsewhere = $f->project($org);
-
-$db->psql("SELECT apikeys.set_quota('$org->{id}', p_keys => 10000,
-                                    p_assignments => 100000)");
-
-# a key with roles in the organization, in the project, and in another one
-sub key {
-    my (%roles) = @_;
-
-    my $key = $f->key($org, @{ $roles{org} || ['ORG_MEMBER'] });
-    my %in = (here => $project, there => $elsewhere);
-    for my $where (grep { $roles{$_} } sort keys %in) {
-        my $res = $org->{client}->request('PATCH', "$base{atlas_v1}/groups/"
-            . "$in{$where}{id}/apiKeys/$key->{id}",
-            { roles => [ split /,/, $roles{$where} ] });
-        $res->code == 200 or die "not assigned: $res->{body}\n";
-    }
-    return $key;
-}
-
-my %caller = (
-    operator => undef,
-    ORG_OWNER => sub { key(org => ['ORG_OWNER'], here => 'GROUP_READ_ONLY') },
-    'GROUP_OWNER of another project' => sub { key(there => 'GROUP_OWNER') },
-    ORG_GROUP_CREATOR => sub { key(org => ['ORG_GROUP_CREATOR']) },
-    map { my $role = $_; $role => sub { key(here => $role) } }
-        qw( GROUP_OWNER GROUP_ACCESS_MANAGER GROUP_READ_ONLY ),
+names(
+    keys => '$base/groups/$project_id/apiKeys', key => '$keys/$new_id',
+    plain => 'GROUP_DATA_ACCESS_READ_ONLY', on_v2 => '',
+    'v2/on_v2' => 'GROUP_ACCESS_MANAGER',
+    # Ops Manager does not have that role
+    granted => '2..', 'om/granted' => 'UNSUPPORTED_ROLE',
 );
 
-my $plain = 'GROUP_DATA_ACCESS_READ_ONLY';
-my $keys = "groups/$project->{id}/apiKeys";
+# the table of the page is what the blocks say
+sub text { local (@ARGV, $/) = @_; return <> }
 
-sub create { return [ POST => $keys, { desc => 'new', roles => [@_] } ] }
-
-# the call on a key that is made for it
-sub on {
-    my ($method, $body, %roles) = @_;
-
-    return sub { [ $method => "$keys/" . key(%roles)->{id}, $body ] };
+my ($head, @rows) = grep { !/---/ }
+    text('docs/project-roles.md') =~ /^\| (.*) \|$/mg;
+my @callers = qw( operator ORG_OWNER GROUP_OWNER GROUP_ACCESS_MANAGER
+    GROUP_READ_ONLY elsewhere ORG_GROUP_CREATOR );
+is($head =~ s/GROUP_OWNER of another project/elsewhere/r,
+    join(' | ', 'call', @callers), 'the callers of docs/project-roles.md');
+my @have;
+for (split /^--- row: /m, text(__FILE__)) {
+    my ($row, $call, $may) = /^(.*)\n(?:--- fresh.*\n)?--- may: (.*):([ \w\$]+)/
+        or next;
+    my %may = map { $_ => 'yes' } split ' ', $may;
+    $may{operator} = '-' if $call =~ /\$caller/;
+    $may{GROUP_ACCESS_MANAGER} = 'v2' if $may{'$on_v2'};
+    push @have, join ' | ', $row, map { $may{$_} || 'no' } @callers;
 }
+is_deeply(\@have, \@rows, 'a block for each row of docs/project-roles.md');
 
-sub roles { return { roles => [@_] } }
-my $desc = { desc => 'renamed' };
+add_block_preprocessor(sub { $_[0]->set_value('unchanged', 'SELECT id, descr,
+    roles, projects FROM apikeys.key_states ORDER BY id') });
+bases('atlas v2 om');
+run_tests();
 
-my %call = (
-    'POST: create a key with a plain role' => sub { create($plain) },
-    'POST: create a key with GROUP_OWNER' => sub { create('GROUP_OWNER') },
-    'POST: create a key with GROUP_ACCESS_MANAGER' =>
-        sub { create($plain, 'GROUP_ACCESS_MANAGER') },
-    'POST: create a key with a role of the organization' =>
-        sub { create($plain, 'ORG_READ_ONLY') },
-    'POST: assign a key of the organization with a plain role' =>
-        on('POST', roles($plain)),
-    'POST: assign a key of the organization with GROUP_OWNER' =>
-        on('POST', roles('GROUP_OWNER')),
-    'PATCH: roles of a key that is not in the project' =>
-        on('PATCH', roles($plain)),
-    'PATCH: roles from plain to plain' =>
-        on('PATCH', roles($plain), here => 'GROUP_READ_ONLY'),
-    'PATCH: roles from plain to GROUP_OWNER' =>
-        on('PATCH', roles('GROUP_OWNER'), here => $plain),
-    'PATCH: roles from plain to GROUP_ACCESS_MANAGER' =>
-        on('PATCH', roles($plain, 'GROUP_ACCESS_MANAGER'), here => $plain),
-    'PATCH: roles from GROUP_OWNER to plain' =>
-        on('PATCH', roles($plain), here => "GROUP_OWNER,$plain"),
-    'PATCH: roles from GROUP_ACCESS_MANAGER to plain' =>
-        on('PATCH', roles($plain), here => 'GROUP_ACCESS_MANAGER'),
-    "PATCH: roles of the caller's own key to GROUP_OWNER" => sub {
-        [ PATCH => "$keys/$_[0]{id}", roles('GROUP_OWNER') ] },
-    'PATCH: desc of a key with a plain role' =>
-        on('PATCH', $desc, here => $plain),
-    'PATCH: desc of a key with GROUP_OWNER' =>
-        on('PATCH', $desc, here => 'GROUP_OWNER'),
-    'PATCH: desc of a key with GROUP_ACCESS_MANAGER' =>
-        on('PATCH', $desc, here => 'GROUP_ACCESS_MANAGER'),
-    'PATCH: desc of a key with a role in another project, too' =>
-        on('PATCH', $desc, here => $plain, there => $plain),
-    'PATCH: desc of a key with a role of the organization but ORG_MEMBER' =>
-        on('PATCH', $desc, here => $plain, org => ['ORG_READ_ONLY']),
-    'DELETE: a key with a plain role' => on('DELETE', undef, here => $plain),
-    'DELETE: a key with GROUP_OWNER' =>
-        on('DELETE', undef, here => 'GROUP_OWNER'),
-    'DELETE: a key with GROUP_ACCESS_MANAGER' =>
-        on('DELETE', undef, here => 'GROUP_ACCESS_MANAGER'),
-);
+__DATA__
 
-# the table
-open my $doc, '<', "$FindBin::Bin/../docs/project-roles.md" or die $!;
-my ($head, @rows);
-while (<$doc>) {
-    my @cells = /^\| (.*) \|$/ ? split / \| /, $1 : next;
-    $head ? push @rows, \@cells : ($head = \@cells);
-}
-my @callers = @$head[ 1 .. $#$head ];
-is_deeply([ sort @callers ], [ sort keys %caller ], 'the callers of the table');
-is_deeply([ sort map { $_->[0] } @rows ], [ sort keys %call ],
-    'the calls of the table');
+=== TEST 1: owners make a key with a plain role, and on v2 an access manager does
+--- keys
+ORG_OWNER: ORG_OWNER GROUP_READ_ONLY
+GROUP_OWNER: GROUP_OWNER
+GROUP_ACCESS_MANAGER: GROUP_ACCESS_MANAGER
+GROUP_READ_ONLY: GROUP_READ_ONLY
+elsewhere: GROUP_OWNER@there
+ORG_GROUP_CREATOR: ORG_GROUP_CREATOR
+--- row: POST: create a key with a plain role
+--- may: POST $keys {"desc":"new","roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER $on_v2
 
-my $rows = 'SELECT string_agg(s::text, e\'\n\' ORDER BY id)
-    FROM (SELECT id, descr, roles, projects FROM apikeys.key_states) s';
+=== TEST 2: owners make a key that owns the project
+--- row: POST: create a key with GROUP_OWNER
+--- may: POST $keys {"desc":"new","roles":["GROUP_OWNER"]}: operator ORG_OWNER GROUP_OWNER
 
-my %known;
-for my $row (@rows) {
-    my ($name, @cells) = @$row;
+=== TEST 3: owners make a key that manages the access to the project
+--- row: POST: create a key with GROUP_ACCESS_MANAGER
+--- may: POST $keys {"desc":"new","roles":["$plain","GROUP_ACCESS_MANAGER"]}: operator ORG_OWNER GROUP_OWNER -> $granted
 
-    for my $n (0 .. $#callers) {
-        my $who = $callers[$n];
-        my $cell = $cells[$n];
-        next if $cell eq '-';
+=== TEST 4: an owner of the organization makes a key with a role of it in a project
+--- row: POST: create a key with a role of the organization
+--- may: POST $keys {"desc":"new","roles":["$plain","ORG_READ_ONLY"]}: operator ORG_OWNER
 
-        for my $base (sort keys %base) {
-            my $caller = $who eq 'operator' ? undef
-                : $name =~ /own key/ ? $caller{$who}->()
-                : ($known{$who} ||= $caller{$who}->());
-            my ($method, $path, $body) = @{ $call{$name}->($caller) };
-            my $client = $caller ? $f->client(key => $caller->{secret})
-                : $f->client(token => $f->token);
-            my $may = $cell eq 'yes' || $cell eq 'v2' && $base eq 'atlas_v2';
+=== TEST 5: owners assign a key of the organization with a plain role
+--- row: POST: assign a key of the organization with a plain role
+--- fresh: new: ORG_MEMBER
+--- may: POST $key {"roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER
 
-            my $before = $db->dbh->selectrow_array($rows);
-            my $res = $client->request($method, "$base{$base}/$path", $body,
-                headers => { Accept =>
-                    'application/vnd.atlas.2023-01-01+json' });
-            $client->close;
+=== TEST 6: owners assign a key of the organization as an owner of the project
+--- row: POST: assign a key of the organization with GROUP_OWNER
+--- fresh: new: ORG_MEMBER
+--- may: POST $key {"roles":["GROUP_OWNER"]}: operator ORG_OWNER GROUP_OWNER
 
-            if ($may && $base eq 'ops_manager' && $body
-                && grep { $_ eq 'GROUP_ACCESS_MANAGER' } @{ $body->{roles} || [] })
-            {
-                is($res->json->{errorCode}, 'UNSUPPORTED_ROLE',
-                    "$base, $who: $name");
-                next;
-            }
-            if ($may) {
-                like($res->code, qr/^20[014]$/, "$base, $who: $name")
-                    or diag $res->{body};
-                next;
-            }
-            my $said = $res->code
-                . ($res->code == 401 ? ' ' . $res->json->{errorCode} : '');
-            my $after = $db->dbh->selectrow_array($rows);
-            is($said . ($after eq $before ? '' : ', rows changed'),
-                '401 USER_UNAUTHORIZED', "$base, $who is refused: $name");
-        }
-    }
-}
+=== TEST 7: owners give roles to a key that is not in the project
+--- row: PATCH: roles of a key that is not in the project
+--- fresh: new: ORG_MEMBER
+--- may: PATCH $key {"roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER
 
-done_testing;
+=== TEST 8: owners change a plain role to another, and on v2 an access manager does
+--- row: PATCH: roles from plain to plain
+--- fresh: new: GROUP_READ_ONLY
+--- may: PATCH $key {"roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER $on_v2
+
+=== TEST 9: owners make an owner of a key with a plain role
+--- row: PATCH: roles from plain to GROUP_OWNER
+--- fresh: new: $plain
+--- may: PATCH $key {"roles":["GROUP_OWNER"]}: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 10: owners make an access manager of a key with a plain role
+--- row: PATCH: roles from plain to GROUP_ACCESS_MANAGER
+--- fresh: new: $plain
+--- may: PATCH $key {"roles":["$plain","GROUP_ACCESS_MANAGER"]}: operator ORG_OWNER GROUP_OWNER -> $granted
+
+=== TEST 11: owners take the role GROUP_OWNER away
+--- row: PATCH: roles from GROUP_OWNER to plain
+--- fresh: new: GROUP_OWNER $plain
+--- may: PATCH $key {"roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 12: owners take the role GROUP_ACCESS_MANAGER away
+--- row: PATCH: roles from GROUP_ACCESS_MANAGER to plain
+--- fresh: new: GROUP_ACCESS_MANAGER
+--- may: PATCH $key {"roles":["$plain"]}: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 13: a key gives itself the role GROUP_OWNER if it is an owner already
+--- row: PATCH: roles of the caller's own key to GROUP_OWNER
+--- fresh: ORG_OWNER: ORG_OWNER GROUP_READ_ONLY
+--- may: PATCH $keys/$caller_id {"roles":["GROUP_OWNER"]}: ORG_OWNER GROUP_OWNER
+
+=== TEST 14: owners describe a key with a plain role, and on v2 an access manager does
+--- row: PATCH: desc of a key with a plain role
+--- fresh: new: $plain
+--- may: PATCH $key {"desc":"renamed"}: operator ORG_OWNER GROUP_OWNER $on_v2
+
+=== TEST 15: owners describe a key that owns the project
+--- row: PATCH: desc of a key with GROUP_OWNER
+--- fresh: new: GROUP_OWNER
+--- may: PATCH $key {"desc":"renamed"}: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 16: owners describe a key that manages the access to the project
+--- row: PATCH: desc of a key with GROUP_ACCESS_MANAGER
+--- fresh: new: GROUP_ACCESS_MANAGER
+--- may: PATCH $key {"desc":"renamed"}: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 17: an owner of the organization describes a key of two projects
+--- row: PATCH: desc of a key with a role in another project, too
+--- fresh: new: $plain $plain@there
+--- may: PATCH $key {"desc":"renamed"}: operator ORG_OWNER
+
+=== TEST 18: an owner of the organization describes a key with a role of it
+--- row: PATCH: desc of a key with a role of the organization but ORG_MEMBER
+--- fresh: new: ORG_READ_ONLY $plain
+--- may: PATCH $key {"desc":"renamed"}: operator ORG_OWNER
+
+=== TEST 19: owners remove a key with a plain role, and on v2 an access manager does
+--- row: DELETE: a key with a plain role
+--- fresh: new: $plain
+--- may: DELETE $key: operator ORG_OWNER GROUP_OWNER $on_v2
+
+=== TEST 20: owners remove a key that owns the project
+--- row: DELETE: a key with GROUP_OWNER
+--- fresh: new: GROUP_OWNER
+--- may: DELETE $key: operator ORG_OWNER GROUP_OWNER
+
+=== TEST 21: owners remove a key that manages the access to the project
+--- row: DELETE: a key with GROUP_ACCESS_MANAGER
+--- fresh: new: GROUP_ACCESS_MANAGER
+--- may: DELETE $key: operator ORG_OWNER GROUP_OWNER

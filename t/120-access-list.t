@@ -4,406 +4,489 @@
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use Test::More;
+# $list is the access list of the key $key, by each name that it has on a base
+my %bases = (atlas => '$atlas', v2 => '$v2', om => '$om',
+    atlas_old => '$atlas', om_old => '$om');
 
-my $f = ApiKeys::Fixture->new(api => 'client_max_body_size 4m;',
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
-my $host = $f->nginx->url;
-my %base = %ApiKeys::Fixture::BASE;
-my $org = $f->org;
-my $owner = $org->{client};
-my $nobody = '0123456789abcdef01234567';
+for my $on (keys %bases) {
+    my ($list, $LIST) = $on =~ /old/ ? qw( whitelist WHITELIST )
+        : qw( accessList ACCESS_LIST );
 
-# the two spellings on their bases
-my @lists = map { my $name = $_; map { [ $name, $_ ] }
-    $name eq 'atlas_v2' ? 'accessList' : qw( accessList whitelist ) }
-    sort keys %base;
-
-sub list_uri {
-    my ($name, $list, $key) = @_;
-
-    return "$base{$name}/orgs/$org->{id}/apiKeys/$key->{id}/$list";
+    names($bases{$on} eq "\$$on" ? () : ($on => $bases{$on}),
+        "$on/key" => "\$key_${on}_id",
+        "$on/keys" => '$base/orgs/$org_id/apiKeys', "$on/name" => $list,
+        "$on/self" => "self_$on", "$on/self_id" => "\$self_${on}_id",
+        "$on/self_public" => "\$self_${on}_public",
+        "$on/self_private" => "\$self_${on}_private",
+        "$on/list" => '$keys/$key/$name', "$on/own" => '$keys/$self_id/$name',
+        "$on/mms" => $on =~ /om/ ? 'http://mms.mongodb.com'
+            : 'https://cloud.mongodb.com',
+        "$on/not_found" => "API_KEY_${LIST}_NOT_FOUND",
+        "$on/caller" => "CANNOT_REMOVE_CALLER_FROM_$LIST");
 }
+names(map({ ("${_}s" => "\$atlas/orgs/\$org_id/apiKeys/\$${_}_id/accessList",
+    "${_}s_old" => "\$atlas/orgs/\$org_id/apiKeys/\$${_}_id/whitelist") }
+    qw( any shared guest big lock )),
+    x300 => 'x' x 300, empty => '', date => '~20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z');
 
-sub v1 { return list_uri('atlas_v1', 'accessList', $_[0]) }
+# the blocks of a list, for response_body_filters
+our $blocks = sub { join ' ', $_[0] =~ /"cidrBlock":"([^"]+)"/g };
+our $count = sub { $_[0] =~ /"totalCount":(\d+)/ ? $1 : 'no count' };
 
-# an entry as it is shown in a list; single => with the link of its own GET
-sub entry {
-    my ($uri, $block, $created, %opt) = @_;
+sub net { return join ',', map { sprintf '{"ipAddress":"10.%d.%d.%d"}',
+    $_ >> 16, $_ >> 8 & 255, $_ & 255 } @_ }
 
-    my ($address, $prefix) = split m{/}, $block;
-    my $single = $prefix == ($address =~ /:/ ? 128 : 32);
-    my $key = $uri =~ s{/[^/]+$}{}r;
-    my $mms = $uri =~ m{^/api/public} ? 'http://mms.mongodb.com'
-        : 'https://cloud.mongodb.com';
+locations('');
+run_tests();
 
-    return {
-        cidrBlock => $block, count => 0, created => $created,
-        $single ? (ipAddress => $address) : (),
-        links => [
-            { rel => 'self', href => "$host$uri/$address"
-                . ($single ? '' : "%2F$prefix") },
-            $opt{single} ? { rel => "$mms/apiKeys", href => "$host$key" } : (),
-        ],
-    };
-}
+__DATA__
 
-sub list {
-    my ($uri, @entries) = @_;
+=== TEST 1: an access list is empty at first
+--- keys
+owner: ORG_OWNER
+key_atlas: ORG_MEMBER
+key_v2: ORG_MEMBER
+key_om: ORG_MEMBER
+key_atlas_old: ORG_MEMBER
+key_om_old: ORG_MEMBER
+self_atlas: ORG_OWNER
+self_v2: ORG_OWNER
+self_om: ORG_OWNER
+self_atlas_old: ORG_OWNER
+self_om_old: ORG_OWNER
+any: ORG_MEMBER
+shared: ORG_MEMBER
+guest: ORG_MEMBER
+lock: ORG_MEMBER
+big: ORG_MEMBER
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list
+--- json
+{"links":[{"href":"http://localhost$list?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[],"totalCount":0}
 
-    return { links => [ { rel => 'self',
-        href => "$host$uri?pageNum=1&itemsPerPage=100" } ],
-        results => \@entries, totalCount => scalar @entries };
-}
+=== TEST 2: POST of an address answers with the list, and the time in UTC
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+POST $list [{"ipAddress":"192.0.2.9"}]
+--- json
+{"links":[{"href":"http://localhost$list?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[{"cidrBlock":"192.0.2.9/32","count":0,"created":"$date","ipAddress":"192.0.2.9",
+ "links":[{"href":"http://localhost$list/192.0.2.9","rel":"self"}]}],"totalCount":1}
 
-sub blocks {
-    my ($res) = @_;
+=== TEST 3: POST of several entries answers with all in the order of their text
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+POST $list [{"cidrBlock":"10.0.0.0/8"},{"ipAddress":"2001:db8::1"},{"cidrBlock":"2001:db8::/32"},{"cidrBlock":"198.51.100.7/32"},{"ipAddress":"9.9.9.9"}]
+--- json
+{"links":[{"href":"http://localhost$list?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[{"cidrBlock":"10.0.0.0/8","count":0,"created":"$date",
+ "links":[{"href":"http://localhost$list/10.0.0.0%2F8","rel":"self"}]},
+ {"cidrBlock":"192.0.2.9/32","count":0,"created":"$date","ipAddress":"192.0.2.9",
+ "links":[{"href":"http://localhost$list/192.0.2.9","rel":"self"}]},
+ {"cidrBlock":"198.51.100.7/32","count":0,"created":"$date","ipAddress":"198.51.100.7",
+ "links":[{"href":"http://localhost$list/198.51.100.7","rel":"self"}]},
+ {"cidrBlock":"2001:db8::/32","count":0,"created":"$date",
+ "links":[{"href":"http://localhost$list/2001:db8::%2F32","rel":"self"}]},
+ {"cidrBlock":"2001:db8::1/128","count":0,"created":"$date","ipAddress":"2001:db8::1",
+ "links":[{"href":"http://localhost$list/2001:db8::1","rel":"self"}]},
+ {"cidrBlock":"9.9.9.9/32","count":0,"created":"$date","ipAddress":"9.9.9.9",
+ "links":[{"href":"http://localhost$list/9.9.9.9","rel":"self"}]}],"totalCount":6}
 
-    return [ map { $_->{cidrBlock} } @{ $res->json->{results} || [] } ];
-}
+=== TEST 4: the time of an entry is that of the database
+--- on: atlas
+--- as: owner
+--- sql
+UPDATE apikeys.access_list SET created = '2024-01-02 03:04:05Z';
+--- requests
+GET $list/192.0.2.9
+--- answers: 200
+--- contains: "created":"2024-01-02T03:04:05Z"
 
-sub code_of { return $_[0]->header('x-error-code') // $_[0]->code }
+=== TEST 5: GET of a list answers with all entries and the times that are stored
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list
+--- json
+{"links":[{"href":"http://localhost$list?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[{"cidrBlock":"10.0.0.0/8","count":0,"created":"2024-01-02T03:04:05Z",
+ "links":[{"href":"http://localhost$list/10.0.0.0%2F8","rel":"self"}]},
+ {"cidrBlock":"192.0.2.9/32","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"192.0.2.9",
+ "links":[{"href":"http://localhost$list/192.0.2.9","rel":"self"}]},
+ {"cidrBlock":"198.51.100.7/32","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"198.51.100.7",
+ "links":[{"href":"http://localhost$list/198.51.100.7","rel":"self"}]},
+ {"cidrBlock":"2001:db8::/32","count":0,"created":"2024-01-02T03:04:05Z",
+ "links":[{"href":"http://localhost$list/2001:db8::%2F32","rel":"self"}]},
+ {"cidrBlock":"2001:db8::1/128","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"2001:db8::1",
+ "links":[{"href":"http://localhost$list/2001:db8::1","rel":"self"}]},
+ {"cidrBlock":"9.9.9.9/32","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"9.9.9.9",
+ "links":[{"href":"http://localhost$list/9.9.9.9","rel":"self"}]}],"totalCount":6}
 
+=== TEST 6: POST of no entry answers with the page that is asked for
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+POST $list?itemsPerPage=2&pageNum=2 []
+--- response_body_filters eval: $::blocks
+--- response_body chomp
+198.51.100.7/32 2001:db8::/32
 
-# four operations by each name
+=== TEST 7: GET finds an IPv4 address by each of its spellings
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/192.0.2.9
+GET $list/192.0.2.9%2F32
+GET $list/192.0.2.9%2f32
+GET $list/192.0.2.9/32
+GET $list/::ffff:192.0.2.9
+GET $list/::ffff:c000:209
+GET $list/::FFFF:192.0.2.9%2F128
+GET $list/%31%39%32.0.2.9
+--- json
+{"cidrBlock":"192.0.2.9/32","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"192.0.2.9",
+ "links":[{"href":"http://localhost$list/192.0.2.9","rel":"self"},
+  {"href":"http://localhost$keys/$key","rel":"$mms/apiKeys"}]}
 
-for my $case (@lists) {
-    my ($name, $list) = @$case;
-    my $title = "$name $list";
-    my $key = $f->key($org, 'ORG_MEMBER');
-    my $uri = list_uri($name, $list, $key);
-    my $not = $list eq 'whitelist' ? 'API_KEY_WHITELIST_NOT_FOUND'
-        : 'API_KEY_ACCESS_LIST_NOT_FOUND';
+=== TEST 8: GET finds an IPv4 block by each of its spellings
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/10.0.0.0%2F8
+GET $list/10.0.0.0/8
+GET $list/10.1.2.3%2F8
+GET $list/::ffff:10.9.9.9%2F104
+--- json
+{"cidrBlock":"10.0.0.0/8","count":0,"created":"2024-01-02T03:04:05Z",
+ "links":[{"href":"http://localhost$list/10.0.0.0%2F8","rel":"self"},
+  {"href":"http://localhost$keys/$key","rel":"$mms/apiKeys"}]}
 
-    answers($owner->request('GET', $uri), 200, list($uri),
-        "$title: nothing at first");
+=== TEST 9: GET finds an IPv6 address by each of its spellings
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/2001:db8::1
+GET $list/2001:DB8::1
+GET $list/2001:db8:0:0:0:0:0:1
+GET $list/2001:0db8::0001%2F128
+GET $list/2001%3Adb8%3A%3A1
+--- json
+{"cidrBlock":"2001:db8::1/128","count":0,"created":"2024-01-02T03:04:05Z","ipAddress":"2001:db8::1",
+ "links":[{"href":"http://localhost$list/2001:db8::1","rel":"self"},
+  {"href":"http://localhost$keys/$key","rel":"$mms/apiKeys"}]}
 
-    my $begin = time;
-    my $res = $owner->request('POST', $uri, [ { ipAddress => '192.0.2.9' } ]);
-    my $created = $res->json->{results}[0]{created} // '';
-    answers($res, 200, list($uri, entry($uri, '192.0.2.9/32', $created)),
-        "$title: POST answers with the list");
-    like($created, qr/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/,
-        "$title: and the time, in UTC");
+=== TEST 10: GET finds an IPv6 block by each of its spellings
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/2001:db8::%2F32
+GET $list/2001:db8:ffff::/32
+--- json
+{"cidrBlock":"2001:db8::/32","count":0,"created":"2024-01-02T03:04:05Z",
+ "links":[{"href":"http://localhost$list/2001:db8::%2F32","rel":"self"},
+  {"href":"http://localhost$keys/$key","rel":"$mms/apiKeys"}]}
 
-    $res = $owner->request('POST', $uri, [ { cidrBlock => '10.0.0.0/8' },
-        { ipAddress => '2001:db8::1' }, { cidrBlock => '2001:db8::/32' },
-        { cidrBlock => '198.51.100.7/32' }, { ipAddress => '9.9.9.9' } ]);
-    my %created = map { $_->{cidrBlock} => $_->{created} }
-        @{ $res->json->{results} };
-    my @sorted = qw( 10.0.0.0/8 192.0.2.9/32 198.51.100.7/32 2001:db8::/32
-        2001:db8::1/128 9.9.9.9/32 );
-    answers($res, 200, list($uri, map { entry($uri, $_, $created{$_}) }
-        @sorted), "$title: several at once, in the order of their text");
-    answers($owner->request('GET', $uri), 200,
-        list($uri, map { entry($uri, $_, $created{$_}) } @sorted),
-        "$title: which is the list");
-    is_deeply(blocks($owner->request('POST', "$uri?itemsPerPage=2&pageNum=2",
-        [])), [ @sorted[2, 3] ], "$title: POST of nothing, and a page");
+=== TEST 11: an entry that is not on the list is not found, though another covers it
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/10.0.0.1 -> $not_found ["10.0.0.1","$key"]
+GET $list/10.0.0.0%2F9 -> $not_found ["10.0.0.0/9","$key"]
+GET $list/10.0.0.0 -> $not_found ["10.0.0.0","$key"]
+GET $list/192.0.2.9%2F31 -> $not_found ["192.0.2.8/31","$key"]
+GET $list/::1 -> $not_found ["::1","$key"]
+GET $list/2001:db8:: -> $not_found ["2001:db8::","$key"]
+GET $list/::ffff:0:0%2F96 -> $not_found ["0.0.0.0/0","$key"]
+GET $list/0.0.0.0 -> $not_found ["0.0.0.0","$key"]
 
-    # by every spelling that is the same (decisions 10 and 11)
-    for my $pair (
-        [ '192.0.2.9' => '192.0.2.9/32' ], [ '192.0.2.9%2F32' ],
-        [ '192.0.2.9%2f32' ], [ '192.0.2.9/32' ],
-        [ '::ffff:192.0.2.9' ], [ '::ffff:c000:209' ],
-        [ '::FFFF:192.0.2.9%2F128' ], [ '%31%39%32.0.2.9' ],
-        [ '10.0.0.0%2F8' => '10.0.0.0/8' ], [ '10.0.0.0/8' ],
-        [ '10.1.2.3%2F8' ], [ '::ffff:10.9.9.9%2F104' ],
-        [ '2001:db8::1' => '2001:db8::1/128' ], [ '2001:DB8::1' ],
-        [ '2001:db8:0:0:0:0:0:1' ], [ '2001:0db8::0001%2F128' ],
-        [ '2001%3Adb8%3A%3A1' ],
-        [ '2001:db8::%2F32' => '2001:db8::/32' ],
-        [ '2001:db8:ffff::/32' ])
-    {
-        my ($text, $block) = @$pair;
-        our $is = $block // $is;
+=== TEST 12: a text in the path that is no address is refused
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests eval
+CORE::join "\n", map { my $shown = s/%(..)/chr hex $1/ger;
+    qq{GET \$list/$_ -> INVALID_IP_ADDRESS_OR_CIDR_NOTATION ["$shown"]} }
+    qw( x 10 10.0.0 10.0.0.0.0 010.0.0.1 10.0.0.256 10.0.0.1%2F33 10.0.0.1%2F
+        10.0.0.1%2Fx 10.0.0.1%2F-1 10.0.0.1%2F08 ::1%2F129 fe80::1%25eth0
+        10.0.0.1%252F8 ::: 1::2::3 12345:: %2010.0.0.1 10.0.0.1%20 0x0a000001
+        [::1] )
 
-        answers($owner->request('GET', "$uri/$text"), 200,
-            entry($uri, $is, $created{$is}, single => 1),
-            "$title: $text is $is");
-    }
+=== TEST 13: a NUL in the path is a bad request, and a second slash is another path
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list/%00 -> 400
+GET $list/10.0.0.0%2F8%2F9 -> 404
+--- contains
+400 Bad Request
+"errorCode":"RESOURCE_NOT_FOUND"
 
-    refused($owner->request('GET', "$uri/$$_[0]"), $not,
-        [ $$_[1], $key->{id} ], "$title: $$_[0] is not on it") for
-        [ '10.0.0.1', '10.0.0.1' ], [ '10.0.0.0%2F9', '10.0.0.0/9' ],
-        [ '10.0.0.0', '10.0.0.0' ], [ '192.0.2.9%2F31', '192.0.2.8/31' ],
-        [ '::1', '::1' ], [ '2001:db8::', '2001:db8::' ],
-        [ '::ffff:0:0%2F96', '0.0.0.0/0' ], [ '0.0.0.0', '0.0.0.0' ];
+=== TEST 14: DELETE removes an entry by each of its spellings, and once
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+DELETE $list/192.0.2.9 -> 204
+DELETE $list/10.0.0.0%2F8 -> 204
+DELETE $list/2001:db8::/32 -> 204
+DELETE $list/2001:DB8::1%2F128 -> 204
+DELETE $list/192.0.2.9%2F32 -> $not_found ["192.0.2.9","$key"]
+DELETE $list/10.0.0.0/8 -> $not_found ["10.0.0.0/8","$key"]
 
-    for my $text ('x', '10', '10.0.0', '10.0.0.0.0', '010.0.0.1', '10.0.0.256',
-        '10.0.0.1%2F33', '10.0.0.1%2F', '10.0.0.1%2Fx', '10.0.0.1%2F-1',
-        '10.0.0.1%2F08', '::1%2F129', 'fe80::1%25eth0', '10.0.0.1%252F8',
-        ':::', '1::2::3', '12345::', '%2010.0.0.1', '10.0.0.1%20', '0x0a000001',
-        '10.0.0.0%2F8%2F9', '[::1]', '%00')
-    {
-        my $res = $owner->request('GET', "$uri/$text");
-        if ($text eq '%00') {
-            is($res->code, 400, "$title: a NUL");
-            next;
-        }
-        if ($text eq '10.0.0.0%2F8%2F9') {
-            is($res->code, 404, "$title: two slashes are another path");
-            next;
-        }
-        my $shown = $text =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ger;
-        refused($res, 'INVALID_IP_ADDRESS_OR_CIDR_NOTATION', [ $shown ],
-            "$title: $text is no address");
-    }
+=== TEST 15: DELETE of entries leaves the others on the list
+--- on: atlas v2 om atlas_old om_old
+--- as: owner
+--- requests
+GET $list
+--- response_body_filters eval: $::blocks
+--- response_body chomp
+198.51.100.7/32 9.9.9.9/32
 
-    no_content($owner->request('DELETE', "$uri/$_"), "$title: DELETE $_")
-        for '192.0.2.9', '10.0.0.0%2F8', '2001:db8::/32', '2001:DB8::1%2F128';
-    refused($owner->request('DELETE', "$uri/192.0.2.9%2F32"), $not,
-        [ '192.0.2.9', $key->{id} ], "$title: not twice");
-    refused($owner->request('DELETE', "$uri/10.0.0.0/8"), $not,
-        [ '10.0.0.0/8', $key->{id} ], "$title: nor a block");
-    is_deeply(blocks($owner->request('GET', $uri)),
-        [ qw( 198.51.100.7/32 9.9.9.9/32 ) ], "$title: the rest is there");
-}
+=== TEST 16: a key has one list by all its names on all bases
+--- as: owner
+--- requests
+POST $om/orgs/$org_id/apiKeys/$shared_id/whitelist [{"ipAddress":"192.0.2.1"}]
+GET $om/orgs/$org_id/apiKeys/$shared_id/whitelist
+GET $om/orgs/$org_id/apiKeys/$shared_id/accessList
+GET $v2/orgs/$org_id/apiKeys/$shared_id/accessList
+GET $shareds
+GET $shareds_old
+--- response_body_filters eval: $::blocks
+--- response_body chomp
+192.0.2.1/32
 
-# one list by all its names
-{
-    my $key = $f->key($org, 'ORG_MEMBER');
-    $owner->request('POST', list_uri('ops_manager', 'whitelist', $key),
-        [ { ipAddress => '192.0.2.1' } ]);
-    is_deeply(blocks($owner->request('GET', list_uri(@$_, $key))),
-        [ '192.0.2.1/32' ], "seen by $$_[0] $$_[1]") for @lists;
-}
+=== TEST 17: an entry is stored in the shortest spelling, with the host bits of a block cleared
+--- as: owner
+--- requests eval
+CORE::join "\n", map { my ($name, $text, $block) = split;
+    qq{POST \$anys [{"$name":"$text"}] -> 200: $block
+DELETE \$anys/$block -> 204} } split /\n/, <<'END'
+ipAddress 192.0.2.1 192.0.2.1/32
+ipAddress 2001:DB8:0:0:1:0:0:1 2001:db8::1:0:0:1/128
+ipAddress ::ffff:192.0.2.2 192.0.2.2/32
+ipAddress ::FFFF:C000:0203 192.0.2.3/32
+ipAddress 64:ff9b::192.0.2.33 64:ff9b::c000:221/128
+ipAddress ::1 ::1/128
+ipAddress 1:2:3:4:5:6:7:: 1:2:3:4:5:6:7:0/128
+ipAddress 255.255.255.255 255.255.255.255/32
+cidrBlock 10.1.2.3/8 10.0.0.0/8
+cidrBlock 192.0.2.77/25 192.0.2.0/25
+cidrBlock 192.0.2.4/32 192.0.2.4/32
+cidrBlock 0.0.0.0/1 0.0.0.0/1
+cidrBlock 128.0.0.0/1 128.0.0.0/1
+cidrBlock ::ffff:10.20.30.40/112 10.20.0.0/16
+cidrBlock ::ffff:10.20.30.40/128 10.20.30.40/32
+cidrBlock ::ffff:128.0.0.0/97 128.0.0.0/1
+cidrBlock 2001:db8:ffff::1/33 2001:db8:8000::/33
+cidrBlock ::/1 ::/1
+cidrBlock ::/95 ::/95
+cidrBlock 0.0.0.0/8 0.0.0.0/8
+END
+--- response_body_filters eval: $::blocks
 
+=== TEST 18: a key has a list of two entries
+--- as: owner
+--- requests
+POST $anys [{"ipAddress":"192.0.2.1"},{"cidrBlock":"10.0.0.0/8"}]
+--- response_body_filters eval: $::blocks
+--- response_body chomp
+10.0.0.0/8 192.0.2.1/32
 
-# what is stored and shown for what is sent
+=== TEST 19: ipAddress that is no address is refused
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests eval
+CORE::join "\n", map {
+    qq{POST \$anys [{"ipAddress":"$_"}] -> INVALID_IP_ADDRESS_OR_CIDR_NOTATION ["$_"]}
+    } '${empty}', 'x', '10', '10.0.0', '192.0.2.1/32', '10.0.0.0/8', '192.0.2.01',
+    '192.0.2.256', ' 192.0.2.1', '192.0.2.1 ', '1.2.3.4.5', '0x7f.1',
+    'fe80::1%eth0', '::1::', '1:2:3:4:5:6:7:8:9', '::ffff:1.2.3.4.5',
+    'localhost', '192.0.2.1%2F32', '192.0.2.1\n', '2130706433',
+    '1:2:3:4:5:6:7', '[::1]', '::1/128', '$x300' 
 
-my $key = $f->key($org, 'ORG_MEMBER');
-my $uri = v1($key);
+=== TEST 20: cidrBlock that is no block is refused
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests eval
+CORE::join "\n", map {
+    qq{POST \$anys [{"cidrBlock":"$_"}] -> INVALID_CIDR_BLOCK ["$_"]} }
+    '${empty}', 'x', '192.0.2.1', '10/8', '10.0.0.0/', '10.0.0.0/33',
+    '10.0.0.0/-1', '10.0.0.0/+8', '10.0.0.0/08', '10.0.0.0/8x',
+    '10.0.0.0/8/8', '::/129', '::1', '10.0.0.0%2F8', '/8', '10.0.0.0 /8',
+    '10.0.0.0/ 8', '10.0.0.0/4294967304', '10.0.0.0/255.0.0.0',
+    'fe80::%eth0/64' 
 
-for my $case (
-    [ ipAddress => '192.0.2.1', '192.0.2.1/32' ],
-    [ ipAddress => '2001:DB8:0:0:1:0:0:1', '2001:db8::1:0:0:1/128' ],
-    [ ipAddress => '::ffff:192.0.2.2', '192.0.2.2/32' ],
-    [ ipAddress => '::FFFF:C000:0203', '192.0.2.3/32' ],
-    [ ipAddress => '64:ff9b::192.0.2.33', '64:ff9b::c000:221/128' ],
-    [ ipAddress => '::1', '::1/128' ],
-    [ ipAddress => '1:2:3:4:5:6:7::', '1:2:3:4:5:6:7:0/128' ],
-    [ ipAddress => '255.255.255.255', '255.255.255.255/32' ],
-    [ cidrBlock => '10.1.2.3/8', '10.0.0.0/8' ],
-    [ cidrBlock => '192.0.2.77/25', '192.0.2.0/25' ],
-    [ cidrBlock => '192.0.2.4/32', '192.0.2.4/32' ],
-    [ cidrBlock => '0.0.0.0/1', '0.0.0.0/1' ],
-    [ cidrBlock => '128.0.0.0/1', '128.0.0.0/1' ],
-    [ cidrBlock => '::ffff:10.20.30.40/112', '10.20.0.0/16' ],
-    [ cidrBlock => '::ffff:10.20.30.40/128', '10.20.30.40/32' ],
-    [ cidrBlock => '::ffff:128.0.0.0/97', '128.0.0.0/1' ],
-    [ cidrBlock => '2001:db8:ffff::1/33', '2001:db8:8000::/33' ],
-    [ cidrBlock => '::/1', '::/1' ],
-    [ cidrBlock => '::/95', '::/95' ],
-    [ cidrBlock => '0.0.0.0/8', '0.0.0.0/8' ])
-{
-    my ($name, $text, $block) = @$case;
-    my $res = $owner->request('POST', $uri, [ { $name => $text } ]);
+=== TEST 21: an access list takes neither all addresses nor the unspecified one
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests eval
+CORE::join "\n", map { my ($name, $text) = split;
+    qq{POST \$anys [{"$name":"$text"}] -> CANNOT_ADD_IP_ADDRESS_TO_API_KEY_ACCESS_LIST ["$text"]} }
+    'cidrBlock 0.0.0.0/0 cidrBlock ::/0 cidrBlock ::ffff:0:0/96
+    cidrBlock 0.0.0.0/32 ipAddress 0.0.0.0 ipAddress :: cidrBlock ::/128
+    cidrBlock 1.2.3.4/0 cidrBlock 2001:db8::/0 ipAddress ::ffff:0.0.0.0
+    cidrBlock ::ffff:1.2.3.4/96 ipAddress 0:0:0:0:0:0:0:0' =~ /\S+ \S+/g
 
-    is_deeply(blocks($res), [ $block ], "$name $text is $block")
-        or diag $res->body;
-    $owner->request('DELETE', "$uri/" . $block =~ s{/}{%2F}r)->code == 204
-        or die;
-}
+=== TEST 22: an access list takes an entry once
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests
+POST $anys [{"ipAddress":"192.0.2.5"},{"ipAddress":"192.0.2.5"}] -> DUPLICATE_ADDRESSES_IN_INPUT
+POST $anys [{"ipAddress":"192.0.2.5"},{"cidrBlock":"192.0.2.5/32"}] -> DUPLICATE_ADDRESSES_IN_INPUT
+POST $anys [{"ipAddress":"192.0.2.5"},{"ipAddress":"::ffff:192.0.2.5"}] -> DUPLICATE_ADDRESSES_IN_INPUT
+POST $anys [{"cidrBlock":"11.1.1.1/8"},{"ipAddress":"192.0.2.6"},{"cidrBlock":"11.2.2.2/8"}] -> DUPLICATE_ADDRESSES_IN_INPUT
+POST $anys [{"ipAddress":"192.0.2.1"}] -> ADDRESS_ALREADY_IN_ACCESS_LIST ["192.0.2.1"]
+POST $anys [{"cidrBlock":"::ffff:192.0.2.1/128"}] -> ADDRESS_ALREADY_IN_ACCESS_LIST ["192.0.2.1"]
+POST $anys [{"ipAddress":"192.0.2.7"},{"cidrBlock":"10.3.3.3/8"}] -> ADDRESS_ALREADY_IN_ACCESS_LIST ["10.0.0.0/8"]
+POST $anys [{"ipAddress":"192.0.2.5","cidrBlock":"192.0.2.5/32"}] -> BAD_ACCESS_LIST_ADD_REQUEST
 
-# bodies that are refused; the list has one entry, and keeps it
-$owner->request('POST', $uri, [ { ipAddress => '192.0.2.1' },
-    { cidrBlock => '10.0.0.0/8' } ]);
+=== TEST 23: a whitelist takes neither all addresses nor the unspecified one
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests eval
+CORE::join "\n", map { my ($name, $text) = split;
+    qq{POST \$anys_old [{"$name":"$text"}] -> CANNOT_ADD_IP_ADDRESS_TO_API_KEY_WHITELIST ["$text"]} }
+    'cidrBlock 0.0.0.0/0 cidrBlock ::/0 cidrBlock ::ffff:0:0/96
+    cidrBlock 0.0.0.0/32 ipAddress 0.0.0.0 ipAddress :: cidrBlock ::/128
+    cidrBlock 1.2.3.4/0 cidrBlock 2001:db8::/0 ipAddress ::ffff:0.0.0.0
+    cidrBlock ::ffff:1.2.3.4/96 ipAddress 0:0:0:0:0:0:0:0' =~ /\S+ \S+/g
 
-for my $case (
-    ( map { my $text = $_; [ [ { ipAddress => $text } ],
-        'INVALID_IP_ADDRESS_OR_CIDR_NOTATION', $text ] }
-        '', 'x', '10', '10.0.0', '192.0.2.1/32', '10.0.0.0/8', '192.0.2.01',
-        '192.0.2.256', ' 192.0.2.1', '192.0.2.1 ', '1.2.3.4.5', '0x7f.1',
-        'fe80::1%eth0', '::1::', '1:2:3:4:5:6:7:8:9', '::ffff:1.2.3.4.5',
-        'localhost', '192.0.2.1%2F32', "192.0.2.1\n", '2130706433',
-        '1:2:3:4:5:6:7', '[::1]', '::1/128', 'x' x 300 ),
-    ( map { my $text = $_; [ [ { cidrBlock => $text } ],
-        'INVALID_CIDR_BLOCK', $text ] }
-        '', 'x', '192.0.2.1', '10/8', '10.0.0.0/', '10.0.0.0/33',
-        '10.0.0.0/-1', '10.0.0.0/+8', '10.0.0.0/08', '10.0.0.0/8x',
-        '10.0.0.0/8/8', '::/129', '::1', '10.0.0.0%2F8', '/8',
-        '10.0.0.0 /8', '10.0.0.0/ 8', '10.0.0.0/4294967304',
-        '10.0.0.0/255.0.0.0', 'fe80::%eth0/64' ),
-    ( map { my ($name, $text) = @$_; [ [ { $name => $text } ],
-        'CANNOT_ADD_IP_ADDRESS_TO_API_KEY_ACCESS_LIST', $text ] }
-        [ cidrBlock => '0.0.0.0/0' ], [ cidrBlock => '::/0' ],
-        [ cidrBlock => '::ffff:0:0/96' ], [ cidrBlock => '0.0.0.0/32' ],
-        [ ipAddress => '0.0.0.0' ], [ ipAddress => '::' ],
-        [ cidrBlock => '::/128' ], [ cidrBlock => '1.2.3.4/0' ],
-        [ cidrBlock => '2001:db8::/0' ], [ ipAddress => '::ffff:0.0.0.0' ],
-        [ cidrBlock => '::ffff:1.2.3.4/96' ],
-        [ ipAddress => '0:0:0:0:0:0:0:0' ] ),
-    [ [ { ipAddress => '192.0.2.5', cidrBlock => '192.0.2.5/32' } ],
-        'BAD_ACCESS_LIST_ADD_REQUEST' ],
-    [ [ {} ], 'MISSING_ONE_OF_ATTRIBUTES', 'ipAddress', 'cidrBlock' ],
-    [ [ { ipAddress => undef } ], 'MISSING_ONE_OF_ATTRIBUTES', 'ipAddress',
-        'cidrBlock' ],
-    [ [ { ipAddress => '192.0.2.5' }, { ipAddress => '192.0.2.5' } ],
-        'DUPLICATE_ADDRESSES_IN_INPUT' ],
-    [ [ { ipAddress => '192.0.2.5' }, { cidrBlock => '192.0.2.5/32' } ],
-        'DUPLICATE_ADDRESSES_IN_INPUT' ],
-    [ [ { ipAddress => '192.0.2.5' }, { ipAddress => '::ffff:192.0.2.5' } ],
-        'DUPLICATE_ADDRESSES_IN_INPUT' ],
-    [ [ { cidrBlock => '11.1.1.1/8' }, { ipAddress => '192.0.2.6' },
-        { cidrBlock => '11.2.2.2/8' } ], 'DUPLICATE_ADDRESSES_IN_INPUT' ],
-    [ [ { ipAddress => '192.0.2.1' } ], 'ADDRESS_ALREADY_IN_ACCESS_LIST',
-        '192.0.2.1' ],
-    [ [ { cidrBlock => '::ffff:192.0.2.1/128' } ],
-        'ADDRESS_ALREADY_IN_ACCESS_LIST', '192.0.2.1' ],
-    [ [ { ipAddress => '192.0.2.7' }, { cidrBlock => '10.3.3.3/8' } ],
-        'ADDRESS_ALREADY_IN_ACCESS_LIST', '10.0.0.0/8' ],
-    [ [ { ipAddress => '192.0.2.7' }, { ipAddress => 'x' } ],
-        'INVALID_IP_ADDRESS_OR_CIDR_NOTATION', 'x' ],
-    [ [ { ipAddress => 1 } ], 'INVALID_JSON_ATTRIBUTE', 'ipAddress' ],
-    [ [ { cidrBlock => [] } ], 'INVALID_JSON_ATTRIBUTE', 'cidrBlock' ],
-    [ [ { ipAddress => '192.0.2.5', comment => 'x' } ], 'INVALID_ATTRIBUTE',
-        'comment' ],
-    ( map { [ [ { ipAddress => '192.0.2.5', $_ => undef } ],
-        'ATTRIBUTE_READ_ONLY', $_ ] }
-        qw( count created lastUsed lastUsedAddress links ) ),
-    [ { ipAddress => '192.0.2.5' }, 'INVALID_JSON' ],
-    [ [ '192.0.2.5' ], 'INVALID_JSON' ],
-    [ [ [ { ipAddress => '192.0.2.5' } ] ], 'INVALID_JSON' ],
-    [ [ undef ], 'INVALID_JSON' ],
-    [ '"192.0.2.5"', 'INVALID_JSON' ],
-    [ '', 'MALFORMED_JSON' ],
-    [ '[{"ipAddress":"192.0.2.5"},]', 'MALFORMED_JSON' ],
-    [ '[{"ipAddress":"192.0.2.5","ipAddress":"192.0.2.6"}]',
-        'MALFORMED_JSON' ])
-{
-    my ($body, $code, @params) = @$case;
-    my $shown = substr json_text($body), 0, 70;
+=== TEST 24: a whitelist takes an entry once
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests
+POST $anys_old [{"ipAddress":"192.0.2.5"},{"ipAddress":"192.0.2.5"}] -> DUPLICATE_ADDRESSES_IN_INPUT/whitelist
+POST $anys_old [{"ipAddress":"192.0.2.5"},{"cidrBlock":"192.0.2.5/32"}] -> DUPLICATE_ADDRESSES_IN_INPUT/whitelist
+POST $anys_old [{"ipAddress":"192.0.2.5"},{"ipAddress":"::ffff:192.0.2.5"}] -> DUPLICATE_ADDRESSES_IN_INPUT/whitelist
+POST $anys_old [{"cidrBlock":"11.1.1.1/8"},{"ipAddress":"192.0.2.6"},{"cidrBlock":"11.2.2.2/8"}] -> DUPLICATE_ADDRESSES_IN_INPUT/whitelist
+POST $anys_old [{"ipAddress":"192.0.2.1"}] -> ADDRESS_ALREADY_IN_WHITELIST ["192.0.2.1"]
+POST $anys_old [{"cidrBlock":"::ffff:192.0.2.1/128"}] -> ADDRESS_ALREADY_IN_WHITELIST ["192.0.2.1"]
+POST $anys_old [{"ipAddress":"192.0.2.7"},{"cidrBlock":"10.3.3.3/8"}] -> ADDRESS_ALREADY_IN_WHITELIST ["10.0.0.0/8"]
+POST $anys_old [{"ipAddress":"192.0.2.5","cidrBlock":"192.0.2.5/32"}] -> BAD_WHITELIST_ADD_REQUEST
 
-    refused($owner->request('POST', $uri, $body), $code, \@params,
-        "$shown: $code");
+=== TEST 25: POST with a wrong entry among others adds none of them
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests
+POST $anys [{"ipAddress":"192.0.2.7"},{"ipAddress":"x"}]
+--- answers: INVALID_IP_ADDRESS_OR_CIDR_NOTATION ["x"]
 
-    # the same by the old name, where that has one
-    (my $old = $code) =~ s/ACCESS_LIST/WHITELIST/;
-    $old .= '/whitelist' if $code =~ /^DUPLICATE/;
-    refused($owner->request('POST', $uri =~ s/accessList/whitelist/r, $body),
-        $old, \@params, "$shown: $old") if $old ne $code;
-}
-is_deeply(blocks($owner->request('GET', $uri)),
-    [ qw( 10.0.0.0/8 192.0.2.1/32 ) ], 'nothing of this has changed the list');
+=== TEST 26: POST refuses entries without an address, and attributes of other kinds
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- requests
+POST $anys [{}] -> MISSING_ONE_OF_ATTRIBUTES ["ipAddress","cidrBlock"]
+POST $anys [{"ipAddress":null}] -> MISSING_ONE_OF_ATTRIBUTES ["ipAddress","cidrBlock"]
+POST $anys [{"ipAddress":1}] -> INVALID_JSON_ATTRIBUTE ["ipAddress"]
+POST $anys [{"cidrBlock":[]}] -> INVALID_JSON_ATTRIBUTE ["cidrBlock"]
+POST $anys [{"ipAddress":"192.0.2.5","comment":"x"}] -> INVALID_ATTRIBUTE ["comment"]
+POST $anys [{"ipAddress":"192.0.2.5","count":null}] -> ATTRIBUTE_READ_ONLY ["count"]
+POST $anys [{"ipAddress":"192.0.2.5","created":null}] -> ATTRIBUTE_READ_ONLY ["created"]
+POST $anys [{"ipAddress":"192.0.2.5","lastUsed":null}] -> ATTRIBUTE_READ_ONLY ["lastUsed"]
+POST $anys [{"ipAddress":"192.0.2.5","lastUsedAddress":null}] -> ATTRIBUTE_READ_ONLY ["lastUsedAddress"]
+POST $anys [{"ipAddress":"192.0.2.5","links":null}] -> ATTRIBUTE_READ_ONLY ["links"]
 
+=== TEST 27: POST refuses a body that is no array of objects
+--- as: owner
+--- unchanged: SELECT cidr FROM apikeys.access_list ORDER BY 1
+--- more_headers
+Content-Type: application/json
+--- requests
+POST $anys {"ipAddress":"192.0.2.5"} -> INVALID_JSON
+POST $anys ["192.0.2.5"] -> INVALID_JSON
+POST $anys [[{"ipAddress":"192.0.2.5"}]] -> INVALID_JSON
+POST $anys [null] -> INVALID_JSON
+POST $anys "192.0.2.5" -> INVALID_JSON
+POST $anys -> MALFORMED_JSON
+POST $anys [{"ipAddress":"192.0.2.5"},] -> MALFORMED_JSON
+POST $anys [{"ipAddress":"192.0.2.5","ipAddress":"192.0.2.6"}] -> MALFORMED_JSON
 
-# enforcement at once, and the count of what it let through
+=== TEST 28: a refused POST changes no list
+--- as: owner
+--- requests
+GET $anys
+--- response_body_filters eval: $::blocks
+--- response_body chomp
+10.0.0.0/8 192.0.2.1/32
 
-{
-    my $guest = $f->key($org, 'ORG_MEMBER');
-    my $root = "$base{atlas_v1}/";
+=== TEST 29: a list holds for the request after each change of it
+--- requests
+guest: GET $atlas/ -> 200
+owner: POST $guests [{"ipAddress":"192.0.2.1"}] -> 200
+guest: GET $atlas/ -> IP_ADDRESS_NOT_ON_ACCESS_LIST ["127.0.0.1"]
+owner: POST $guests [{"cidrBlock":"127.0.0.0/8"}] -> 200
+guest: GET $atlas/ -> 200
+owner: DELETE $guests/127.0.0.0%2F8 -> 204
+guest: GET $atlas/ -> 403
+owner: DELETE $guests/192.0.2.1 -> 204
+guest: GET $atlas/ -> 200
+--- decision: allow allow address allow allow allow address allow allow
 
-    is($guest->{client}->request('GET', $root)->code, 200,
-        'an empty list lets in');
-    $owner->request('POST', v1($guest), [ { ipAddress => '192.0.2.1' } ]);
-    refused($guest->{client}->request('GET', $root),
-        'IP_ADDRESS_NOT_ON_ACCESS_LIST', [ '127.0.0.1' ],
-        'a list without the address keeps out, on the next request');
-    $owner->request('POST', v1($guest), [ { cidrBlock => '127.0.0.0/8' } ]);
-    is($guest->{client}->request('GET', $root)->code, 200,
-        'a block that holds it lets in');
-    $owner->request('DELETE', v1($guest) . '/127.0.0.0%2F8');
-    is($guest->{client}->request('GET', $root)->code, 403, 'until it goes');
-    $owner->request('DELETE', v1($guest) . '/192.0.2.1');
-    is($guest->{client}->request('GET', $root)->code, 200,
-        'without the last entry any address will do');
-    $owner->request('PATCH', "$base{atlas_v1}/orgs/$org->{id}/settings",
-        { apiAccessListRequired => true });
-    refused($guest->{client}->request('GET', $root),
-        'ORG_REQUIRES_ACCESS_LIST', [ '127.0.0.1' ],
-        'but where the organisation wants a list');
-    refused($owner->request('GET', $root), 'ORG_REQUIRES_ACCESS_LIST',
-        [ '127.0.0.1' ], 'of all its keys');
-    is($f->operator('PATCH', "/orgs/$org->{id}/settings",
-        { apiAccessListRequired => false })->code, 200,
-        'the operator has none, and undoes it');
-    is($guest->{client}->request('GET', $root)->code, 200, 'at once');
-}
+=== TEST 30: keys without a list are refused while the organization requires one
+--- requests
+owner: PATCH $atlas/orgs/$org_id/settings {"apiAccessListRequired":true} -> 200
+guest: GET $atlas/ -> ORG_REQUIRES_ACCESS_LIST ["127.0.0.1"]
+owner: GET $atlas/ -> ORG_REQUIRES_ACCESS_LIST ["127.0.0.1"]
+operator: PATCH $atlas/orgs/$org_id/settings {"apiAccessListRequired":false} -> 200
+guest: GET $atlas/ -> 200
+--- decision: allow no_access_list no_access_list allow allow
 
+=== TEST 31: a key cannot remove the only entry that covers its address
+--- on: atlas v2 om atlas_old om_old
+--- requests
+$self: POST $own [{"ipAddress":"127.0.0.1"},{"cidrBlock":"127.0.0.0/8"},{"ipAddress":"192.0.2.1"}] -> 200
+$self: DELETE $own/127.0.0.1 -> 204
+$self: DELETE $own/127.0.0.0%2F8 -> $caller ["127.0.0.1"]
+$self: DELETE $own/192.0.2.1 -> 204
+$self: DELETE $own/127.0.0.0/8 -> $caller ["127.0.0.1"]
+$self: GET $base/ -> 200
+owner: DELETE $own/127.0.0.0/8 -> 204
+owner: POST $own [{"cidrBlock":"127.0.0.0/8"}] -> 200
+operator: DELETE $own/127.0.0.0/8 -> 204
 
-# a key and its own address (decision 22); it calls from 127.0.0.1
+=== TEST 32: a key can add an entry that excludes its own address
+--- requests
+lock: POST $locks [{"ipAddress":"192.0.2.1"}] -> 200
+lock: GET $locks -> 403
+--- decision: allow address
 
-for my $case (@lists) {
-    my ($name, $list) = @$case;
-    my $self = $f->key($org, 'ORG_OWNER');
-    my $mine = list_uri($name, $list, $self);
-    my $code = $list eq 'whitelist' ? 'CANNOT_REMOVE_CALLER_FROM_WHITELIST'
-        : 'CANNOT_REMOVE_CALLER_FROM_ACCESS_LIST';
-    my $title = "$name $list";
+=== TEST 33: a list takes up to 10,000 entries, or none of those in a request
+--- requests eval
+CORE::join "\n", map { $_->[0] . '$bigs' . $_->[1] }
+    ['owner: POST ', ' [' . main::net(1 .. 9_998) . '] -> 200: 9998'],
+    ['owner: POST ', ' [' . main::net(20_001 .. 20_003)
+        . '] -> MAX_ACCESS_LIST_ENTRIES_EXCEEDED [10000]'],
+    ['owner: GET ', ' -> 200: 9998'],
+    ['owner: POST ', ' [' . main::net(20_001 .. 20_002) . '] -> 200: 10000'],
+    ['owner: POST ', ' [' . main::net(20_003)
+        . '] -> MAX_ACCESS_LIST_ENTRIES_EXCEEDED [10000]'],
+    ['owner: POST ', ' [' . main::net(20_003, 7)
+        . '] -> ADDRESS_ALREADY_IN_ACCESS_LIST ["10.0.0.7"]'],
+    ['owner: POST ', ' [' . main::net(20_003, 20_003)
+        . '] -> DUPLICATE_ADDRESSES_IN_INPUT'],
+    ['operator: POST ', ' [' . main::net(20_003) . '] -> 400']
+--- response_body_filters eval: $::count
 
-    $self->{client}->request('POST', $mine, [ { ipAddress => '127.0.0.1' },
-        { cidrBlock => '127.0.0.0/8' }, { ipAddress => '192.0.2.1' } ]);
-    no_content($self->{client}->request('DELETE', "$mine/127.0.0.1"),
-        "$title: one of two entries that cover the caller may go");
-    refused($self->{client}->request('DELETE', "$mine/127.0.0.0%2F8"), $code,
-        [ '127.0.0.1' ], "$title: not the only one");
-    no_content($self->{client}->request('DELETE', "$mine/192.0.2.1"),
-        "$title: one that does not cover it may");
-    refused($self->{client}->request('DELETE', "$mine/127.0.0.0/8"), $code,
-        [ '127.0.0.1' ], "$title: nor as the last of all");
-    is($self->{client}->request('GET', "$base{$name}/")->code, 200,
-        "$title: it is not locked out");
-    no_content($owner->request('DELETE', "$mine/127.0.0.0/8"),
-        "$title: another key may do that");
-    $owner->request('POST', $mine, [ { cidrBlock => '127.0.0.0/8' } ]);
-    no_content($f->operator('DELETE', "$mine/127.0.0.0/8"),
-        "$title: and the operator");
-}
+=== TEST 34: the last page of 10,000 entries is full and links to no next one
+--- as: owner
+--- requests
+GET $bigs?itemsPerPage=500&pageNum=20
+--- response_body_filters eval
+sub { my ($links) = $_[0] =~ /^\{"links":\[([^]]*)\]/;
+    CORE::join ' ', $links =~ /"rel":"(\w+)"/g, scalar(() = $_[0] =~ /"cidrB/g) }
+--- response_body chomp
+previous self 500
 
-# locking oneself out by an addition is not prevented
-{
-    my $self = $f->key($org, 'ORG_MEMBER');
-    is($self->{client}->request('POST', v1($self),
-        [ { ipAddress => '192.0.2.1' } ])->code, 200,
-        'a key may add what excludes its address');
-    is($self->{client}->request('GET', v1($self))->code, 403,
-        'and is locked out');
-}
-
-
-# ten thousand
-
-{
-    my $big = $f->key($org, 'ORG_MEMBER');
-    my $at = v1($big);
-    my $net = sub { return map { my $i = $_; +{ ipAddress =>
-        sprintf '10.%d.%d.%d', $i >> 16, $i >> 8 & 255, $i & 255 } } @_ };
-
-    is($owner->request('POST', $at, [ $net->(1 .. 9_998) ])->json->{totalCount},
-        9_998, '9,998 entries in one request');
-    refused($owner->request('POST', $at, [ $net->(20_001 .. 20_003) ]),
-        'MAX_ACCESS_LIST_ENTRIES_EXCEEDED', [ 10_000 ], 'three more');
-    is($owner->request('GET', $at)->json->{totalCount}, 9_998,
-        'add nothing at all');
-    is($owner->request('POST', $at, [ $net->(20_001 .. 20_002) ])->json
-        ->{totalCount}, 10_000, 'two more');
-    refused($owner->request('POST', $at, [ $net->(20_003) ]),
-        'MAX_ACCESS_LIST_ENTRIES_EXCEEDED', [ 10_000 ], 'and no further one');
-    refused($owner->request('POST', $at, [ $net->(20_003, 7) ]),
-        'ADDRESS_ALREADY_IN_ACCESS_LIST', [ '10.0.0.7' ],
-        'a duplicate is reported before the limit');
-    refused($owner->request('POST', $at, [ $net->(20_003, 20_003) ]),
-        'DUPLICATE_ADDRESSES_IN_INPUT', [], 'and so is one in the request');
-    is($f->operator('POST', $at, [ $net->(20_003) ])->code, 400,
-        'the operator has the same limit');
-
-    my $page = $owner->request('GET', "$at?itemsPerPage=500&pageNum=20")
-        ->json;
-    is(scalar @{ $page->{results} }, 500, 'the last of its pages is full');
-    is($page->{links}[-1]{rel}, 'self', 'and has no next one');
-    refused($big->{client}->request('GET', $at),
-        'IP_ADDRESS_NOT_ON_ACCESS_LIST', [ '127.0.0.1' ],
-        'a long list keeps out');
-    $owner->request('DELETE', "$at/10.0.0.7");
-    $owner->request('POST', $at, [ { ipAddress => '127.0.0.1' } ]);
-    is($big->{client}->request('GET', "$at?itemsPerPage=1")->json
-        ->{totalCount}, 10_000, 'and lets in');
-}
-
-done_testing;
+=== TEST 35: a list of 10,000 entries admits its key from a listed address alone
+--- requests
+big: GET $bigs -> IP_ADDRESS_NOT_ON_ACCESS_LIST ["127.0.0.1"]
+owner: DELETE $bigs/10.0.0.7 -> 204
+owner: POST $bigs [{"ipAddress":"127.0.0.1"}] -> 200
+big: GET $bigs?itemsPerPage=1 -> 200: 10000
+--- response_body_filters eval: $::count

@@ -1,366 +1,489 @@
 # Keys in projects: created there, assigned, changed and taken out, with the
-# roles of the organisation and of other projects untouched and shown.
+# roles of the organization and of other projects untouched and shown.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
+use JSON::PP qw( decode_json );
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use Test::More;
+# on each base two projects of the organization, ascending as roles have them, one
+# of another organization, and a key that SQL makes
+names(map {
+    my ($base, $x) = @$_;
+    ("$base/first" => 'f' x 22 . "${x}1", "$base/second" => 'f' x 22 . "${x}2",
+        "$base/far" => 'f' x 22 . "${x}3", "$base/sql" => 'f' x 22 . "${x}4",
+        "$base/zz" => "zzzzzzz$x");
+} [ atlas => 'a' ], [ v2 => 'b' ], [ om => 'c' ]);
 
-my $f = ApiKeys::Fixture->new(
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
-my $host = $f->nginx->url;
-my %base = %ApiKeys::Fixture::BASE;
-my $org = $f->org;
-my $owner = $org->{client};
-my $other = $f->org;
-my $far = $f->project($other);
-my $nobody = '0123456789abcdef01234567';
+names(
+    keys => '$base/orgs/$org_id/apiKeys', away => '$base/groups/$far/apiKeys',
+    here => '$base/groups/$first/apiKeys', there => '$base/groups/$second/apiKeys',
+    one => '$here/$one_id', spare => '$here/$spare_id',
+    nobody => '0123456789abcdef01234567', x251 => 'x' x 251,
+    # but for the version of a key, which a call that is repeated changes
+    states => q{SELECT to_jsonb(s) - 'version' FROM apikeys.key_states s ORDER BY id},
+);
 
-# ascending by id, as groupIds in roles are
-my @projects = sort { $a->{id} cmp $b->{id} }
-    map { $f->project($org) } 1 .. 2;
-my ($first, $second) = @projects;
-
-sub keys_of { return "$base{ $_[0] }/groups/$_[1]{id}/apiKeys" }
-
-# roles in the order of decision 2.0: the organisation's first
+# filters: the roles of a key, behind the id where they hold; the keys of a list
 sub roles {
-    my ($org_roles, @grants) = @_;
-
-    return [ (map +{ orgId => $org->{id}, roleName => $_ }, @$org_roles),
-        map { my ($in, @names) = @$_;
-            map +{ groupId => $in->{id}, roleName => $_ }, @names } @grants ];
+    my $key = length $_[0] ? decode_json($_[0]) : {};
+    my @all = map { [ $_->{groupId} // $_->{orgId}, $_->{roleName} ] }
+        @{ $key->{roles} // [] };
+    return join ' ', map {
+        ($_ && $all[$_][0] eq $all[$_ - 1][0] ? () : $all[$_][0]), $all[$_][1]
+    } 0 .. $#all;
 }
 
-sub object {
-    my ($name, $key, %opt) = @_;
-
-    return { desc => $key->{desc}, id => $key->{id},
-        links => [ { rel => 'self', href =>
-            "$host$base{$name}/orgs/$org->{id}/apiKeys/$key->{id}" } ],
-        privateKey => $key->{privateKey}
-            =~ s/^.*-(\w{12})$/********-****-****-$1/r,
-        publicKey => $key->{publicKey}, roles => $key->{roles}, %opt };
+sub list {
+    my $list = length $_[0] ? decode_json($_[0]) : return '';
+    return join ' ', (map { $_->{publicKey} } @{ $list->{results} }),
+        "of $list->{totalCount}";
 }
 
+run_tests();
 
-for my $name (sort keys %base) {
-    my $here = keys_of($name, $first);
-    my $there = keys_of($name, $second);
+__DATA__
 
-    # created in a project: a member of its organisation, by default
-    my $res = $owner->request('POST', $here,
-        { desc => 'in a project', roles => [ 'GROUP_READ_ONLY' ] });
-    my $key = $res->json;
-    answers($res, 200, object($name, { %$key, desc => 'in a project',
-        roles => roles([ 'ORG_MEMBER' ], [ $first, 'GROUP_READ_ONLY' ]) },
-        privateKey => $key->{privateKey}),
-        "$name: created with a role in the project and ORG_MEMBER");
-    my $mine = $f->client(key => "$key->{publicKey}:$key->{privateKey}");
-    is($mine->request('GET', "$base{$name}/")->code, 200,
-        "$name: it works on the next request");
+=== TEST 1: keys of an organization are given roles in a project
+--- keys
+owner: ORG_OWNER
+one: ORG_MEMBER
+spare: ORG_MEMBER
+other: ORG_OWNER org=beyond
+--- on: atlas v2 om
+--- sql
+INSERT INTO apikeys.projects (id, org_id, name)
+    VALUES ('$first', '$org_id', '$first'), ('$second', '$org_id', '$second'),
+           ('$far', '$beyond_id', '$far');
+INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr, roles)
+    VALUES ('$sql', '$org_id', '$zz', decode(repeat('00', 112), 'hex'),
+            '000000000000', 'sql', '{ORG_MEMBER}');
+--- may_log: error
+--- as: owner
+--- requests
+PATCH $keys/$one_id {"desc":"one"} -> 200: $org_id ORG_MEMBER
+PATCH $here/$sql {"roles":["GROUP_READ_ONLY"]}
+    -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+--- response_body_filters eval: \&main::roles
 
-    $res = $owner->request('POST', $here, { desc => 'x', roles =>
-        [ qw( GROUP_READ_ONLY ORG_READ_ONLY GROUP_OWNER GROUP_OWNER ) ] });
-    is_deeply($res->json->{roles}, roles([ 'ORG_READ_ONLY' ],
-        [ $first, qw( GROUP_OWNER GROUP_READ_ONLY ) ]),
-        "$name: an ORG_ role that is named replaces the default");
-    my $reader = $res->json;
+=== TEST 2: a key that is created in a project is a member of the organization
+--- on: atlas v2 om
+--- as: owner
+--- requests
+POST $here {"desc":"in a project","roles":["GROUP_READ_ONLY"]}
+--- keep: new
+--- json
+{"desc":"in a project","id":"$new_id",
+ "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+ "privateKey":"~[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}","publicKey":"$new_public",
+ "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
+          {"groupId":"$first","roleName":"GROUP_READ_ONLY"}]}
 
-    # PATCH changes the roles there, and assigns
-    $key->{roles} = roles([ 'ORG_MEMBER' ],
-        [ $first, 'GROUP_DATA_ACCESS_READ_ONLY' ]);
-    answers($owner->request('PATCH', "$here/$key->{id}",
-        { roles => [ 'GROUP_DATA_ACCESS_READ_ONLY' ] }), 200,
-        object($name, $key), "$name: PATCH replaces the roles there");
-    $key->{roles} = roles([ 'ORG_MEMBER' ],
-        [ $first, 'GROUP_DATA_ACCESS_READ_ONLY' ],
-        [ $second, qw( GROUP_DATA_ACCESS_ADMIN GROUP_OWNER ) ]);
-    answers($owner->request('PATCH', "$there/$key->{id}", { roles =>
-        [ qw( GROUP_OWNER GROUP_DATA_ACCESS_ADMIN ) ] }), 200,
-        object($name, $key), "$name: PATCH in another project assigns there");
-    $key->{desc} = 'described there';
-    answers($owner->request('PATCH', "$here/$key->{id}",
-        { desc => $key->{desc} }), 200, object($name, $key),
-        "$name: PATCH of the description leaves the roles");
-    answers($owner->request('PATCH', "$here/$key->{id}",
-        { desc => $key->{desc}, roles => undef }), 200, object($name, $key),
-        "$name: null roles are none");
-    answers($owner->request('GET',
-        "$base{$name}/orgs/$org->{id}/apiKeys/$key->{id}"), 200,
-        object($name, $key), "$name: the organisation shows all of it");
+=== TEST 3: a key that is created in a project authenticates the next request
+--- on: atlas v2 om
+--- as: new
+--- requests
+GET $base/
+--- answers: 200
+--- contains: "publicKey":"$new_public"
 
-    # the organisation's PATCH leaves what projects gave
-    $key->{roles} = roles([ 'ORG_READ_ONLY' ],
-        [ $first, 'GROUP_DATA_ACCESS_READ_ONLY' ],
-        [ $second, qw( GROUP_DATA_ACCESS_ADMIN GROUP_OWNER ) ]);
-    answers($owner->request('PATCH',
-        "$base{$name}/orgs/$org->{id}/apiKeys/$key->{id}",
-        { roles => [ 'ORG_READ_ONLY' ] }), 200, object($name, $key),
-        "$name: PATCH in the organisation leaves the projects' roles");
+=== TEST 4: a role of the organization that is named replaces ORG_MEMBER
+--- on: atlas v2 om
+--- as: owner
+--- requests
+POST $here {"desc":"x","roles":["GROUP_READ_ONLY","ORG_READ_ONLY","GROUP_OWNER","GROUP_OWNER"]}
+    -> 200: $org_id ORG_READ_ONLY $first GROUP_OWNER GROUP_READ_ONLY
+--- keep: reader
+--- response_body_filters eval: \&main::roles
 
-    # the list: those with a role there, with all of their roles
-    my @in = sort { $a->{publicKey} cmp $b->{publicKey} } $key, $reader;
-    answers($owner->request('GET', $here), 200, { links => [ {
-        rel => 'self', href => "$host$here?pageNum=1&itemsPerPage=100" } ],
-        results => [ map { object($name, $_) } @in ], totalCount => 2 },
-        "$name: who is in the project, with roles everywhere");
-    answers($owner->request('GET', $there), 200, { links => [ {
-        rel => 'self', href => "$host$there?pageNum=1&itemsPerPage=100" } ],
-        results => [ object($name, $key) ], totalCount => 1 },
-        "$name: who is in the other");
+=== TEST 5: PATCH in a project replaces the roles there
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $here/$new_id {"roles":["GROUP_DATA_ACCESS_READ_ONLY"]}
+--- json
+{"desc":"in a project","id":"$new_id",
+ "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+ "privateKey":"$new_redacted","publicKey":"$new_public",
+ "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
+          {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"}]}
 
-    # POST assigns, once; both forms of body
-    for my $body ([ { roles => [ 'GROUP_READ_ONLY' ] } ],
-        { roles => [ 'GROUP_READ_ONLY' ] },
-        [ { roles => [ 'GROUP_READ_ONLY' ], userId => $nobody } ],
-        [ { roles => [ 'GROUP_READ_ONLY' ], apiUserId => $nobody } ],
-        { roles => [ 'GROUP_READ_ONLY' ], apiUserId => undef, userId => 1 })
-    {
-        my $new = $f->key($org, 'ORG_MEMBER');
+=== TEST 6: PATCH in another project adds roles of that project
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $there/$new_id {"roles":["GROUP_OWNER","GROUP_DATA_ACCESS_ADMIN"]}
+--- json
+{"desc":"in a project","id":"$new_id",
+ "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+ "privateKey":"$new_redacted","publicKey":"$new_public",
+ "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
+          {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"},
+          {"groupId":"$second","roleName":"GROUP_DATA_ACCESS_ADMIN"},
+          {"groupId":"$second","roleName":"GROUP_OWNER"}]}
 
-        no_content($owner->request('POST', "$here/$new->{id}", $body),
-            "$name: POST assigns: " . json_text($body));
-        refused($owner->request('POST', "$here/$new->{id}", $body),
-            'API_KEY_ALREADY_IN_GROUP', [], "$name: not twice");
-        is_deeply($owner->request('GET',
-            "$base{$name}/orgs/$org->{id}/apiKeys/$new->{id}")->json->{roles},
-            roles([ 'ORG_MEMBER' ], [ $first, 'GROUP_READ_ONLY' ]),
-            "$name: it is in");
+=== TEST 7: PATCH of the description leaves the roles, and null roles are none
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $here/$new_id {"desc":"described there"}
+PATCH $here/$new_id {"desc":"described there","roles":null}
+GET $keys/$new_id
+--- json
+{"desc":"described there","id":"$new_id",
+ "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+ "privateKey":"$new_redacted","publicKey":"$new_public",
+ "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
+          {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"},
+          {"groupId":"$second","roleName":"GROUP_DATA_ACCESS_ADMIN"},
+          {"groupId":"$second","roleName":"GROUP_OWNER"}]}
 
-        # DELETE takes it out, and leaves the key
-        no_content($owner->request('DELETE', "$here/$new->{id}"),
-            "$name: DELETE takes it out");
-        my $again = $owner->request('DELETE', "$here/$new->{id}");
-        $name eq 'atlas_v2'
-            ? refused($again, 'API_KEY_NOT_FOUND', [ $new->{id} ],
-                "$name: not twice")
-            : no_content($again, "$name: which may be repeated");
-        is_deeply($owner->request('GET',
-            "$base{$name}/orgs/$org->{id}/apiKeys/$new->{id}")->json->{roles},
-            roles([ 'ORG_MEMBER' ]), "$name: it is an organisation's key");
-        refused($owner->request('PATCH', "$here/$new->{id}",
-            { desc => 'x' }), 'API_KEY_NOT_FOUND', [ $new->{id} ],
-            "$name: PATCH of the description of one that is not in it");
-        $owner->request('DELETE', "$org->{path}/apiKeys/$new->{id}");
-    }
+=== TEST 8: PATCH in the organization leaves the roles in projects
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $keys/$new_id {"roles":["ORG_READ_ONLY"]}
+--- json
+{"desc":"described there","id":"$new_id",
+ "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+ "privateKey":"$new_redacted","publicKey":"$new_public",
+ "roles":[{"orgId":"$org_id","roleName":"ORG_READ_ONLY"},
+          {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"},
+          {"groupId":"$second","roleName":"GROUP_DATA_ACCESS_ADMIN"},
+          {"groupId":"$second","roleName":"GROUP_OWNER"}]}
 
-    no_content($owner->request('DELETE', "$here/$key->{id}"),
-        "$name: out of one project");
-    is_deeply($owner->request('GET',
-        "$base{$name}/orgs/$org->{id}/apiKeys/$key->{id}")->json->{roles},
-        roles([ 'ORG_READ_ONLY' ],
-            [ $second, qw( GROUP_DATA_ACCESS_ADMIN GROUP_OWNER ) ]),
-        "$name: not out of the other");
-    no_content($owner->request('DELETE',
-        "$base{$name}/orgs/$org->{id}/apiKeys/$_->{id}"), "$name: deleted")
-        for $key, $reader;
-    is($owner->request('GET', $_)->json->{totalCount}, 0,
-        "$name: a deleted key is in no project") for $here, $there;
-}
+=== TEST 9: a deleted key is in no list of a project
+--- on: atlas v2 om
+--- as: owner
+--- requests
+DELETE $keys/$reader_id -> 204
+GET $here -> 200: $new_public $zz of 2
+--- response_body_filters eval: \&main::list
 
+=== TEST 10: a list has the keys of the project by public key, with all their roles
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $here
+--- json
+{"links":[{"href":"http://localhost$here?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[
+  {"desc":"described there","id":"$new_id",
+   "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+   "privateKey":"$new_redacted","publicKey":"$new_public",
+   "roles":[{"orgId":"$org_id","roleName":"ORG_READ_ONLY"},
+            {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"},
+            {"groupId":"$second","roleName":"GROUP_DATA_ACCESS_ADMIN"},
+            {"groupId":"$second","roleName":"GROUP_OWNER"}]},
+  {"desc":"sql","id":"$sql",
+   "links":[{"href":"http://localhost$keys/$sql","rel":"self"}],
+   "privateKey":"********-****-****-000000000000","publicKey":"$zz",
+   "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
+            {"groupId":"$first","roleName":"GROUP_READ_ONLY"}]}],
+ "totalCount":2}
 
-# names of roles by base (decision 36)
+=== TEST 11: a list of another project has the same key with the same roles
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $there
+--- json
+{"links":[{"href":"http://localhost$there?pageNum=1&itemsPerPage=100","rel":"self"}],
+ "results":[
+  {"desc":"described there","id":"$new_id",
+   "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}],
+   "privateKey":"$new_redacted","publicKey":"$new_public",
+   "roles":[{"orgId":"$org_id","roleName":"ORG_READ_ONLY"},
+            {"groupId":"$first","roleName":"GROUP_DATA_ACCESS_READ_ONLY"},
+            {"groupId":"$second","roleName":"GROUP_DATA_ACCESS_ADMIN"},
+            {"groupId":"$second","roleName":"GROUP_OWNER"}]}],
+ "totalCount":1}
 
-for my $case (
-    [ atlas_v1 => [ qw( GROUP_ACCESS_MANAGER GROUP_BACKUP_MANAGER
-        GROUP_CHARTS_ADMIN GROUP_CLUSTER_MANAGER GROUP_DATABASE_ACCESS_ADMIN
-        GROUP_DATA_ACCESS_ADMIN GROUP_DATA_ACCESS_READ_ONLY
-        GROUP_DATA_ACCESS_READ_WRITE GROUP_OBSERVABILITY_VIEWER GROUP_OWNER
-        GROUP_READ_ONLY GROUP_SEARCH_INDEX_EDITOR
-        GROUP_STREAM_PROCESSING_OWNER ) ],
-        [ qw( GROUP_AUTOMATION_ADMIN GROUP_BACKUP_ADMIN GROUP_BILLING_ADMIN
-            GROUP_MONITORING_ADMIN GROUP_USER_ADMIN ) ] ],
-    [ ops_manager => [ qw( GROUP_AUTOMATION_ADMIN GROUP_BACKUP_ADMIN
-        GROUP_BILLING_ADMIN GROUP_CHARTS_ADMIN GROUP_DATA_ACCESS_ADMIN
-        GROUP_DATA_ACCESS_READ_ONLY GROUP_DATA_ACCESS_READ_WRITE
-        GROUP_MONITORING_ADMIN GROUP_OWNER GROUP_READ_ONLY
-        GROUP_USER_ADMIN ) ],
-        [ qw( GROUP_ACCESS_MANAGER GROUP_CLUSTER_MANAGER
-            GROUP_SEARCH_INDEX_EDITOR GROUP_STREAM_PROCESSING_OWNER ) ] ])
-{
-    my ($base, $taken, $not) = @$case;
+=== TEST 12: POST assigns a key once, with either form of body, and DELETE removes the key
+--- on: atlas v2 om
+--- as: owner
+--- requests
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"]}] -> 204
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"]}] -> 400 API_KEY_ALREADY_IN_GROUP
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+DELETE $here/$spare_id -> 204
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER
+POST $here/$spare_id {"roles":["GROUP_READ_ONLY"]} -> 204
+POST $here/$spare_id {"roles":["GROUP_READ_ONLY"]} -> 400 API_KEY_ALREADY_IN_GROUP
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+DELETE $here/$spare_id -> 204
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"],"userId":"$nobody"}] -> 204
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"],"userId":"$nobody"}]
+    -> 400 API_KEY_ALREADY_IN_GROUP
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+DELETE $here/$spare_id -> 204
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"],"apiUserId":"$nobody"}] -> 204
+POST $here/$spare_id [{"roles":["GROUP_READ_ONLY"],"apiUserId":"$nobody"}]
+    -> 400 API_KEY_ALREADY_IN_GROUP
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+DELETE $here/$spare_id -> 204
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER
+POST $here/$spare_id {"roles":["GROUP_READ_ONLY"],"apiUserId":null,"userId":1} -> 204
+POST $here/$spare_id {"roles":["GROUP_READ_ONLY"],"apiUserId":null,"userId":1}
+    -> 400 API_KEY_ALREADY_IN_GROUP
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+DELETE $here/$spare_id -> 204
+GET $keys/$spare_id -> 200: $org_id ORG_MEMBER
+PATCH $here/$spare_id {"desc":"x"} -> API_KEY_NOT_FOUND ["$spare_id"]
+--- response_body_filters eval: \&main::roles
 
-    for my $name ($base eq 'atlas_v1' ? qw( atlas_v1 atlas_v2 ) : $base) {
-        my $uri = keys_of($name, $first);
-        my $key = $f->key($org, 'ORG_MEMBER');
+=== TEST 13: DELETE of a key that is not in the project changes nothing
+--- on: atlas om
+--- as: owner
+--- requests
+DELETE $here/$spare_id -> 204
+--- unchanged: $states
 
-        is_deeply($owner->request('PATCH', "$uri/$key->{id}",
-            { roles => $taken })->json->{roles},
-            roles([ 'ORG_MEMBER' ], [ $first, @$taken ]),
-            "$name: all of its roles, in the order of the alphabet");
-        refused($owner->request('PATCH', "$uri/$key->{id}",
-            { roles => [ 'GROUP_OWNER', $_ ] }), 'UNSUPPORTED_ROLE', [],
-            "$name: no $_") for @$not;
-        is(scalar @{ $owner->request('GET', "$base{ops_manager}/orgs/"
-            . "$org->{id}/apiKeys/$key->{id}")->json->{roles} }, 1 + @$taken,
-            "$name: which every base shows");
-        $owner->request('DELETE', "$org->{path}/apiKeys/$key->{id}");
-    }
-}
+=== TEST 14: v2 refuses DELETE of a key that is not in the project
+--- on: v2
+--- as: owner
+--- requests
+DELETE $here/$spare_id -> 404 API_KEY_NOT_FOUND ["$spare_id"]
+--- unchanged: $states
 
+=== TEST 15: DELETE in a project leaves the roles in other projects
+--- on: atlas v2 om
+--- as: owner
+--- requests
+DELETE $here/$new_id -> 204
+GET $keys/$new_id
+    -> 200: $org_id ORG_READ_ONLY $second GROUP_DATA_ACCESS_ADMIN GROUP_OWNER
+DELETE $keys/$new_id -> 204
+--- response_body_filters eval: \&main::roles
 
-# what is refused
+=== TEST 16: no project has a key that was taken out or deleted
+--- on: atlas v2 om
+--- as: owner
+--- requests
+GET $here -> 200: $zz of 1
+GET $there -> 200: of 0
+--- response_body_filters eval: \&main::list
 
-my $key = $f->key($org, 'ORG_MEMBER');
-my $here = keys_of('atlas_v1', $first);
-my $one = "$here/$key->{id}";
-my $before = states();
+=== TEST 17: a key can have all roles of a project that v1.0 and v2 have
+--- on: atlas v2
+--- as: owner
+--- requests
+PATCH $one {"roles":["GROUP_ACCESS_MANAGER", "GROUP_BACKUP_MANAGER",
+    "GROUP_CHARTS_ADMIN", "GROUP_CLUSTER_MANAGER",
+    "GROUP_DATABASE_ACCESS_ADMIN", "GROUP_DATA_ACCESS_ADMIN",
+    "GROUP_DATA_ACCESS_READ_ONLY", "GROUP_DATA_ACCESS_READ_WRITE",
+    "GROUP_OBSERVABILITY_VIEWER", "GROUP_OWNER", "GROUP_READ_ONLY",
+    "GROUP_SEARCH_INDEX_EDITOR", "GROUP_STREAM_PROCESSING_OWNER"]}
+    -> 200: $org_id ORG_MEMBER $first GROUP_ACCESS_MANAGER GROUP_BACKUP_MANAGER GROUP_CHARTS_ADMIN
+    GROUP_CLUSTER_MANAGER GROUP_DATABASE_ACCESS_ADMIN GROUP_DATA_ACCESS_ADMIN
+    GROUP_DATA_ACCESS_READ_ONLY GROUP_DATA_ACCESS_READ_WRITE
+    GROUP_OBSERVABILITY_VIEWER GROUP_OWNER GROUP_READ_ONLY
+    GROUP_SEARCH_INDEX_EDITOR GROUP_STREAM_PROCESSING_OWNER
+GET $om/orgs/$org_id/apiKeys/$one_id -> 200: $org_id ORG_MEMBER $first GROUP_ACCESS_MANAGER GROUP_BACKUP_MANAGER GROUP_CHARTS_ADMIN
+    GROUP_CLUSTER_MANAGER GROUP_DATABASE_ACCESS_ADMIN GROUP_DATA_ACCESS_ADMIN
+    GROUP_DATA_ACCESS_READ_ONLY GROUP_DATA_ACCESS_READ_WRITE
+    GROUP_OBSERVABILITY_VIEWER GROUP_OWNER GROUP_READ_ONLY
+    GROUP_SEARCH_INDEX_EDITOR GROUP_STREAM_PROCESSING_OWNER
+DELETE $one -> 204
+--- response_body_filters eval: \&main::roles
 
-# the keys, but for their versions, which a call that is repeated changes
-sub states {
-    return $f->db->psql(q{SELECT to_jsonb(s) - 'version'
-        FROM apikeys.key_states s ORDER BY id});
-}
+=== TEST 18: v1.0 and v2 refuse roles of a project that Ops Manager has
+--- on: atlas v2
+--- as: owner
+--- requests
+PATCH $one {"roles":["GROUP_OWNER","GROUP_AUTOMATION_ADMIN"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_BACKUP_ADMIN"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_BILLING_ADMIN"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_MONITORING_ADMIN"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_USER_ADMIN"]}
+--- answers: 400 UNSUPPORTED_ROLE
+--- unchanged: $states
 
-for my $case (
-    # creation
-    [ POST => $here, {}, 'API_KEY_REQUIRES_DESCRIPTION' ],
-    [ POST => $here, { desc => '', roles => [ 'GROUP_OWNER' ] },
-        'API_KEY_REQUIRES_DESCRIPTION' ],
-    [ POST => $here, { desc => 'x' x 251, roles => [ 'GROUP_OWNER' ] },
-        'INVALID_API_KEY_DESC', 250 ],
-    [ POST => $here, { desc => 'x' }, 'MISSING_API_KEY_ROLES' ],
-    [ POST => $here, { desc => 'x', roles => [] }, 'MISSING_API_KEY_ROLES' ],
-    [ POST => $here, [], 'INVALID_JSON' ],
+=== TEST 19: a key can have all roles of a project that Ops Manager has
+--- on: om
+--- as: owner
+--- requests
+PATCH $one {"roles":["GROUP_AUTOMATION_ADMIN", "GROUP_BACKUP_ADMIN",
+    "GROUP_BILLING_ADMIN", "GROUP_CHARTS_ADMIN", "GROUP_DATA_ACCESS_ADMIN",
+    "GROUP_DATA_ACCESS_READ_ONLY", "GROUP_DATA_ACCESS_READ_WRITE",
+    "GROUP_MONITORING_ADMIN", "GROUP_OWNER", "GROUP_READ_ONLY",
+    "GROUP_USER_ADMIN"]}
+    -> 200: $org_id ORG_MEMBER $first GROUP_AUTOMATION_ADMIN GROUP_BACKUP_ADMIN GROUP_BILLING_ADMIN
+    GROUP_CHARTS_ADMIN GROUP_DATA_ACCESS_ADMIN GROUP_DATA_ACCESS_READ_ONLY
+    GROUP_DATA_ACCESS_READ_WRITE GROUP_MONITORING_ADMIN GROUP_OWNER
+    GROUP_READ_ONLY GROUP_USER_ADMIN
+GET $om/orgs/$org_id/apiKeys/$one_id -> 200: $org_id ORG_MEMBER $first GROUP_AUTOMATION_ADMIN GROUP_BACKUP_ADMIN GROUP_BILLING_ADMIN
+    GROUP_CHARTS_ADMIN GROUP_DATA_ACCESS_ADMIN GROUP_DATA_ACCESS_READ_ONLY
+    GROUP_DATA_ACCESS_READ_WRITE GROUP_MONITORING_ADMIN GROUP_OWNER
+    GROUP_READ_ONLY GROUP_USER_ADMIN
+DELETE $one -> 204
+--- response_body_filters eval: \&main::roles
 
-    # change
-    [ PATCH => $one, {}, 'MISSING_ONE_OF_ATTRIBUTES', 'desc', 'roles' ],
-    [ PATCH => $one, { roles => undef }, 'MISSING_ONE_OF_ATTRIBUTES', 'desc',
-        'roles' ],
-    [ PATCH => $one, { roles => [] }, 'MISSING_API_KEY_ROLES' ],
-    [ PATCH => $one, { roles => [ 'ORG_MEMBER' ] }, 'CANNOT_ADD_ORG_ROLE' ],
-    [ PATCH => $one, { roles => [ qw( GROUP_OWNER ORG_OWNER ) ] },
-        'CANNOT_ADD_ORG_ROLE' ],
-    [ PATCH => $one, { desc => '', roles => [ 'GROUP_OWNER' ] },
-        'API_KEY_REQUIRES_DESCRIPTION' ],
-    [ PATCH => $one, { desc => 'x' x 251, roles => [ 'GROUP_OWNER' ] },
-        'INVALID_API_KEY_DESC', 250 ],
-    [ PATCH => $one, [ { roles => [ 'GROUP_OWNER' ] } ], 'INVALID_JSON' ],
+=== TEST 20: Ops Manager refuses roles of a project that v1.0 and v2 have
+--- on: om
+--- as: owner
+--- requests
+PATCH $one {"roles":["GROUP_OWNER","GROUP_ACCESS_MANAGER"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_CLUSTER_MANAGER"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_SEARCH_INDEX_EDITOR"]}
+PATCH $one {"roles":["GROUP_OWNER","GROUP_STREAM_PROCESSING_OWNER"]}
+--- answers: 400 UNSUPPORTED_ROLE
+--- unchanged: $states
 
-    # assignment
-    [ POST => $one, {}, 'MISSING_API_KEY_ROLES' ],
-    [ POST => $one, [ {} ], 'MISSING_API_KEY_ROLES' ],
-    [ POST => $one, { roles => [] }, 'MISSING_API_KEY_ROLES' ],
-    [ POST => $one, { roles => undef }, 'MISSING_API_KEY_ROLES' ],
-    [ POST => $one, [ { roles => [ 'ORG_MEMBER' ] } ],
-        'CANNOT_ADD_ORG_ROLE' ],
-    [ POST => $one, [], 'INVALID_JSON' ],
-    [ POST => $one, [ 'GROUP_OWNER' ], 'INVALID_JSON' ],
-    [ POST => $one, [ { roles => [ 'GROUP_OWNER' ] },
-        { roles => [ 'GROUP_READ_ONLY' ] } ], 'INVALID_JSON' ],
-    [ POST => $one, [ { roles => [ 'GROUP_OWNER' ], desc => 'x' } ],
-        'INVALID_ATTRIBUTE', 'desc' ],
+=== TEST 21: creation and change in a project take a description of 1 to 250 letters
+--- as: owner
+--- requests
+POST $here {} -> 400 API_KEY_REQUIRES_DESCRIPTION
+POST $here {"desc":"","roles":["GROUP_OWNER"]} -> 400 API_KEY_REQUIRES_DESCRIPTION
+PATCH $spare {"desc":"","roles":["GROUP_OWNER"]} -> 400 API_KEY_REQUIRES_DESCRIPTION
+POST $here {"desc":"$x251","roles":["GROUP_OWNER"]} -> 400 INVALID_API_KEY_DESC [250]
+PATCH $spare {"desc":"$x251","roles":["GROUP_OWNER"]} -> 400 INVALID_API_KEY_DESC [250]
+--- unchanged: $states
 
-    # all of them
-    ( map {
-        my ($method, $uri, @desc) = @$_;
+=== TEST 22: creation, change and assignment require a role
+--- as: owner
+--- requests
+POST $here {"desc":"x"} -> 400 MISSING_API_KEY_ROLES
+POST $here {"desc":"x","roles":[]} -> 400 MISSING_API_KEY_ROLES
+PATCH $spare {"roles":[]} -> 400 MISSING_API_KEY_ROLES
+POST $spare {} -> 400 MISSING_API_KEY_ROLES
+POST $spare [{}] -> 400 MISSING_API_KEY_ROLES
+POST $spare {"roles":[]} -> 400 MISSING_API_KEY_ROLES
+POST $spare {"roles":null} -> 400 MISSING_API_KEY_ROLES
+PATCH $spare {} -> 400 MISSING_ONE_OF_ATTRIBUTES ["desc","roles"]
+PATCH $spare {"roles":null} -> 400 MISSING_ONE_OF_ATTRIBUTES ["desc","roles"]
+--- unchanged: $states
 
-        [ $method => $uri, { @desc, roles => [ 'GROUP_NOSUCH' ] },
-            'INVALID_ENUM_VALUE', 'GROUP_NOSUCH' ],
-        ( map { [ $method => $uri, { @desc, roles => [ $_ ] },
-            'UNSUPPORTED_ROLE' ] } qw( GROUP_USER_ADMIN GROUP_ATLAS_ADMIN
-                GLOBAL_OWNER ) ),
-        [ $method => $uri, { @desc, roles => [ undef ] },
-            'INVALID_ENUM_VALUE', 'null' ],
-        [ $method => $uri, { @desc, roles => 'GROUP_OWNER' },
-            'INVALID_JSON_ATTRIBUTE', 'roles' ],
-        [ $method => $uri, { @desc, roles => [ [ 'GROUP_OWNER' ] ] },
-            'INVALID_JSON_ATTRIBUTE', 'roles' ],
-        [ $method => $uri, { @desc, roles => [ 'GROUP_OWNER' ], x => 1 },
-            'INVALID_ATTRIBUTE', 'x' ],
-        [ $method => $uri, '{', 'MALFORMED_JSON' ],
-    } [ POST => $here, desc => 'x' ], [ PATCH => $one ], [ POST => $one ] ),
-    [ POST => $here, { desc => 'x', roles => [ 'GROUP_OWNER' ],
-        publicKey => 'x' }, 'ATTRIBUTE_READ_ONLY', 'publicKey' ],
-    [ PATCH => $one, { roles => [ 'GROUP_OWNER' ], id => 'x' },
-        'ATTRIBUTE_READ_ONLY', 'id' ])
-{
-    my ($method, $uri, $body, $code, @params) = @$case;
-    my $what = $method eq 'PATCH' ? 'change' : $uri eq $one ? 'assign'
-        : 'create';
+=== TEST 23: a body is one object, for an assignment also in an array
+--- as: owner
+--- requests
+POST $here [] -> 400 INVALID_JSON
+PATCH $spare [{"roles":["GROUP_OWNER"]}] -> 400 INVALID_JSON
+POST $spare [] -> 400 INVALID_JSON
+POST $spare ["GROUP_OWNER"] -> 400 INVALID_JSON
+POST $spare [{"roles":["GROUP_OWNER"]},{"roles":["GROUP_READ_ONLY"]}] -> 400 INVALID_JSON
+POST $here { -> 400 MALFORMED_JSON
+PATCH $spare { -> 400 MALFORMED_JSON
+POST $spare { -> 400 MALFORMED_JSON
+--- unchanged: $states
 
-    refused($owner->request($method, $uri, $body), $code, \@params,
-        "$what " . substr(json_text($body), 0, 60) . ": $code");
-}
+=== TEST 24: roles that are none of a project are refused
+--- as: owner
+--- requests
+POST $here {"desc":"x","roles":["GROUP_NOSUCH"]} -> 400 INVALID_ENUM_VALUE ["GROUP_NOSUCH"]
+PATCH $spare {"roles":["GROUP_NOSUCH"]} -> 400 INVALID_ENUM_VALUE ["GROUP_NOSUCH"]
+POST $spare {"roles":["GROUP_NOSUCH"]} -> 400 INVALID_ENUM_VALUE ["GROUP_NOSUCH"]
+POST $here {"desc":"x","roles":[null]} -> 400 INVALID_ENUM_VALUE ["null"]
+PATCH $spare {"roles":[null]} -> 400 INVALID_ENUM_VALUE ["null"]
+POST $spare {"roles":[null]} -> 400 INVALID_ENUM_VALUE ["null"]
+PATCH $spare {"roles":["ORG_MEMBER"]} -> 400 CANNOT_ADD_ORG_ROLE
+PATCH $spare {"roles":["GROUP_OWNER","ORG_OWNER"]} -> 400 CANNOT_ADD_ORG_ROLE
+POST $spare [{"roles":["ORG_MEMBER"]}] -> 400 CANNOT_ADD_ORG_ROLE
+POST $here {"desc":"x","roles":["GROUP_USER_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+PATCH $spare {"roles":["GROUP_USER_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+POST $spare {"roles":["GROUP_USER_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+POST $here {"desc":"x","roles":["GROUP_ATLAS_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+PATCH $spare {"roles":["GROUP_ATLAS_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+POST $spare {"roles":["GROUP_ATLAS_ADMIN"]} -> 400 UNSUPPORTED_ROLE
+POST $here {"desc":"x","roles":["GLOBAL_OWNER"]} -> 400 UNSUPPORTED_ROLE
+PATCH $spare {"roles":["GLOBAL_OWNER"]} -> 400 UNSUPPORTED_ROLE
+POST $spare {"roles":["GLOBAL_OWNER"]} -> 400 UNSUPPORTED_ROLE
+POST $here {"desc":"x","roles":"GROUP_OWNER"} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+PATCH $spare {"roles":"GROUP_OWNER"} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+POST $spare {"roles":"GROUP_OWNER"} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+POST $here {"desc":"x","roles":[["GROUP_OWNER"]]} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+PATCH $spare {"roles":[["GROUP_OWNER"]]} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+POST $spare {"roles":[["GROUP_OWNER"]]} -> 400 INVALID_JSON_ATTRIBUTE ["roles"]
+--- unchanged: $states
 
-for my $name (sort keys %base) {
-    my %body = (PATCH => { roles => [ 'GROUP_OWNER' ] },
-        POST => [ { roles => [ 'GROUP_OWNER' ] } ]);
+=== TEST 25: an attribute that is unknown or set by the server is refused and named
+--- as: owner
+--- requests
+POST $here {"desc":"x","roles":["GROUP_OWNER"],"x":1} -> 400 INVALID_ATTRIBUTE ["x"]
+PATCH $spare {"roles":["GROUP_OWNER"],"x":1} -> 400 INVALID_ATTRIBUTE ["x"]
+POST $spare {"roles":["GROUP_OWNER"],"x":1} -> 400 INVALID_ATTRIBUTE ["x"]
+POST $spare [{"roles":["GROUP_OWNER"],"desc":"x"}] -> 400 INVALID_ATTRIBUTE ["desc"]
+POST $here {"desc":"x","roles":["GROUP_OWNER"],"publicKey":"x"}
+    -> 400 ATTRIBUTE_READ_ONLY ["publicKey"]
+PATCH $spare {"roles":["GROUP_OWNER"],"id":"x"} -> 400 ATTRIBUTE_READ_ONLY ["id"]
+--- unchanged: $states
 
-    for my $method (qw( PATCH POST DELETE )) {
-        my $uri = keys_of($name, $first);
-        my $body = $body{$method};
+=== TEST 26: a key of no or of another organization is not found in a project
+--- on: atlas v2 om
+--- requests
+owner: PATCH $here/$nobody {"roles":["GROUP_OWNER"]} -> API_KEY_NOT_FOUND ["$nobody"]
+owner: POST $here/$nobody [{"roles":["GROUP_OWNER"]}] -> API_KEY_NOT_FOUND ["$nobody"]
+owner: DELETE $here/$nobody -> API_KEY_NOT_FOUND ["$nobody"]
+owner: PATCH $here/$other_id {"roles":["GROUP_OWNER"]} -> API_KEY_NOT_FOUND ["$other_id"]
+owner: POST $here/$other_id [{"roles":["GROUP_OWNER"]}] -> API_KEY_NOT_FOUND ["$other_id"]
+owner: DELETE $here/$other_id -> API_KEY_NOT_FOUND ["$other_id"]
+operator: PATCH $away/$spare_id {"roles":["GROUP_OWNER"]} -> API_KEY_NOT_FOUND ["$spare_id"]
+--- unchanged: $states
 
-        refused($owner->request($method, "$uri/$nobody", $body),
-            'API_KEY_NOT_FOUND', [ $nobody ], "$name: $method of no key");
-        refused($owner->request($method, "$uri/$other->{key}{id}", $body),
-            'API_KEY_NOT_FOUND', [ $other->{key}{id} ],
-            "$name: $method of another organisation's key");
-        refused($owner->request($method, "$uri/x", $body),
-            'PATH_PARAM_PARSE_ERROR', [ "$uri/x" ],
-            "$name: $method of what is no id");
-        refused($owner->request($method,
-            "$base{$name}/groups/$far->{id}/apiKeys/$key->{id}", $body),
-            'GROUP_NOT_FOUND', [ $far->{id} ],
-            "$name: $method in another organisation's project");
-        refused($owner->request($method,
-            "$base{$name}/groups/$nobody/apiKeys/$key->{id}", $body),
-            'GROUP_NOT_FOUND', [ $nobody ], "$name: $method in no project");
-        refused($owner->request($method,
-            "$base{$name}/groups/X/apiKeys/$key->{id}", $body),
-            'PATH_PARAM_PARSE_ERROR',
-            [ "$base{$name}/groups/X/apiKeys/$key->{id}" ],
-            "$name: $method in what is no id");
-    }
-    my $res = $owner->request('DELETE', keys_of($name, $first)
-        . "/$key->{id}");
-    my $title = "$name: DELETE of a key that is not in the project";
-    $name eq 'atlas_v2'
-        ? refused($res, 'API_KEY_NOT_FOUND', [ $key->{id} ], $title)
-        : no_content($res, $title);
-    refused($f->operator('PATCH', keys_of($name, $far) . "/$key->{id}",
-        { roles => [ 'GROUP_OWNER' ] }), 'API_KEY_NOT_FOUND', [ $key->{id} ],
-        "$name: the operator cannot mix organisations either");
-    refused($owner->request('GET', "$base{$name}/groups/$_/apiKeys"),
-        'GROUP_NOT_FOUND', [ $_ ], "$name: no list of $_")
-        for $nobody, $far->{id};
-}
-is(states(), $before, 'nothing of this has changed anything');
+=== TEST 27: an id that is not 24 hexadecimal digits is refused in a project
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $here/x {"roles":["GROUP_OWNER"]}
+POST $here/x [{"roles":["GROUP_OWNER"]}]
+DELETE $here/x
+PATCH $base/groups/X/apiKeys/$spare_id {"roles":["GROUP_OWNER"]}
+POST $base/groups/X/apiKeys/$spare_id [{"roles":["GROUP_OWNER"]}]
+DELETE $base/groups/X/apiKeys/$spare_id
+--- answers: 400 PATH_PARAM_PARSE_ERROR ["$uri"]
+--- unchanged: $states
 
-# the limit is the organisation's
-$f->db->psql(<<"END");
-INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr,
-                          roles)
-    SELECT lpad(to_hex(n), 24, '0'), '$org->{id}',
-           translate(lpad(to_hex(n), 8, '0'), '0123456789abcdef',
-                     'abcdefghijklmnop'),
-           decode(repeat('00', 80), 'hex'), '000000000000', 'key ' || n,
+=== TEST 28: another organization's project is answered as one that does not exist
+--- on: atlas v2 om
+--- as: owner
+--- requests
+PATCH $away/$spare_id {"roles":["GROUP_OWNER"]} -> 404 GROUP_NOT_FOUND ["$far"]
+POST $away/$spare_id [{"roles":["GROUP_OWNER"]}] -> 404 GROUP_NOT_FOUND ["$far"]
+DELETE $away/$spare_id -> 404 GROUP_NOT_FOUND ["$far"]
+GET $away -> 404 GROUP_NOT_FOUND ["$far"]
+PATCH $base/groups/$nobody/apiKeys/$spare_id {"roles":["GROUP_OWNER"]} -> 404 GROUP_NOT_FOUND ["$nobody"]
+POST $base/groups/$nobody/apiKeys/$spare_id [{"roles":["GROUP_OWNER"]}] -> 404 GROUP_NOT_FOUND ["$nobody"]
+DELETE $base/groups/$nobody/apiKeys/$spare_id -> 404 GROUP_NOT_FOUND ["$nobody"]
+GET $base/groups/$nobody/apiKeys -> 404 GROUP_NOT_FOUND ["$nobody"]
+--- unchanged: $states
+
+=== TEST 29: creation in a project is refused if the organization has 500 keys
+--- sql
+INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr, roles)
+    SELECT lpad(to_hex(n), 24, '0'), '$org_id',
+           translate('z' || lpad(to_hex(n), 7, '0'), '0123456789', 'ghijklmnop'),
+           decode(repeat('00', 112), 'hex'), '000000000000', 'key ' || n,
            '{ORG_MEMBER}'
       FROM generate_series(1, 500 - (SELECT count(*) FROM apikeys.keys
-                                      WHERE org_id = '$org->{id}')) n
-END
-for my $name (sort keys %base) {
-    refused($owner->request('POST', keys_of($name, $first),
-        { desc => 'x', roles => [ 'GROUP_READ_ONLY' ] }),
-        'MAX_API_KEYS_PER_ORG_EXCEEDED', [ 500, $org->{id} ],
-        "$name: no 501st key by way of a project");
-}
+                                      WHERE org_id = '$org_id')) n
+--- may_log: error
+--- as: owner
+--- requests
+POST $atlas/groups/$first/apiKeys {"desc":"x","roles":["GROUP_READ_ONLY"]}
+POST $v2/groups/$first/apiKeys {"desc":"x","roles":["GROUP_READ_ONLY"]}
+POST $om/groups/$first/apiKeys {"desc":"x","roles":["GROUP_READ_ONLY"]}
+--- answers: 400 MAX_API_KEYS_PER_ORG_EXCEEDED [500,"$org_id"]
+--- unchanged: $states
 
-# a project that goes takes its roles with it
-$owner->request('PATCH', $one, { roles => [ 'GROUP_READ_ONLY' ] })->code == 200
-    or die;
-$f->db->psql("DELETE FROM apikeys.projects WHERE id = '$first->{id}'");
-ok(eval { $f->nginx->wait_for(sub { $owner->request('GET', $here)->code == 404
-    }, 10, '') }, 'a deleted project is unknown');
-refused($owner->request('DELETE', $one), 'GROUP_NOT_FOUND', [ $first->{id} ],
-    'taking out of it says which');
-is_deeply($owner->request('GET', "$org->{path}/apiKeys/$key->{id}")->json
-    ->{roles}, roles([ 'ORG_MEMBER' ]), 'and no key has a role in it');
+=== TEST 30: PATCH in a project gives a role to a key of the organization
+--- may_log: error
+--- as: owner
+--- requests
+PATCH $one {"roles":["GROUP_READ_ONLY"]} -> 200: $org_id ORG_MEMBER $first GROUP_READ_ONLY
+--- response_body_filters eval: \&main::roles
 
-done_testing;
+=== TEST 31: a key has no role in a project that was deleted
+--- sql
+DELETE FROM apikeys.projects WHERE id = '$first'
+--- may_log: error
+--- as: owner
+--- requests
+PATCH $keys/$one_id {"desc":"x"} -> 200: $org_id ORG_MEMBER
+GET $here -> 404 GROUP_NOT_FOUND ["$first"]
+DELETE $one -> 404 GROUP_NOT_FOUND ["$first"]
+GET $keys/$one_id -> 200: $org_id ORG_MEMBER
+--- response_body_filters eval: \&main::roles

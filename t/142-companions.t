@@ -4,838 +4,882 @@
 
 use strict;
 use warnings;
-use utf8;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
-
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 use ApiKeys::Shape ();
-use Encode qw( encode_utf8 );
 use JSON::PP ();
-use MIME::Base64 qw( encode_base64 );
-use Test::More;
 
-binmode Test::More->builder->$_, ':utf8'
-    for qw( output failure_output todo_output );
-
-my $f = ApiKeys::Fixture->new(
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' },
-    server => <<'END');
-        location /in {
-            apikeys_auth basic;
-            apikeys_require project=$arg_project role=GROUP_DATA_ACCESS_ADMIN;
-            empty_gif;
-        }
-        location /any {
-            apikeys_auth basic;
-            empty_gif;
-        }
+locations(<<'END');
+location /in {
+    apikeys_auth digest;
+    apikeys_require project=$arg_project role=GROUP_DATA_ACCESS_ADMIN;
+    empty_gif;
+}
+location /any { apikeys_auth digest; empty_gif; }
 END
-my $shape = ApiKeys::Shape->new($f->nginx->url);
-my %base = %ApiKeys::Fixture::BASE;
-my @bases = sort keys %base;
-my @atlas = qw( atlas_v1 atlas_v2 );
-my $nobody = '0123456789abcdef01234567';
 
-my $org = $f->org;
-my $owner = $org->{client};
-my $member = $f->key($org, 'ORG_MEMBER');
-my $other = $f->org;
+my $json = JSON::PP->new->utf8->canonical;
+my $shape = ApiKeys::Shape->new('http://localhost');
+my $e = "\xc3\xa9";
+my ($alerts, $skip) = map { qq(,"${_}DefaultAlertsSettings":) } qw( with skip );
+my %text = (alerts => $alerts . 'true', mute => $alerts . 'false',
+    skip => $skip . 'true', noskip => $skip . 'false');
 
-my $serial = 0;
-sub new_name { return 'companion ' . ++$serial }
-
-# made by the operator, and a hash of what the shape of a project needs
-sub new_project {
-    my ($in, %body) = @_;
-
-    $body{name} //= new_name();
-    my $res = $f->operator('POST', "$base{atlas_v2}/groups",
-        { orgId => $in->{id}, %body });
-    $res->code == 201 or die $res->body;
-    my $json = $res->json;
-    return { id => $json->{id}, name => $json->{name},
-        created => $json->{created} };
+# how the base of a URI shows objects
+sub on {
+    return $_[0] =~ /public/ ? 'ops_manager' : $_[0] =~ /v2/ ? 'atlas_v2'
+        : 'atlas_v1';
 }
 
-sub grant {
-    my ($in, $key, @roles) = @_;
+# the members of an object but those that blocks show themselves
+sub members {
+    my ($object) = @_;
 
-    my $res = $f->operator('PATCH',
-        "$base{atlas_v1}/groups/$in->{id}/apiKeys/$key->{id}",
-        { roles => \@roles });
-    $res->code == 200 or die $res->body;
+    delete @$object{ 'name', 'tags', grep { /Alerts/ } keys %$object };
+    return $json->encode($object) =~ s/^\{|\}$//gr;
 }
 
-# what each base shows of a project by itself
-sub shown_everywhere {
-    my ($project, $title) = @_;
-
-    answers($owner->request('GET', "$base{$_}/groups/$project->{id}"), 200,
-        $shape->project($_, $project, $org->{id}, single => 1),
-        "$title: on $_") for @bases;
+sub project {
+    my ($on, $id, $created, $org, @opt) = @_;
+    return members($shape->project($on, { id => $id, created => $created }, $org, @opt));
 }
 
-sub basic {
-    my ($key) = @_;
+my @p = qw( $p_id $p_created $org_id );
 
-    return { Authorization => 'Basic '
-        . encode_base64("$key->{publicKey}:$key->{privateKey}", '') };
-}
+# the project $p and the organization $o that the base of the block has kept
+# last, as the base of the request shows them; $alerts, $mute, $skip and $noskip
+# are the members that Ops Manager does not have
+names((map { my $of = $_; $of => sub { on(@_) =~ /ops/ ? '' : $text{$of} } }
+        keys %text),
+    p => sub { project(on(@_), @p, single => 1) },
+    listed => sub { project(on(@_), @p) },
+    o => sub { members($shape->org(on(@_), '$o_id', '', single => 1)) });
 
-sub enters {
-    my ($key, $uri) = @_;
+# On each base: how it answers; the tags that it sets, their reverse, as many as
+# may be, and what each base shows of them ($shown, $shown_most).
+for my $on (qw( atlas v2 om )) {
+    my ($om, $at) = ($on eq 'om', $on eq 'atlas' ? 'v1' : $on);
+    my $base = { atlas => 'atlas_v1', v2 => 'atlas_v2', om => 'ops_manager' }->{$on};
+    my $shown = sub { my $tags = $_[0]; sub { $om == (on(@_) =~ /ops/) ? $tags : '[]' } };
 
-    return $f->client->plain('GET', $uri, undef, headers => basic($key))
-        ->code;
-}
+    names("$on/at" => $at, "$on/key" => $on, "$on/now" => $om ? '$alerts' : '$mute',
+        "$on/deleted" => $om ? '200 {}' : '202 {}',
+        "$on/no_name" => sub { $om ? 'GROUP_NAME_NOT_FOUND ["'
+            . $_[0] =~ s{.*/}{}r =~ s/%(\w\w)/chr hex $1/ger . '"]' : 'NOT_IN_GROUP' },
+        "$on/tags" => $om ? '["EXTERNALLY_MANAGED","A.1-"]' : '[$env,$app]',
+        "$on/back" => $om ? '["A.1-","EXTERNALLY_MANAGED"]' : '[$app,$env]',
+        "$on/nul" => $om ? '["A\u0000"]' : '[{"key":"a\u0000","value":"v"}]',
+        "$on/most" => $om
+            ? $json->encode([ map { sprintf 'T%031d', $_ } 1 .. 10 ])
+            : '[' . join(',', map { sprintf '{"key":"%s","value":"%s"}',
+                $_ . $e x (255 - length), $e x 255 } 1 .. 50) . ']',
+        "$on/shown" => $shown->('$tags'), "$on/shown_most" => $shown->('$most'),
+        "$on/ignored" => $om ? '$p_id' : '$nobody',
+        "$on/long" => "\xe9\x8d\xb5" x 62 . $at,
+        "$on/own" => '{' . members($shape->org($base, '$search_id', ''))
+            . ',"name":"search"$noskip}',
+        (map { my $of = $_; map { ("$on/${of}_$_" => "\$${of}_${on}_$_") }
+            qw( id public private ) } qw( visitor mine boss reader )),
+        map { ("$on/${_}_id" => "\$${_}_${on}_id") } qw( gone owned going last ));
 
-
-# settings of a project: the recorded body, and each of its members
-
-my $defaults = '{"isAtlasHomePageAiAssistantEnabled":true,'
-    . '"isClusterAiAssistantEnabled":true,'
-    . '"isCollectDatabaseSpecificsStatisticsEnabled":true,'
-    . '"isDataExplorerEnabled":true,'
-    . '"isDataExplorerGenAIFeaturesEnabled":true,'
-    . '"isDataExplorerGenAISampleDocumentPassingEnabled":false,'
-    . '"isDataValidationEnabled":true,"isExtendedStorageSizesEnabled":false,'
-    . '"isNativeRerankingEnabled":false,"isPerformanceAdvisorEnabled":true,'
-    . '"isRealtimePerformancePanelEnabled":true,'
-    . '"isSchemaAdvisorEnabled":true}';
-
-for my $name (@atlas) {
-    my $project = new_project($org);
-    my $path = "/groups/$project->{id}/settings";
-    my $uri = "$base{$name}$path";
-    my $now = JSON::PP->new->decode($defaults);
-
-    answers($owner->request('GET', $uri), 200, $defaults,
-        "$name: settings of a new project");
-    answers($owner->request('PATCH', $uri, {}), 200, $defaults,
-        "$name: PATCH of nothing changes none");
-
-    for my $flag (sort keys %$now) {
-        $now->{$flag} = $now->{$flag} ? false : true;
-        answers($owner->request('PATCH', $uri, { $flag => $now->{$flag} }),
-            200, $now, "$name: PATCH changes $flag alone");
-    }
-    answers($owner->request('GET', "$base{$_}$path"), 200, $now,
-        "$name: $_ shows what was stored") for @atlas;
-    answers($owner->request('PATCH', $uri, $defaults), 200, $defaults,
-        "$name: PATCH of the whole object");
-
-    refused($owner->request('PATCH', $uri, $_->[0]), @$_[1, 2],
-        "$name: PATCH of settings " . json_text($_->[0]) . ": $_->[1]") for
-        [ { isDataExplorerEnabled => undef }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'isDataExplorerEnabled' ] ],
-        [ { isDataExplorerEnabled => 'true' }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'isDataExplorerEnabled' ] ],
-        [ { isDataExplorerEnabled => false, isSchemaAdvisorEnabled => 1 },
-            'INVALID_JSON_ATTRIBUTE', [ 'isSchemaAdvisorEnabled' ] ],
-        [ { nosuch => true }, 'INVALID_ATTRIBUTE', [ 'nosuch' ] ],
-        [ { managedSlowMs => true }, 'INVALID_ATTRIBUTE',
-            [ 'managedSlowMs' ] ],
-        [ { tags => [] }, 'INVALID_ATTRIBUTE', [ 'tags' ] ],
-        [ [], 'INVALID_JSON', [] ],
-        [ '{', 'MALFORMED_JSON', [] ];
-    answers($owner->request('GET', $uri), 200, $defaults,
-        "$name: which change none");
-    answers($owner->request('GET', "$uri?envelope=true"), 200,
-        qq({"status":200,"content":$defaults}),
-        "$name: settings in an envelope");
-    shown_everywhere($project, "$name: a project with settings");
-}
-
-
-# PATCH of a project: name, tags, alerts
-
-my %good = (atlas => [ { key => 'env', value => 'e2e' },
-    { key => 'app', value => 'cli' } ], om => [ 'EXTERNALLY_MANAGED', 'A.1-' ]);
-
-for my $name (@bases) {
-    my $project = new_project($org, name => "before $name");
-    my $uri = "$base{$name}/groups/$project->{id}";
-    my $om = $name eq 'ops_manager';
-    my $tags = $om ? $good{om} : $good{atlas};
-    my $kind = $om ? 'tokens' : 'labels';
-    my $same = sub { answers($owner->request('PATCH', $uri, $_[0]), 200,
-        $shape->project($name, $project, $org->{id}, single => 1),
-        "$name: $_[1]") };
-
-    $same->({}, 'PATCH of nothing changes nothing');
-    $project->{name} = "after $name";
-    $same->({ name => $project->{name} }, 'PATCH renames');
-    $same->({ name => $project->{name} }, 'PATCH with the name that it has');
-    $project->{$kind} = $tags;
-    $same->({ tags => $tags }, 'PATCH sets tags, in their order');
-    $same->({ name => $project->{name} }, 'PATCH without tags keeps them');
-    shown_everywhere($project, "$name: a project with tags");
-    $project->{$kind} = [ reverse @$tags ];
-    $same->({ tags => [ reverse @$tags ] }, 'PATCH replaces all tags');
-
-    if (!$om) {
-        $project->{alerts} = false;
-        $same->({ withDefaultAlertsSettings => false }, 'PATCH sets alerts');
-        shown_everywhere($project, "$name: a project without alerts");
-    }
-    $project->{$kind} = [];
-    $same->({ tags => [] }, 'PATCH clears tags');
-    shown_everywhere($project, "$name: a project whose tags were cleared");
-
-    # the limits
-    my @most = $om ? map { sprintf 'T%031d', $_ } 1 .. 10
-        : map { { key => $_ . 'é' x (255 - length), value => 'é' x 255 } }
-            1 .. 50;
-    $project->{$kind} = \@most;
-    $same->({ tags => \@most }, 'PATCH takes ' . @most . ' of the longest');
-    $project->{name} = '鍵' x 62 . ($om ? 'om' : substr $name, -2);
-    $same->({ name => $project->{name} }, 'PATCH takes a name of 64');
-
-    refused($owner->request('PATCH', $uri, $_->[0]), @$_[1, 2],
-        "$name: PATCH of a project " . substr(json_text($_->[0]), 0, 60)
-        . ": $_->[1]") for
-        [ { name => '' }, 'INVALID_GROUP_NAME', [ '' ] ],
-        [ { name => 'x' x 65 }, 'INVALID_GROUP_NAME', [ 'x' x 65 ] ],
-        [ { name => "a\tb" }, 'INVALID_GROUP_NAME', [ "a\tb" ] ],
-        [ { name => "a\x7f" }, 'INVALID_GROUP_NAME', [ "a\x7f" ] ],
-        [ { name => 1 }, 'INVALID_JSON_ATTRIBUTE', [ 'name' ] ],
-        [ { tags => 'x' }, 'INVALID_JSON_ATTRIBUTE', [ 'tags' ] ],
-        [ { tags => {} }, 'INVALID_JSON_ATTRIBUTE', [ 'tags' ] ],
-        [ { withDefaultAlertsSettings => 1 }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'withDefaultAlertsSettings' ] ],
-        [ { nosuch => 1 }, 'INVALID_ATTRIBUTE', [ 'nosuch' ] ],
-        [ [], 'INVALID_JSON', [] ],
-        $om ? (
-            [ { tags => [ map { "T$_" } 1 .. 11 ] }, 'TOO_MANY_GROUP_TOKENS',
-                [ '10' ] ],
-            ( map { [ { tags => [ 'GOOD', $_ ] }, 'INVALID_GROUP_TOKEN',
-                [ '32' ] ] } '', 'T' x 33, 'A B', "A\n", 'É', '%', 1, undef,
-                { key => 'k', value => 'v' }, [ 'A' ] ),
-            [ { id => $nobody }, 'GROUP_MISMATCH', [ $nobody ] ],
-            [ { id => "$project->{id}0" }, 'GROUP_MISMATCH',
-                [ "$project->{id}0" ] ],
-        ) : (
-            ( map { [ { tags => $_ }, 'INVALID_ATTRIBUTE', [ 'tags' ] ] }
-                [ map { { key => "k$_", value => 'v' } } 1 .. 51 ],
-                [ map { { key => 'k', value => "v$_" } } 1 .. 2 ],
-                [ { key => '', value => 'v' } ],
-                [ { key => 'k', value => '' } ],
-                [ { key => 'x' x 256, value => 'v' } ],
-                [ { key => 'k', value => 'é' x 256 } ],
-                [ { key => 'k' } ], [ { value => 'v' } ], [ {} ],
-                [ { key => undef, value => 'v' } ] ),
-            [ { tags => [ { key => 1, value => 'v' } ] },
-                'INVALID_JSON_ATTRIBUTE', [ 'key' ] ],
-            [ { tags => [ { key => 'k', value => 'v', x => 1 } ] },
-                'INVALID_ATTRIBUTE', [ 'x' ] ],
-            [ { tags => [ 'k' ] }, 'INVALID_JSON', [] ],
-        ),
-        $name eq 'atlas_v2' ? map { [ { $_ => 'x' }, 'INVALID_ATTRIBUTE',
-            [ $_ ] ] } qw( id orgId links clusterCount created agentApiKey
-                regionUsageRestrictions ) : ();
-    $same->({}, 'which change nothing');
-    shown_everywhere($project, "$name: a project with as much as may be");
-
-    # clients that send back what they read
-    next if $name eq 'atlas_v2';
-    my $read = $owner->request('GET', $uri)->json;
-    $same->($read, 'PATCH of the whole object that was read');
-    $same->({ id => $om ? $project->{id} : $nobody, orgId => $nobody,
-        agentApiKey => 'x',
-        clusterCount => 7, created => 'x', links => [], hostCounts => {},
-        publicApiEnabled => false, ldapGroupMappings => [] },
-        'PATCH ignores what it does not set');
-}
-
-# a NUL, which PostgreSQL has not in its strings
-for my $name (@bases) {
-    my $project = new_project($org);
-    my $uri = "$base{$name}/groups/$project->{id}";
-
-    is($owner->request('PATCH', $uri, $_)->code, 400,
-        "$name: PATCH of a project $_") for '{"name":"a\u0000"}',
-        $name eq 'ops_manager' ? '{"tags":["A\u0000"]}'
-            : '{"tags":[{"key":"a\u0000","value":"v"}]}',
-        '{"tags":["\ud800"]}';
-}
-
-# tags of the two products are apart
-{
-    my $project = new_project($org, name => 'tags of both',
-        tags => $good{atlas});
-    my $uri = "/groups/$project->{id}";
-
-    $project->{labels} = $good{atlas};
-    shown_everywhere($project, 'tags given to POST');
-    $owner->request('PATCH', "$base{ops_manager}$uri",
-        { tags => $good{om} });
-    $project->{tokens} = $good{om};
-    shown_everywhere($project, 'tags of both products');
-    $owner->request('PATCH', "$base{atlas_v1}$uri", { tags => [] });
-    $project->{labels} = [];
-    shown_everywhere($project, 'tags of Ops Manager alone');
-
-    answers($owner->request('GET', "$base{$_}/orgs/$org->{id}/groups?name="
-        . $project->{name} =~ s/ /%20/gr), 200, $shape->list(
-            "$base{$_}/orgs/$org->{id}/groups", [ $shape->project($_,
-                $project, $org->{id}) ], query => 'name='
-                . $project->{name} =~ s/ /%20/gr), "tags in the list of $_")
-        for @bases;
-}
-
-
-# names are unique in an organization
-
-for my $name (@bases) {
-    my $taken = new_project($org, name => "taken on $name");
-    my $project = new_project($org);
-    my $groups = "$base{$name}/groups";
-
-    refused($_->request('POST', $groups,
-        { name => $taken->{name}, orgId => $org->{id} }),
-        'GROUP_ALREADY_EXISTS', [ $taken->{name} ],
-        "$name: POST of a name that is taken")
-        for $owner, $f->client(token => $f->token);
-    refused($owner->request('PATCH', "$groups/$project->{id}",
-        { name => $taken->{name}, tags => [] }), 'GROUP_ALREADY_EXISTS',
-        [ $taken->{name} ], "$name: PATCH with a name that is taken");
-    shown_everywhere($project, "$name: a project that was not renamed");
-    is($owner->request('POST', $groups, { name => uc $taken->{name},
-        orgId => $org->{id} })->code, 201, "$name: in another case it is free");
-    is($other->{client}->request('POST', $groups, { name => $taken->{name},
-        orgId => $other->{id} })->code, 201,
-        "$name: and in another organization");
-}
-
-
-# a name that psql takes while POST waits for it
-for my $end (qw( commit rollback )) {
-    my $name = new_name();
-    my $dbh = $f->db->connect;
-    my $client = $f->client(timeout => 30);
-
-    $dbh->begin_work;
-    $dbh->do('INSERT INTO apikeys.projects (org_id, name) VALUES (?, ?)',
-        undef, $org->{id}, $name);
-    $client->send($client->format('POST', "$base{atlas_v1}/groups",
-        { name => $name, orgId => $org->{id} },
-        headers => { Authorization => 'Bearer ' . $f->token }));
-    ok($f->nginx->wait_for(sub { $f->db->psql('SELECT count(*)
-        FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0')
-        }, 20, 'does not wait'), "a name that psql takes: POST waits, $end");
-    $dbh->$end;
-    my $res = $client->read;
-    $res->{uri} = "$base{atlas_v1}/groups";
-    if ($end eq 'rollback') {
-        is($res->code, 201, 'and makes the project');
-
-    } else {
-        refused($res, 'GROUP_ALREADY_EXISTS', [ $name ], 'and is refused');
+    # projects P1 .. P7 and organizations O1 .. O7, which lists are searched for
+    my $n = 0;
+    for my $name ('Alpha', 'AlphaBet', 'al%pha', 'al\\\\pha', 'al_pha', 'b two', 'beta') {
+        my $id = ++$n x 24;
+        names("$on/P$n" => '{' . project($base, $id, '2026-01-02T03:04:05Z', '$search_id')
+                . qq(,"name":"$name","tags":[]\$alerts}),
+            "$on/O$n" => '{' . members($shape->org($base, $id, ''))
+                . qq(,"name":"\xc3\xb6$name"\$noskip}));
     }
 }
 
-
-# byName
-
-for my $name (@bases) {
-    my $title = "by name é+%_ $name";
-    my $path = encode_utf8($title) =~ s/([^\w+])/sprintf '%%%02X', ord $1/ger;
-    my $project = new_project($org, name => $title);
-    my $uri = "$base{$name}/groups/byName";
-    my @absent = $name eq 'ops_manager' ? ('GROUP_NAME_NOT_FOUND', [ $title ])
-        : ('NOT_IN_GROUP', []);
-    my $object = $shape->project($name, $project, $org->{id}, single => 1);
-
-    answers($owner->request('GET', "$uri/$path"), 200, $object,
-        "$name: a project by its name");
-    answers($f->operator('GET', "$uri/$path"), 200, $object,
-        "$name: the operator finds it");
-    refused($member->{client}->request('GET', "$uri/$path"), @absent,
-        "$name: who holds no role in it does not");
-    refused($other->{client}->request('GET', "$uri/$path"), @absent,
-        "$name: nor does another organization");
-    grant($project, $member, 'GROUP_READ_ONLY');
-    answers($member->{client}->request('GET', "$uri/$path"), 200, $object,
-        "$name: who holds a role in it does");
-
-    my @none = $name eq 'ops_manager' ? 'GROUP_NAME_NOT_FOUND'
-        : 'NOT_IN_GROUP';
-    for my $case ([ "by name %C3%A9+%25_ \U$name", "by name é+%_ \U$name" ],
-        [ 'nosuch', 'nosuch' ], [ 'by%25', 'by%' ], [ $nobody, $nobody ],
-        [ $project->{id}, $project->{id} ], [ 'x' x 300, 'x' x 300 ])
-    {
-        my ($sent, $absent) = @$case;
-
-        refused($owner->request('GET', "$uri/" . $sent =~ s/ /%20/gr), @none,
-            $name eq 'ops_manager' ? [ $absent ] : [],
-            "$name: no project by the name " . substr $absent, 0, 30);
-    }
-    refused($owner->request('GET', $uri), 'PATH_PARAM_PARSE_ERROR', [ $uri ],
-        "$name: byName alone is no id");
-    is($owner->request('GET', "$uri/%FF")->code, 400,
-        "$name: a name that is no UTF-8");
-
-    # the same name elsewhere
-    my $twin = new_project($other, name => $title);
-    answers($owner->request('GET', "$uri/$path"), 200, $object,
-        "$name: a key finds that of its organization");
-    refused($f->operator('GET', "$uri/$path"), 'MULTIPLE_GROUPS', [],
-        "$name: the operator finds two");
-
-    $owner->request('PATCH', "$base{$name}/groups/$project->{id}",
-        { name => "$title!" })->code == 200 or die;
-    refused($owner->request('GET', "$uri/$path"), @absent,
-        "$name: a project that was renamed is not found");
-    $project->{name} = "$title!";
-    answers($owner->request('GET', "$uri/$path!"), 200,
-        $shape->project($name, $project, $org->{id}, single => 1),
-        "$name: but by its new name");
-    $owner->request('DELETE', "$base{$name}/groups/$project->{id}");
-    refused($owner->request('GET', "$uri/$path!"), @none,
-        $name eq 'ops_manager' ? [ "$title!" ] : [],
-        "$name: nor one that is gone");
+# the settings of a new project, and $after_N: when its first N are changed
+my @settings = map { /^(\w+)=(\w+)/ } qw( isAtlasHomePageAiAssistantEnabled=true
+    isClusterAiAssistantEnabled=true isCollectDatabaseSpecificsStatisticsEnabled=true
+    isDataExplorerEnabled=true isDataExplorerGenAIFeaturesEnabled=true
+    isDataExplorerGenAISampleDocumentPassingEnabled=false isDataValidationEnabled=true
+    isExtendedStorageSizesEnabled=false isNativeRerankingEnabled=false
+    isPerformanceAdvisorEnabled=true isRealtimePerformancePanelEnabled=true
+    isSchemaAdvisorEnabled=true );
+for my $n (0 .. @settings / 2) {
+    $settings[2 * $n - 1] =~ s/^(?:(true)|false)$/$1 ? 'false' : 'true'/e if $n;
+    names("after_$n" => '{' . join(',', map {
+        qq("$settings[2 * $_]":$settings[2 * $_ + 1]) } 0 .. 11) . '}');
 }
 
+our $words = join "\n", map { '"id":"' . 'e' x 23 . qq($_") } 1 .. 7;
 
-# managedSlowMs
+names(all => '{$atlas,$v2,$om}', project => '$base/groups/$p_id',
+    settings => '$project/settings', slow => '$in/managedSlowMs',
+    named => '$base/groups/byName', name => "by%20name%20%C3%A9+%25_%20\$at",
+    in => '$base/groups/$empty_id', of => '$base/orgs/$org_id',
+    org => '$base/orgs/$o_id', groups => '$base/orgs/$search_id/groups',
+    gone => '$base/groups/$gone_id', going => '$base/orgs/$going_id',
+    page => 'pageNum=1&itemsPerPage=100', none => '"results":[],"totalCount":0',
+    first => '"links":[{"href":"http://localhost$uri?$page","rel":"self"}]',
+    self => '"links":[{"href":"http://localhost$uri&$page","rel":"self"}]',
+    paged => '"links":[{"href":"http://localhost$uri","rel":"self"}]',
+    fixed => '"apiAccessListRequired":false,"multiFactorAuthRequired":false,'
+        . '"restrictEmployeeAccess":false', nobody => '0123456789abcdef01234567',
+    env => '{"key":"env","value":"e2e"}', app => '{"key":"app","value":"cli"}',
+    T33 => 'T' x 33, x65 => 'x' x 65, x256 => 'x' x 256, x300 => 'x' x 300,
+    x321 => 'x' x 321, e256 => $e x 256,
+    team => '{"teamId":"$nobody","roleNames":["GROUP_OWNER"]}',
+    labels51 => $json->encode([ map { { key => "k$_", value => 'v' } } 1 .. 51 ]),
+    tokens11 => $json->encode([ map { "T$_" } 1 .. 11 ]),
+    projects => 'SELECT p::text FROM apikeys.projects p ORDER BY id',
+    orgs => 'SELECT o::text FROM apikeys.orgs o ORDER BY id');
 
-for my $name (@atlas) {
-    my $project = new_project($org);
-    my $path = "/groups/$project->{id}/managedSlowMs";
-    my $uri = "$base{$name}$path";
+defaults(on => 'atlas v2 om', as => 'owner');
+run_tests();
 
-    answers($owner->request('GET', $uri), 200, 'true',
-        "$name: managedSlowMs of a new project");
-    for (1 .. 2) {
-        no_content($owner->request('DELETE', "$uri/disable"),
-            "$name: DELETE disables it");
-        answers($owner->request('GET', "$base{$_}$path"), 200, 'false',
-            "$name: which $_ shows") for @atlas;
-    }
-    for (1 .. 2) {
-        no_content($owner->request('POST', "$uri/enable"),
-            "$name: POST enables it");
-        answers($owner->request('GET', $uri), 200, 'true',
-            "$name: which is stored");
-    }
-    $owner->request('DELETE', "$uri/disable");
-    answers($owner->request('GET', "$uri?envelope=true"), 200,
-        '{"status":200,"content":false}', "$name: in an envelope");
-    answers($owner->request('GET', "$base{$name}/groups/$project->{id}"
-        . '/settings'), 200, $defaults, "$name: it is no setting");
-    no_content($owner->request('POST', "$uri/enable", {}),
-        "$name: POST with a body enables it");
-}
+__DATA__
 
+=== TEST 1: the operator creates a project
+--- keys
+owner: ORG_OWNER
+member: ORG_MEMBER
+stranger: ORG_OWNER org=other
+guest: ORG_MEMBER GROUP_READ_ONLY org=other project=strange
+any: ORG_MEMBER GROUP_READ_ONLY project=empty
+--- as: operator
+--- requests
+POST $v2/groups {"name":"before $at","orgId":"$org_id"} -> 201
+--- keep: p
+--- contains: "name":"before $at"
 
-# what is empty here
+=== TEST 2: a new project has default settings, which PATCH without a setting leaves
+--- on: atlas v2
+--- requests
+GET $settings
+PATCH $settings {}
+--- answers: 200 $after_0
 
-my $empty = new_project($org);
+=== TEST 3: PATCH of a setting of a project changes this one alone
+--- on: atlas v2
+--- requests
+PATCH $settings {"isAtlasHomePageAiAssistantEnabled":false} -> 200 $after_1
+PATCH $settings {"isClusterAiAssistantEnabled":false} -> 200 $after_2
+PATCH $settings {"isCollectDatabaseSpecificsStatisticsEnabled":false} -> 200 $after_3
+PATCH $settings {"isDataExplorerEnabled":false} -> 200 $after_4
+PATCH $settings {"isDataExplorerGenAIFeaturesEnabled":false} -> 200 $after_5
+PATCH $settings {"isDataExplorerGenAISampleDocumentPassingEnabled":true} -> 200 $after_6
+PATCH $settings {"isDataValidationEnabled":false} -> 200 $after_7
+PATCH $settings {"isExtendedStorageSizesEnabled":true} -> 200 $after_8
+PATCH $settings {"isNativeRerankingEnabled":true} -> 200 $after_9
+PATCH $settings {"isPerformanceAdvisorEnabled":false} -> 200 $after_10
+PATCH $settings {"isRealtimePerformancePanelEnabled":false} -> 200 $after_11
+PATCH $settings {"isSchemaAdvisorEnabled":false} -> 200 $after_12
 
-for my $name (@bases) {
-    my $om = $name eq 'ops_manager';
-    my $in = "$base{$name}/groups/$empty->{id}";
-    my $of = "$base{$name}/orgs/$org->{id}";
+=== TEST 4: both versions of Atlas show the settings that one has stored, and take all at once
+--- on: atlas v2
+--- requests
+GET {$atlas,$v2}/groups/$p_id/settings -> 200 $after_12
+PATCH $settings $after_0 -> 200 $after_0
 
-    for my $case ([ "$in/users" ], [ "$in/teams" ], [ "$of/users" ],
-        [ "$of/teams" ], $om ? () : [ "$in/clusters" ],
-        [ "$in/users", 'flattenTeams=false&includeCount=true&'
-            . 'includeOrgUsers=false' ],
-        [ "$of/users", 'includeCount=true&orgMembershipStatuses=ACTIVE&'
-            . 'orgMembershipStatuses=PENDING&username=a%40b' ],
-        $om ? () : [ "$in/clusters",
-            'includeCount=true&includeDeletedWithRetainedBackups=false' ])
-    {
-        my ($uri, $query) = @$case;
-        my $list = $shape->list($uri, [], query => $query);
-        my $shown = $uri =~ s{^.*/[0-9a-f]{24}}{...}r
-            . ($query ? "?$query" : '');
+=== TEST 5: a setting of a project that is no boolean is refused, with the rest of the body
+--- on: atlas v2
+--- requests
+PATCH $settings {"isDataExplorerEnabled":null} -> INVALID_JSON_ATTRIBUTE ["isDataExplorerEnabled"]
+PATCH $settings {"isDataExplorerEnabled":"true"} -> INVALID_JSON_ATTRIBUTE ["isDataExplorerEnabled"]
+PATCH $settings {"isDataExplorerEnabled":false,"isSchemaAdvisorEnabled":1}
+    -> INVALID_JSON_ATTRIBUTE ["isSchemaAdvisorEnabled"]
+GET $settings -> 200 $after_0
 
-        answers($owner->request('GET', $query
-            ? "$uri?$query&pageNum=1&itemsPerPage=100" : $uri), 200, $list,
-            "$name: $shown is empty");
-        next if $query;
-        answers($owner->request('GET', "$uri/"), 200, $list,
-            "$name: $shown with a slash at the end");
-        delete $list->{totalCount};
-        $list->{links}[0]{href} =~ s/\?/?includeCount=false&/;
-        answers($owner->request('GET', "$uri?includeCount=false"), 200,
-            $list, "$name: $shown without a count");
-    }
+=== TEST 6: a setting that a project does not have, or a body that is no object, is refused
+--- on: atlas v2
+--- requests
+PATCH $settings {"nosuch":true} -> INVALID_ATTRIBUTE ["nosuch"]
+PATCH $settings {"managedSlowMs":true} -> INVALID_ATTRIBUTE ["managedSlowMs"]
+PATCH $settings {"tags":[]} -> INVALID_ATTRIBUTE ["tags"]
+PATCH $settings [] -> INVALID_JSON
+PATCH $settings { -> MALFORMED_JSON
+GET $settings -> 200 $after_0
 
-    for my $uri ("$in/invites", "$of/invites", $om ? () : "$in/limits") {
-        my $shown = $uri =~ s{^.*/[0-9a-f]{24}}{...}r;
+=== TEST 7: settings of a project are shown in an envelope, and are no members of the project
+--- on: atlas v2
+--- requests
+GET $settings?envelope=true -> 200 {"status":200,"content":$after_0}
+GET $all/groups/$p_id -> 200 {$p,"name":"before $at","tags":[]$alerts}
 
-        answers($owner->request('GET', $uri), 200, '[]',
-            "$name: $shown is a bare array");
-        answers($owner->request('GET', "$uri?username=x&envelope=true"), 200,
-            '{"status":200,"content":[]}', "$name: $shown in an envelope");
-        answers($owner->request('GET', "$uri?pretty=true"), 200, '[ ]',
-            "$name: $shown, pretty");
-    }
-    answers($owner->request('GET', "$in/ipAddresses"), 200,
-        qq({"groupId":"$empty->{id}","services":{"clusters":[]}}),
-        "$name: addresses of a project") if !$om;
+=== TEST 8: PATCH renames a project, and without a member or with the same name leaves it
+--- requests
+PATCH $project {} -> 200 {$p,"name":"before $at","tags":[]$alerts}
+PATCH $project {"name":"after $at"} -> 200 {$p,"name":"after $at","tags":[]$alerts}
+PATCH $project {"name":"after $at"} -> 200 {$p,"name":"after $at","tags":[]$alerts}
+--- audit: GROUP_NAME_CHANGED{"name":"before $at"}{"name":"after $at"}
 
-    # teams, of which there are none
-    my $teams = $shape->list("$in/teams", []);
-    answers($owner->request('POST', "$in/teams", []), 200, $teams,
-        "$name: POST of no team");
-    refused($owner->request('POST', "$in/teams", [ { teamId => $nobody,
-        roleNames => [ 'GROUP_OWNER' ] } ]), 'TEAM_NOT_FOUND', [ $nobody ],
-        "$name: POST of a team");
-    refused($owner->request('PATCH', "$in/teams/$nobody",
-        { roleNames => [ 'GROUP_OWNER' ] }), 'TEAM_NOT_FOUND', [ $nobody ],
-        "$name: PATCH of a team");
-    refused($owner->request('DELETE', "$in/teams/$nobody"), 'TEAM_NOT_FOUND',
-        [ $nobody ], "$name: DELETE of a team");
+=== TEST 9: PATCH stores tags in their order, and replaces them all; the other product shows none
+--- requests
+PATCH $project {"tags":$tags} -> 200 {$p,"name":"after $at","tags":$tags$alerts}
+PATCH $project {"name":"after $at"} -> 200 {$p,"name":"after $at","tags":$tags$alerts}
+GET $all/groups/$p_id -> 200 {$p,"name":"after $at","tags":$shown$alerts}
+PATCH $project {"tags":$back} -> 200 {$p,"name":"after $at","tags":$back$alerts}
 
-    # parents that are not there
-    my @project = qw( users teams invites );
-    push @project, qw( clusters limits ipAddresses managedSlowMs settings )
-        if !$om;
-    for my $id ($nobody, new_project($other)->{id}) {
-        refused($owner->request('GET', "$base{$name}/groups/$id/$_"),
-            'GROUP_NOT_FOUND', [ $id ], "$name: $_ of no project")
-            for @project;
-    }
-    for my $id ($nobody, $other->{id}) {
-        refused($owner->request('GET', "$base{$name}/orgs/$id/$_"),
-            'ORG_NOT_FOUND', [ $id ], "$name: $_ of no organization")
-            for qw( users teams invites settings groups );
-    }
-    refused($owner->request('GET', "$base{$name}/groups/x/$_"),
-        'PATH_PARAM_PARSE_ERROR', [ "$base{$name}/groups/x/$_" ],
-        "$name: $_ of what is no id") for @project;
+=== TEST 10: PATCH of Atlas sets alerts, which Ops Manager does not show
+--- on: atlas v2
+--- requests
+PATCH $project {"withDefaultAlertsSettings":false} -> 200 {$p,"name":"after $at","tags":$back$mute}
+GET {$atlas,$v2}/groups/$p_id -> 200 {$p,"name":"after $at","tags":$back$mute}
+GET $om/groups/$p_id -> 200 {$p,"name":"after $at","tags":[]}
 
-    # routes that are not there
-    my @none = ("$of/aiModelApiKeys", "$of/serviceAccounts",
-        "$of/users/$nobody", "$in/limits/x", "$in/aiModelApiKeys",
-        "$in/managedSlowMs/x", "$in/serverless", "$in/controlledFeature");
-    push @none, map { "$in/$_" } qw( settings limits ipAddresses clusters
-        managedSlowMs managedSlowMs/enable ) if $om;
-    refused($owner->request('GET', $_), 'RESOURCE_NOT_FOUND', [ $_ ],
-        "$name: no resource " . s/[0-9a-f]{24}/ID/gr) for @none;
+=== TEST 11: PATCH with an empty array removes all tags
+--- requests
+PATCH $project {"tags":[]} -> 200 {$p,"name":"after $at","tags":[]$now}
+GET $all/groups/$p_id -> 200 {$p,"name":"after $at","tags":[]$now}
 
-    # methods that are not there
-    for my $case (
-        [ POST => "$of/users", 'GET, HEAD' ],
-        [ POST => "$of/teams", 'GET, HEAD' ],
-        [ DELETE => "$of/invites", 'GET, HEAD' ],
-        [ POST => $of, 'GET, HEAD, PATCH, DELETE' ],
-        [ PUT => $in, 'GET, HEAD, PATCH, DELETE' ],
-        [ PATCH => "$base{$name}/groups/byName/x", 'GET, HEAD' ],
-        [ POST => "$in/users", 'GET, HEAD' ],
-        [ PUT => "$in/teams", 'GET, HEAD, POST' ],
-        [ GET => "$in/teams/$nobody", 'PATCH, DELETE' ],
-        [ PUT => "$in/invites", 'GET, HEAD' ],
-        $om ? () : (
-            [ POST => "$in/settings", 'GET, HEAD, PATCH' ],
-            [ PATCH => "$in/limits", 'GET, HEAD' ],
-            [ POST => "$in/ipAddresses", 'GET, HEAD' ],
-            [ POST => "$in/clusters", 'GET, HEAD' ],
-            [ PATCH => "$in/managedSlowMs", 'GET, HEAD' ],
-            [ GET => "$in/managedSlowMs/enable", 'POST' ],
-            [ POST => "$in/managedSlowMs/disable", 'DELETE' ] ))
-    {
-        my ($method, $uri, $allow) = @$case;
-        my $res = $owner->request($method, $uri);
-        my $shown = "$method " . $uri =~ s/[0-9a-f]{24}/ID/gr;
+=== TEST 12: PATCH takes a name of 64 characters and the longest tags: 50 on Atlas, 10 on Ops Manager
+--- requests
+PATCH $project {"tags":$most} -> 200 {$p,"name":"after $at","tags":$most$now}
+PATCH $project {"name":"$long"} -> 200 {$p,"name":"$long","tags":$most$now}
 
-        refused($res, 'METHOD_NOT_ALLOWED', [ $method ],
-            "$name: $shown is not allowed");
-        is($res->header('allow'), $allow, "$name: but $allow");
-    }
-}
+=== TEST 13: a name of a project that is empty, too long or has a control character is refused
+--- requests
+PATCH $project {"name":""} -> INVALID_GROUP_NAME [""]
+PATCH $project {"name":"$x65"} -> INVALID_GROUP_NAME ["$x65"]
+PATCH $project {"name":"a\tb"} -> INVALID_GROUP_NAME ["a\tb"]
+PATCH $project {"name":"a\u007f"} -> INVALID_GROUP_NAME ["a\u007f"]
+--- unchanged: $projects
 
+=== TEST 14: a member of a project that has another type or is unknown is refused
+--- requests
+PATCH $project {"name":1} -> INVALID_JSON_ATTRIBUTE ["name"]
+PATCH $project {"tags":"x"} -> INVALID_JSON_ATTRIBUTE ["tags"]
+PATCH $project {"tags":{}} -> INVALID_JSON_ATTRIBUTE ["tags"]
+PATCH $project {"withDefaultAlertsSettings":1} -> INVALID_JSON_ATTRIBUTE ["withDefaultAlertsSettings"]
+PATCH $project {"nosuch":1} -> INVALID_ATTRIBUTE ["nosuch"]
+PATCH $project [] -> INVALID_JSON
+--- unchanged: $projects
 
-# lists by name: whether it begins so, in any case
+=== TEST 15: a tag of Ops Manager is a string of up to 32 letters, digits, ".", "_" and "-"
+--- on: om
+--- requests
+PATCH $project {"tags":["GOOD",""]}
+PATCH $project {"tags":["GOOD","$T33"]}
+PATCH $project {"tags":["GOOD","A B"]}
+PATCH $project {"tags":["GOOD","A\n"]}
+PATCH $project {"tags":["GOOD","É"]}
+PATCH $project {"tags":["GOOD","%"]}
+PATCH $project {"tags":["GOOD",1]}
+PATCH $project {"tags":["GOOD",null]}
+PATCH $project {"tags":["GOOD",{"key":"k","value":"v"}]}
+PATCH $project {"tags":["GOOD",["A"]]}
+--- answers: INVALID_GROUP_TOKEN ["32"]
+--- unchanged: $projects
 
-{
-    my @names = ('Alpha', 'AlphaBet', 'al%pha', 'al\\pha', 'al_pha', 'b two',
-        'beta');
-    my $in = $f->org(name => 'Zeta of lists');
-    my %project = map { $_ => new_project($in, name => $_) } @names;
-    my %made = map { $_ => $f->org(name => "ö$_")->{id} } @names;
+=== TEST 16: Ops Manager refuses an eleventh tag, and another id than that of the path
+--- on: om
+--- requests
+PATCH $project {"tags":$tokens11} -> TOO_MANY_GROUP_TOKENS ["10"]
+PATCH $project {"id":"$nobody"} -> GROUP_MISMATCH ["$nobody"]
+PATCH $project {"id":"${p_id}0"} -> GROUP_MISMATCH ["${p_id}0"]
+--- unchanged: $projects
 
-    for my $case (
-        [ 'ALPHA', qw( Alpha AlphaBet ) ], [ 'alphab', 'AlphaBet' ],
-        [ 'al%25', 'al%pha' ], [ 'al_', 'al_pha' ], [ 'AL%5c', 'al\\pha' ],
-        [ '', @names ], [ 'lpha' ], [ 'Alphabets' ], [ '%25' ], [ 'b+t',
-            'b two' ], [ 'B%20TWO', 'b two' ], [ 'b%2Bt' ],
-        [ 'alpha&name=beta', qw( Alpha AlphaBet ) ], [ '.*' ])
-    {
-        my ($query, @found) = @$case;
+=== TEST 17: tags of Atlas are 50 at most, have a key and a value of up to 255, and no key twice
+--- on: atlas v2
+--- requests
+PATCH $project {"tags":$labels51}
+PATCH $project {"tags":[{"key":"k","value":"v1"},{"key":"k","value":"v2"}]}
+PATCH $project {"tags":[{"key":"","value":"v"}]}
+PATCH $project {"tags":[{"key":"k","value":""}]}
+PATCH $project {"tags":[{"key":"$x256","value":"v"}]}
+PATCH $project {"tags":[{"key":"k","value":"$e256"}]}
+PATCH $project {"tags":[{"key":"k"}]}
+PATCH $project {"tags":[{"value":"v"}]}
+PATCH $project {"tags":[{}]}
+PATCH $project {"tags":[{"key":null,"value":"v"}]}
+--- answers: INVALID_ATTRIBUTE ["tags"]
+--- unchanged: $projects
 
-        for my $name (@bases) {
-            my $uri = "$base{$name}/orgs/$in->{id}/groups";
+=== TEST 18: a tag of Atlas is an object of two strings
+--- on: atlas v2
+--- requests
+PATCH $project {"tags":[{"key":1,"value":"v"}]} -> INVALID_JSON_ATTRIBUTE ["key"]
+PATCH $project {"tags":[{"key":"k","value":"v","x":1}]} -> INVALID_ATTRIBUTE ["x"]
+PATCH $project {"tags":["k"]} -> INVALID_JSON
+--- unchanged: $projects
 
-            answers($in->{client}->request('GET', "$uri?name=$query"), 200,
-                $shape->list($uri, [ map { $shape->project($name,
-                    $project{$_}, $in->{id}) } @found ],
-                    query => "name=$query"),
-                "$name: projects whose name begins with '$query'");
+=== TEST 19: v2 refuses members of a project that only the server sets
+--- on: v2
+--- requests
+PATCH $project {"id":"x"} -> INVALID_ATTRIBUTE ["id"]
+PATCH $project {"orgId":"x"} -> INVALID_ATTRIBUTE ["orgId"]
+PATCH $project {"links":"x"} -> INVALID_ATTRIBUTE ["links"]
+PATCH $project {"clusterCount":"x"} -> INVALID_ATTRIBUTE ["clusterCount"]
+PATCH $project {"created":"x"} -> INVALID_ATTRIBUTE ["created"]
+PATCH $project {"agentApiKey":"x"} -> INVALID_ATTRIBUTE ["agentApiKey"]
+PATCH $project {"regionUsageRestrictions":"x"} -> INVALID_ATTRIBUTE ["regionUsageRestrictions"]
+--- unchanged: $projects
 
-            $uri = "$base{$name}/orgs";
-            my $prefix = length $query ? "%C3%B6$query" : $query;
-            next if !length $query;
-            answers($f->operator('GET', "$uri?name=$prefix"), 200,
-                $shape->list($uri, [ map { $shape->org($name, $made{$_},
-                    "ö$_") } @found ], query => "name=$prefix"),
-                "$name: organizations whose name begins with 'ö$query'");
-        }
-    }
-    for my $name (@bases) {
-        my $orgs = "$base{$name}/orgs";
-        my $groups = "$orgs/$in->{id}/groups";
-        my $own = $shape->org($name, $in->{id}, 'Zeta of lists');
+=== TEST 20: refused changes leave a project with its name, its tags and its alerts
+--- requests
+PATCH $project {} -> 200 {$p,"name":"$long","tags":$most$now}
+GET $all/groups/$p_id -> 200 {$p,"name":"$long","tags":$shown_most$now}
 
-        answers($in->{client}->request('GET', "$orgs?includeCount=true&name=&"
-            . 'pageNum=1&itemsPerPage=100'), 200, $shape->list($orgs, [ $own ],
-            query => 'includeCount=true&name='),
-            "$name: an empty name is no condition");
-        answers($in->{client}->request('GET', "$orgs?name=zeta"), 200,
-            $shape->list($orgs, [ $own ], query => 'name=zeta'),
-            "$name: a key finds its own organization");
-        answers($in->{client}->request('GET', "$orgs?name=alpha"), 200,
-            $shape->list($orgs, [], query => 'name=alpha'),
-            "$name: and no other");
-        answers($in->{client}->request('GET', "$base{$name}/groups?name=x"),
-            200, $shape->list("$base{$name}/groups", [ map {
-                $shape->project($name, $project{$_}, $in->{id}) } @names ],
-                query => 'name=x'), "$name: the list of all takes no name");
-        answers($in->{client}->request('GET', "$groups?itemsPerPage=0&"
-            . 'pageNum=0&includeCount=true'), 200, $shape->list($groups,
-            [ map { $shape->project($name, $project{$_}, $in->{id}) }
-                @names ], query => 'includeCount=true'),
-            "$name: pages of 0 are those by default");
+=== TEST 21: v1.0 and Ops Manager take the project that they have shown
+--- on: atlas om
+--- requests
+PATCH $project {$p,"name":"$long","tags":$most$now} -> 200 {$p,"name":"$long","tags":$most$now}
+--- audit
 
-        my $page = $in->{client}->request('GET',
-            "$groups?name=al&itemsPerPage=2&pageNum=2")->json;
-        is_deeply([ map { $_->{name} } @{ $page->{results} } ],
-            [ 'al%pha', 'al\\pha' ], "$name: the second page by name");
-        is($page->{totalCount}, 5, "$name: of all that begin so");
+=== TEST 22: v1.0 and Ops Manager ignore what PATCH of a project does not set
+--- on: atlas om
+--- requests
+PATCH $project {"orgId":"$nobody","agentApiKey":"x","clusterCount":7,"created":"x","links":[],
+    "hostCounts":{},"publicApiEnabled":false,"ldapGroupMappings":[],"id":"$ignored"}
+    -> 200 {$p,"name":"$long","tags":$most$now}
+--- audit
 
-        refused($in->{client}->request('GET', "$_?name=%FF"),
-            'INVALID_QUERY_PARAMETER', [ 'name' ],
-            "$name: a name that is no UTF-8") for $orgs, $groups;
-        refused($in->{client}->request('GET', "$_?name=a%00"),
-            'INVALID_QUERY_PARAMETER', [ 'name' ],
-            "$name: a name with a NUL") for $orgs, $groups;
-    }
-}
+=== TEST 23: a name with a NUL and a tag with a NUL or half a surrogate pair are refused
+--- requests
+PATCH $project {"name":"a\u0000"}
+PATCH $project {"tags":["\ud800"]}
+PATCH $project {"tags":$nul}
+--- answers: MALFORMED_JSON
+--- unchanged: $projects
 
+=== TEST 24: POST of v2 stores the tags of a project
+--- on: atlas
+--- as: operator
+--- requests
+POST $v2/groups {"name":"tags of both","orgId":"$org_id","tags":$tags} -> 201
+--- keep: p
+--- contains: "tags":$tags
 
-# organizations: POST, PATCH, settings
+=== TEST 25: a project has tags of Atlas, those of POST, and others of Ops Manager
+--- on: atlas
+--- requests
+GET $all/groups/$p_id -> 200 {$p,"name":"tags of both","tags":$shown$alerts}
+PATCH $om/groups/$p_id {"tags":["T"]} -> 200 {$p,"name":"tags of both","tags":["T"]}
+GET {$atlas,$v2}/groups/$p_id -> 200 {$p,"name":"tags of both","tags":$tags$alerts}
+GET $om/groups/$p_id -> 200 {$p,"name":"tags of both","tags":["T"]}
 
-for my $name (@bases) {
-    my $orgs = "$base{$name}/orgs";
-    my $om = $name eq 'ops_manager';
-    my $body = { name => "posted $name", serviceAccount => undef,
-        skipDefaultAlertsSettings => true, orgOwnerId => 'any text',
-        apiKey => { desc => 'first', roles => [ 'ORG_OWNER' ] } };
+=== TEST 26: the removal of tags on Atlas leaves those of Ops Manager, also in lists
+--- on: atlas
+--- requests
+PATCH $project {"tags":[]} -> 200 {$p,"name":"tags of both","tags":[]$alerts}
+GET {$atlas,$v2}/groups/$p_id -> 200 {$p,"name":"tags of both","tags":[]$alerts}
+GET $om/groups/$p_id -> 200 {$p,"name":"tags of both","tags":["T"]}
+GET {$atlas,$v2}/orgs/$org_id/groups?name=tags%20of%20both
+    -> 200 {$self,"results":[{$listed,"name":"tags of both","tags":[]$alerts}],"totalCount":1}
+GET $om/orgs/$org_id/groups?name=tags%20of%20both
+    -> 200 {$self,"results":[{$listed,"name":"tags of both","tags":["T"]}],"totalCount":1}
 
-    refused($owner->request('POST', $orgs, $body),
-        'API_KEY_CANNOT_CREATE_ORG', [], "$name: a key makes no organization");
-    refused($f->operator('POST', $orgs, { %$body, serviceAccount => $_ }),
-        'INVALID_ATTRIBUTE', [ 'serviceAccount' ], "$name: a service account: "
-        . json_text([ $_ ])) for {}, { name => 'x' }, 'x', false;
+=== TEST 27: a project beyond the quota of its organization is refused to all
+--- keys
+limited: ORG_OWNER GROUP_OWNER org=full project=one
+second: ORG_OWNER GROUP_OWNER org=full project=two
+--- sql
+SELECT apikeys.set_quota('$full_id', p_projects => 2)
+--- requests
+limited: POST $base/groups {"name":"three","orgId":"$full_id"}
+operator: POST $base/groups {"name":"three","orgId":"$full_id"}
+--- answers: MAX_GROUPS_PER_ORG_EXCEEDED [2,"$full_id"]
+--- query: SELECT count(*) FROM apikeys.projects WHERE org_id = '$full_id'
+--- rows: 2
 
-    my $res = $f->operator('POST', $orgs, $body);
-    is($res->code, 201, "$name: null is no service account");
-    my $json = $res->json;
-    my $id = ($json->{organization} || $json)->{id};
-    my $client = $f->client(key =>
-        "$json->{apiKey}{publicKey}:$json->{apiKey}{privateKey}");
-    my %is = (title => "posted $name", skip => 1);
-    my $shows = sub {
-        my ($res, $title) = @_;
-        answers($res, 200, $shape->org($name, $id, $is{title}, single => 1,
-            skip => $is{skip}), "$name: $title");
-    };
+=== TEST 28: a project may have the name of a part of the path
+--- keys
+words: ORG_OWNER org=verbal
+--- sql
+INSERT INTO apikeys.projects (id, org_id, name)
+    SELECT lpad(n::text, 24, 'e'), '$verbal_id', name
+      FROM (VALUES (1, 'apiKeys'), (2, 'users'), (3, 'teams'), (4, 'settings'),
+                   (5, 'invites'), (6, 'events'), (7, 'byName')) p (n, name)
+    ON CONFLICT DO NOTHING
+--- as: words
+--- requests
+GET $named/{apiKeys,users,teams,settings,invites,events,byName} -> 200
+--- contains eval: $::words
 
-    $shows->($client->request('GET', "$orgs/$id"), 'an organization');
-    $shows->($client->request('GET', "$orgs/$id/"),
-        'with a slash at the end');
-    answers($client->request('GET', "$base{$_}/orgs/$id"), 200,
-        $shape->org($_, $id, $is{title}, single => 1, skip => 1),
-        "$name: as $_ shows it") for @bases;
+=== TEST 29: the operator creates projects, one of a name that a path has to escape
+--- as: operator
+--- requests
+POST $v2/groups {"name":"taken on $at","orgId":"$org_id"}
+POST $v2/groups {"name":"by name é+%_ $at","orgId":"$org_id"}
+--- answers: 201
+--- keep: p
+--- contains: $at"
 
-    if ($name eq 'atlas_v2') {
-        refused($client->request('PATCH', "$orgs/$id", $_),
-            'MISSING_ATTRIBUTE', [ 'name' ],
-            "$name: PATCH " . json_text($_) . ' has no name') for
-            {}, { skipDefaultAlertsSettings => false }, { name => undef };
+=== TEST 30: a name that a project of the organization has is refused
+--- requests
+owner: POST $base/groups {"name":"taken on $at","orgId":"$org_id"}
+operator: POST $base/groups {"name":"taken on $at","orgId":"$org_id"}
+owner: PATCH $project {"name":"taken on $at","tags":[]}
+--- answers: GROUP_ALREADY_EXISTS ["taken on $at"]
+--- unchanged: $projects
 
-    } else {
-        $shows->($client->request('PATCH', "$orgs/$id", {}),
-            'PATCH of nothing changes nothing');
-    }
-    $is{title} = "renamed $name";
-    $shows->($client->request('PATCH', "$orgs/$id", { name => $is{title} }),
-        'PATCH renames');
-    $is{skip} = 0;
-    $shows->($client->request('PATCH', "$orgs/$id", { name => $is{title},
-        skipDefaultAlertsSettings => false }), 'PATCH sets alerts');
-    $is{title} = $org->{name};
-    $shows->($client->request('PATCH', "$orgs/$id", { name => $is{title} }),
-        'two organizations may have one name');
+=== TEST 31: a name is free in another case and in another organization
+--- requests
+owner: GET $all/groups/$p_id -> 200 {$p,"name":"by name é+%_ $at","tags":[]$alerts}
+owner: POST $base/groups {"name":"TAKEN ON $at","orgId":"$org_id"} -> 201
+stranger: POST $base/groups {"name":"taken on $at","orgId":"$other_id"} -> 201
 
-    refused($client->request('PATCH', "$orgs/$id", { name => 'x', %{ $_->[0] }
-        }), @$_[1, 2], "$name: PATCH of an organization "
-        . substr(json_text($_->[0]), 0, 60) . ": $_->[1]") for
-        [ { name => '' }, 'INVALID_ATTRIBUTE', [ 'name' ] ],
-        [ { name => 'x' x 65 }, 'INVALID_ATTRIBUTE', [ 'name' ] ],
-        [ { name => "a\n" }, 'INVALID_ATTRIBUTE', [ 'name' ] ],
-        [ { name => [] }, 'INVALID_JSON_ATTRIBUTE', [ 'name' ] ],
-        [ { skipDefaultAlertsSettings => 'x' }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'skipDefaultAlertsSettings' ] ],
-        [ { nosuch => 1 }, 'INVALID_ATTRIBUTE', [ 'nosuch' ] ],
-        map { [ { $_ => 1 }, 'ATTRIBUTE_READ_ONLY', [ $_ ] ] }
-            qw( id isDeleted links );
-    $shows->($client->request('GET', "$orgs/$id"), 'which change nothing');
-    refused($client->request('PATCH', "$orgs/$_", { name => 'x' }),
-        'ORG_NOT_FOUND', [ $_ ], "$name: PATCH of another organization")
-        for $nobody, $org->{id};
+=== TEST 32: the owner of the organization and the operator find a project by its name
+--- requests
+owner: GET $named/$name
+operator: GET $named/$name
+--- answers: 200 {$p,"name":"by name é+%_ $at","tags":[]$alerts}
 
-    # settings
-    my $uri = "$orgs/$id/settings";
-    my $settings = { apiAccessListRequired => false,
-        genAIFeaturesEnabled => true, multiFactorAuthRequired => false,
-        restrictEmployeeAccess => false };
-    my $set = sub {
-        my ($body, $title) = @_;
-        answers($client->request('PATCH', $uri, $body), 200, $settings,
-            "$name: $title");
-        answers($client->request('GET', "$base{$_}/orgs/$id/settings"), 200,
-            $settings, "$name: $title: as $_ shows them") for @bases;
-    };
-    $set->({}, 'PATCH of no setting');
-    $settings->{genAIFeaturesEnabled} = false;
-    $set->({ genAIFeaturesEnabled => false }, 'genAIFeaturesEnabled');
-    $set->({ securityContact => '' }, 'a contact that is empty is none');
-    $settings->{securityContact} = 'a@example.com';
-    $set->({ securityContact => 'a@example.com' }, 'securityContact');
-    $set->({ customSessionTimeouts => { x => 1 }, operationsContact => 'x',
-        maxServiceAccountSecretValidityInHours => 8,
-        streamsCrossGroupEnabled => true }, 'settings that are ignored');
-    delete $settings->{securityContact};
-    $set->({ securityContact => '', genAIFeaturesEnabled => false },
-        'a contact that is removed');
-    refused($client->request('PATCH', $uri, $_->[0]), @$_[1, 2],
-        "$name: settings " . substr(json_text($_->[0]), 0, 60)
-        . ": $_->[1]") for
-        [ { genAIFeaturesEnabled => 'x' }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'genAIFeaturesEnabled' ] ],
-        [ { securityContact => 1 }, 'INVALID_JSON_ATTRIBUTE',
-            [ 'securityContact' ] ],
-        [ { securityContact => 'x' x 321 }, 'INVALID_ATTRIBUTE',
-            [ 'securityContact' ] ],
-        [ { genAIFeaturesEnabled => true, nosuch => 1 }, 'INVALID_ATTRIBUTE',
-            [ 'nosuch' ] ];
-    $set->({}, 'which change none');
-    $shows->($client->request('GET', "$orgs/$id"),
-        'settings are not of the object');
-}
+=== TEST 33: a key finds a project by its name if it has a role in it
+--- requests
+member: GET $named/$name -> $no_name
+stranger: GET $named/$name -> $no_name
+operator: PATCH $atlas/groups/$p_id/apiKeys/$member_id {"roles":["GROUP_READ_ONLY"]} -> 200
+member: GET $named/$name -> 200 {$p,"name":"by name é+%_ $at","tags":[]$alerts}
 
+=== TEST 34: Atlas answers that a key is not in a project that does not exist, Ops Manager names it
+--- requests
+GET $named/by%20name%20%C3%A9+%25_%20{V1,V2,OM} -> $no_name
+GET $named/{nosuch,by%25,$nobody,$p_id,$x300} -> $no_name
 
-# DELETE of a project: its keys lose their roles there, and stay
+=== TEST 35: the path byName needs a name, which is UTF-8
+--- requests
+GET $named -> PATH_PARAM_PARSE_ERROR ["$uri"]
+GET $named/%FF -> 400
+--- response_headers
+X-Error-Code: PATH_PARAM_PARSE_ERROR
 
-for my $name (@bases) {
-    my $groups = "$base{$name}/groups";
-    my ($project, $stays) = map { new_project($org) } 1 .. 2;
-    my $key = $f->key($org, 'ORG_MEMBER');
-    my $guest = $owner->request('POST', "$groups/$project->{id}/apiKeys",
-        { desc => 'of the project', roles => [ 'GROUP_READ_ONLY' ] })->json;
+=== TEST 36: a key finds the project of its organization, the operator finds two of a name
+--- requests
+operator: POST $v2/groups {"name":"by name é+%_ $at","orgId":"$other_id"} -> 201
+owner: GET $named/$name -> 200 {$p,"name":"by name é+%_ $at","tags":[]$alerts}
+operator: GET $named/$name -> MULTIPLE_GROUPS
 
-    grant($_, $key, 'GROUP_DATA_ACCESS_ADMIN') for $project, $stays;
-    is(enters($key, "/in?project=$_->{id}"), 200,
-        "$name: a key enters by its role in a project") for $project, $stays;
+=== TEST 37: a project that was renamed is found by its new name alone, until it is deleted
+--- requests
+PATCH $project {"name":"by name é+%_ $at!"} -> 200
+GET $named/$name -> $no_name
+GET $named/$name! -> 200 {$p,"name":"by name é+%_ $at!","tags":[]$alerts}
+DELETE $project -> $deleted
+GET $named/$name! -> $no_name
 
-    my $res = $owner->request('DELETE', "$groups/$project->{id}");
-    answers($res, $name eq 'ops_manager' ? 200 : 202, '{}',
-        "$name: DELETE of a project");
-    is(enters($key, "/in?project=$project->{id}"), 403,
-        "$name: the key does not enter by it at once");
-    is(enters($key, "/in?project=$stays->{id}"), 200,
-        "$name: but by its role in another one");
-    is(enters($_, '/any'), 200, "$name: its keys stay") for $key, $guest;
+=== TEST 38: managedSlowMs of a project is true, until DELETE disables it, and POST enables it
+--- on: atlas v2
+--- requests
+GET $slow -> 200 true
+DELETE $slow/disable -> 204
+GET {$atlas,$v2}/groups/$empty_id/managedSlowMs -> 200 false
+DELETE $slow/disable -> 204
+GET {$atlas,$v2}/groups/$empty_id/managedSlowMs -> 200 false
+POST $slow/enable -> 204
+GET $slow -> 200 true
+POST $slow/enable -> 204
+GET $slow -> 200 true
 
-    is_deeply($owner->request('GET', "$base{$name}/orgs/$org->{id}/apiKeys/"
-        . $key->{id})->json->{roles}, [
-            { orgId => $org->{id}, roleName => 'ORG_MEMBER' },
-            { groupId => $stays->{id}, roleName => 'GROUP_DATA_ACCESS_ADMIN' }
-        ], "$name: with their other roles");
-    is_deeply($owner->request('GET', "$base{$name}/orgs/$org->{id}/apiKeys/"
-        . $guest->{id})->json->{roles},
-        [ { orgId => $org->{id}, roleName => 'ORG_MEMBER' } ],
-        "$name: as does one that was made in it");
+=== TEST 39: managedSlowMs is shown in an envelope, and is no setting
+--- on: atlas v2
+--- requests
+DELETE $slow/disable -> 204
+GET $slow?envelope=true -> 200 {"status":200,"content":false}
+GET $in/settings -> 200 $after_0
+POST $slow/enable {} -> 204
 
-    refused($owner->request($_->[0], "$groups/$project->{id}$_->[1]",
-        $_->[2]), 'GROUP_NOT_FOUND', [ $project->{id} ],
-        "$name: $_->[0] $_->[1] of a project that is gone") for
-        [ DELETE => '' ], [ GET => '' ], [ PATCH => '', {} ],
-        [ GET => '/apiKeys' ], [ GET => '/users' ];
-    refused($owner->request('DELETE', "$groups/$_"), 'GROUP_NOT_FOUND',
-        [ $_ ], "$name: DELETE of no project") for $nobody,
-        new_project($other)->{id};
-    is($owner->request('POST', $groups, { name => $project->{name},
-        orgId => $org->{id} })->code, 201, "$name: its name is free");
+=== TEST 40: lists of users, teams and clusters are empty
+--- requests
+GET {$in,$of}/{users,teams} -> 200 {$first,$none}
 
-    # by the key that owns it, which loses its right with it
-    my $mine = new_project($org);
-    my $manager = $f->key($org, 'ORG_MEMBER');
-    grant($mine, $manager, 'GROUP_OWNER');
-    is($manager->{client}->request('DELETE', "$groups/$mine->{id}")->code,
-        $name eq 'ops_manager' ? 200 : 202, "$name: its owner deletes it");
-    refused($manager->{client}->request('DELETE', "$groups/$mine->{id}"),
-        'GROUP_NOT_FOUND', [ $mine->{id} ], "$name: once");
-}
+=== TEST 41: the list of clusters of Atlas is empty
+--- on: atlas v2
+--- requests
+GET $in/clusters -> 200 {$first,$none}
+GET $in/clusters/ -> 200 {"links":[{"href":"http://localhost$in/clusters?$page","rel":"self"}],$none}
+GET $in/clusters?includeCount=false -> 200 {$self,"results":[]}
+GET $in/clusters?includeCount=true&includeDeletedWithRetainedBackups=false&$page -> 200 {$paged,$none}
 
+=== TEST 42: the path of an empty list may end with a slash, which its link does not have
+--- requests
+GET $in/users/ -> 200 {"links":[{"href":"http://localhost$in/users?$page","rel":"self"}],$none}
+GET $in/teams/ -> 200 {"links":[{"href":"http://localhost$in/teams?$page","rel":"self"}],$none}
+GET $of/users/ -> 200 {"links":[{"href":"http://localhost$of/users?$page","rel":"self"}],$none}
+GET $of/teams/ -> 200 {"links":[{"href":"http://localhost$of/teams?$page","rel":"self"}],$none}
 
-# DELETE of an organization: its keys go with it, the caller's, too
+=== TEST 43: an empty list without a count has no totalCount, and takes arguments of clients
+--- requests
+GET {$in,$of}/{users,teams}?includeCount=false -> 200 {$self,"results":[]}
+GET $in/users?flattenTeams=false&includeCount=true&includeOrgUsers=false&$page -> 200 {$paged,$none}
+GET $of/users?includeCount=true&orgMembershipStatuses=ACTIVE&orgMembershipStatuses=PENDING&username=a%40b&$page -> 200 {$paged,$none}
 
-for my $name (@bases) {
-    my $orgs = "$base{$name}/orgs";
-    my $going = $f->org;
-    my $reader = $f->key($going, 'ORG_READ_ONLY');
-    my $project = new_project($going);
-    my $client = $going->{client};
+=== TEST 44: invitations are an empty array, also in an envelope
+--- requests
+GET {$in,$of}/invites -> 200 []
+GET {$in,$of}/invites?username=x&envelope=true -> 200 {"status":200,"content":[]}
 
-    for my $who ($client, $f->client(token => $f->token)) {
-        refused($who->request('DELETE', "$orgs/$going->{id}"),
-            'ORG_NOT_EMPTY', [], "$name: an organization with a project");
-    }
-    refused($client->request('DELETE', "$orgs/$_"), 'ORG_NOT_FOUND', [ $_ ],
-        "$name: DELETE of another organization") for $nobody, $org->{id};
-    refused($reader->{client}->request('DELETE', "$orgs/$going->{id}"),
-        'USER_UNAUTHORIZED', [], "$name: a reader does not delete it");
-    is($client->request('GET', "$orgs/$going->{id}")->code, 200,
-        "$name: it is still there");
-    $client->request('DELETE', "$base{$name}/groups/$project->{id}");
-    is(enters($_, '/any'), 200, "$name: its keys enter")
-        for $going->{key}, $reader;
+=== TEST 45: an empty array has a blank in it when pretty=true
+--- requests
+GET {$in,$of}/invites?pretty=true
+--- response_body chomp
+[ ]
 
-    no_content($client->request('DELETE', "$orgs/$going->{id}"),
-        "$name: its last owner deletes it");
-    is(enters($_, '/any'), 401, "$name: its keys enter no more")
-        for $going->{key}, $reader;
-    challenged($_->request('GET', "$orgs/$going->{id}"),
-        "$name: nor does the API know them") for $client, $reader->{client};
-    refused($f->operator($_, "$orgs/$going->{id}"), 'ORG_NOT_FOUND',
-        [ $going->{id} ], "$name: $_ of an organization that is gone")
-        for qw( GET DELETE );
-    is($f->db->psql("SELECT count(*) FROM apikeys.keys
-        WHERE org_id = '$going->{id}'"), 0, "$name: no key is left");
+=== TEST 46: limits and addresses of a project of Atlas are empty lists
+--- on: atlas v2
+--- requests
+GET $in/{limits,limits?username=x&envelope=true,limits?pretty=true,ipAddresses}
+--- response_body eval
+[ '[]', '{"status":200,"content":[]}', '[ ]', '{"groupId":"$empty_id","services":{"clusters":[]}}' ]
 
-    my $by_operator = $f->org;
-    no_content($f->operator('DELETE', "$orgs/$by_operator->{id}"),
-        "$name: the operator deletes one");
-    is(enters($by_operator->{key}, '/any'), 401,
-        "$name: whose keys enter no more");
-}
+=== TEST 47: POST of no team answers with the empty list, other calls find no team
+--- requests
+POST $in/teams [] -> 200 {$first,$none}
+POST $in/teams [$team] -> TEAM_NOT_FOUND ["$nobody"]
+PATCH $in/teams/$nobody {"roleNames":["GROUP_OWNER"]} -> TEAM_NOT_FOUND ["$nobody"]
+DELETE $in/teams/$nobody -> TEAM_NOT_FOUND ["$nobody"]
+POST $in/teams [{"teamId":"first","roleNames":["GROUP_OWNER"]},$team] -> TEAM_NOT_FOUND ["first"]
 
-done_testing;
+=== TEST 48: an element of the array that is no team is refused, wherever it is
+--- requests
+POST $in/teams ["x"] -> INVALID_JSON
+POST $in/teams [$team,"x"] -> INVALID_JSON
+POST $in/teams [$team,"x",$team] -> INVALID_JSON
+POST $in/teams [{"teamId":1}] -> INVALID_JSON_ATTRIBUTE ["teamId"]
+POST $in/teams [$team,{"teamId":1}] -> INVALID_JSON_ATTRIBUTE ["teamId"]
+POST $in/teams [$team,{"teamId":1},$team] -> INVALID_JSON_ATTRIBUTE ["teamId"]
+POST $in/teams [{"x":1}] -> INVALID_ATTRIBUTE ["x"]
+POST $in/teams [$team,{"x":1}] -> INVALID_ATTRIBUTE ["x"]
+POST $in/teams [$team,{"x":1},$team] -> INVALID_ATTRIBUTE ["x"]
+
+=== TEST 49: a project of nobody or of another organization is not found, nor what is in it
+--- requests
+GET $base/groups/$nobody/{users,teams,invites} -> GROUP_NOT_FOUND ["$nobody"]
+GET $base/groups/$strange_id/{users,teams,invites} -> GROUP_NOT_FOUND ["$strange_id"]
+GET $base/groups/x/{users,teams,invites} -> PATH_PARAM_PARSE_ERROR ["$uri"]
+
+=== TEST 50: resources that only Atlas has are not found in a project of nobody or of another organization
+--- on: atlas v2
+--- requests
+GET $base/groups/$nobody/{clusters,limits,ipAddresses,managedSlowMs,settings} -> GROUP_NOT_FOUND ["$nobody"]
+GET $base/groups/$strange_id/{clusters,limits,ipAddresses,managedSlowMs,settings} -> GROUP_NOT_FOUND ["$strange_id"]
+GET $base/groups/x/{clusters,limits,ipAddresses,managedSlowMs,settings} -> PATH_PARAM_PARSE_ERROR ["$uri"]
+
+=== TEST 51: an organization of nobody, or another one than that of the key, is not found
+--- requests
+GET $base/orgs/$nobody/{users,teams,invites,settings,groups} -> ORG_NOT_FOUND ["$nobody"]
+GET $base/orgs/$other_id/{users,teams,invites,settings,groups} -> ORG_NOT_FOUND ["$other_id"]
+
+=== TEST 52: other resources of organizations and projects do not exist
+--- requests
+GET {$of,$in}/aiModelApiKeys -> RESOURCE_NOT_FOUND ["$uri"]
+GET $of/{serviceAccounts,users/$nobody} -> RESOURCE_NOT_FOUND ["$uri"]
+GET $in/{limits/x,managedSlowMs/x,serverless,controlledFeature} -> RESOURCE_NOT_FOUND ["$uri"]
+
+=== TEST 53: resources of Atlas do not exist on Ops Manager
+--- on: om
+--- requests
+GET $in/{settings,limits,ipAddresses,clusters,managedSlowMs,managedSlowMs/enable}
+--- answers: RESOURCE_NOT_FOUND ["$uri"]
+
+=== TEST 54: a method that a resource does not have is refused, and Allow lists those that it has
+--- requests
+POST {$of,$in}/users
+POST $of/teams
+DELETE $of/invites
+PATCH $named/x
+PUT $in/invites
+POST $of
+PUT $in
+PUT $in/teams
+GET $in/teams/$nobody
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers eval
+[ ('Allow: GET, HEAD') x 6, ('Allow: GET, HEAD, PATCH, DELETE') x 2, 'Allow: GET, HEAD, POST',
+    'Allow: PATCH, DELETE' ]
+
+=== TEST 55: Allow lists the methods of resources that only Atlas has
+--- on: atlas v2
+--- requests
+PATCH $in/{limits,managedSlowMs}
+POST $in/{ipAddresses,clusters,settings,managedSlowMs/disable}
+GET $in/managedSlowMs/enable
+--- answers: METHOD_NOT_ALLOWED ["$method"]
+--- response_headers eval
+[ ('Allow: GET, HEAD') x 4, 'Allow: GET, HEAD, PATCH', 'Allow: DELETE', 'Allow: POST' ]
+
+=== TEST 56: SQL creates projects and organizations with similar names
+--- keys
+lists: ORG_OWNER org=search
+--- sql
+INSERT INTO apikeys.projects (id, org_id, name, created)
+    SELECT repeat(n::text, 24), '$search_id', name, '2026-01-02 03:04:05Z'
+      FROM (VALUES (1, 'Alpha'), (2, 'AlphaBet'), (3, 'al%pha'), (4, 'al\pha'),
+                   (5, 'al_pha'), (6, 'b two'), (7, 'beta')) p (n, name);
+INSERT INTO apikeys.orgs (id, name) SELECT id, 'ö' || name FROM apikeys.projects
+    WHERE org_id = '$search_id'
+--- on: atlas
+--- as: lists
+--- requests
+GET $groups -> 200
+--- contains: "totalCount":7
+
+=== TEST 57: projects are listed by the beginning of their names, in any case
+--- as: lists
+--- requests
+GET $groups?name=ALPHA -> 200 {$self,"results":[$P1,$P2],"totalCount":2}
+GET $groups?name=alphab -> 200 {$self,"results":[$P2],"totalCount":1}
+GET $groups?name={b+t,B%20TWO} -> 200 {$self,"results":[$P6],"totalCount":1}
+GET $groups?name={lpha,Alphabets,%25,b%2Bt,.*} -> 200 {$self,$none}
+
+=== TEST 58: characters of patterns stand for themselves, an empty name for all, the first of two counts
+--- as: lists
+--- requests
+GET $groups?name=al%25 -> 200 {$self,"results":[$P3],"totalCount":1}
+GET $groups?name=AL%5c -> 200 {$self,"results":[$P4],"totalCount":1}
+GET $groups?name=al_ -> 200 {$self,"results":[$P5],"totalCount":1}
+GET $groups?name= -> 200 {$self,"results":[$P1,$P2,$P3,$P4,$P5,$P6,$P7],"totalCount":7}
+GET $groups?name=alpha&name=beta -> 200 {$self,"results":[$P1,$P2],"totalCount":2}
+
+=== TEST 59: organizations are listed by the beginning of their names, as projects are
+--- as: operator
+--- requests
+GET $base/orgs?name=%C3%B6{ALPHA,alpha&name=beta} -> 200 {$self,"results":[$O1,$O2],"totalCount":2}
+GET $base/orgs?name=%C3%B6alphab -> 200 {$self,"results":[$O2],"totalCount":1}
+GET $base/orgs?name=%C3%B6{b+t,B%20TWO} -> 200 {$self,"results":[$O6],"totalCount":1}
+GET $base/orgs?name=%C3%B6{lpha,Alphabets,%25,b%2Bt,.*} -> 200 {$self,$none}
+GET $base/orgs?name=%C3%B6al%25 -> 200 {$self,"results":[$O3],"totalCount":1}
+GET $base/orgs?name=%C3%B6AL%5c -> 200 {$self,"results":[$O4],"totalCount":1}
+GET $base/orgs?name=%C3%B6al_ -> 200 {$self,"results":[$O5],"totalCount":1}
+
+=== TEST 60: a key finds its own organization by the name, and no other
+--- as: lists
+--- requests
+GET $base/orgs?includeCount=true&name=&$page -> 200 {$paged,"results":[$own],"totalCount":1}
+GET $base/orgs?name=SEA -> 200 {$self,"results":[$own],"totalCount":1}
+GET $base/orgs?name=alpha -> 200 {$self,$none}
+
+=== TEST 61: the list of all projects takes no name, and zero is the page by default
+--- as: lists
+--- requests
+GET $base/groups?name=x -> 200 {$self,"results":[$P1,$P2,$P3,$P4,$P5,$P6,$P7],"totalCount":7}
+GET $groups?itemsPerPage=0&pageNum=0&includeCount=true
+    -> 200 {"links":[{"href":"http://localhost$groups?includeCount=true&$page","rel":"self"}],
+    "results":[$P1,$P2,$P3,$P4,$P5,$P6,$P7],"totalCount":7}
+
+=== TEST 62: the second page of a list by name links to the first and the third
+--- as: lists
+--- requests
+GET $groups?name=al&itemsPerPage=2&pageNum=2
+    -> 200 {"links":[{"href":"http://localhost$groups?name=al&itemsPerPage=2&pageNum=1",
+    "rel":"previous"},{"href":"http://localhost$groups?name=al&pageNum=2&itemsPerPage=2",
+    "rel":"self"},{"href":"http://localhost$groups?name=al&itemsPerPage=2&pageNum=3",
+    "rel":"next"}],"results":[$P3,$P4],"totalCount":5}
+
+=== TEST 63: a name that is no UTF-8 or has a NUL is refused as an argument
+--- as: lists
+--- requests
+GET {$base/orgs,$groups}?name={%FF,a%00} -> INVALID_QUERY_PARAMETER ["name"]
+
+=== TEST 64: an organization is created by no key, and without a service account
+--- requests
+owner: POST $base/orgs {"name":"posted","skipDefaultAlertsSettings":true,"orgOwnerId":"any text",
+    "serviceAccount":null,"apiKey":{"desc":"first","roles":["ORG_OWNER"]}} -> API_KEY_CANNOT_CREATE_ORG
+operator: POST $base/orgs {"name":"posted","serviceAccount":{}} -> INVALID_ATTRIBUTE ["serviceAccount"]
+operator: POST $base/orgs {"name":"posted","serviceAccount":{"name":"x"}} -> INVALID_ATTRIBUTE ["serviceAccount"]
+operator: POST $base/orgs {"name":"posted","serviceAccount":"x"} -> INVALID_ATTRIBUTE ["serviceAccount"]
+operator: POST $base/orgs {"name":"posted","serviceAccount":false} -> INVALID_ATTRIBUTE ["serviceAccount"]
+--- unchanged: $orgs
+
+=== TEST 65: null is no service account, and the operator creates the organization
+--- as: operator
+--- requests
+POST $base/orgs {"name":"posted $at","serviceAccount":null,"skipDefaultAlertsSettings":true,
+    "orgOwnerId":"any text","apiKey":{"desc":"first","roles":["ORG_OWNER"]}} -> 201
+--- keep: o
+--- contains: "name":"posted $at"
+
+=== TEST 66: the first key of an organization reads it on each base, also with a slash at the end
+--- as: o
+--- requests
+GET $org{,/} -> 200 {$o,"name":"posted $at"$skip}
+GET $all/orgs/$o_id -> 200 {$o,"name":"posted $at"$skip}
+
+=== TEST 67: PATCH of an organization on v2 requires the name
+--- on: v2
+--- as: o
+--- requests
+PATCH $org {}
+PATCH $org {"skipDefaultAlertsSettings":false}
+PATCH $org {"name":null}
+--- answers: MISSING_ATTRIBUTE ["name"]
+--- unchanged: $orgs
+
+=== TEST 68: PATCH without a member leaves the organization as it is
+--- on: atlas om
+--- as: o
+--- requests
+PATCH $org {} -> 200 {$o,"name":"posted $at"$skip}
+--- audit
+
+=== TEST 69: PATCH renames an organization, to a name that another one has, and sets its alerts
+--- as: o
+--- requests
+PATCH $org {"name":"renamed $at"} -> 200 {$o,"name":"renamed $at"$skip}
+PATCH $org {"name":"renamed $at","skipDefaultAlertsSettings":false}
+    -> 200 {$o,"name":"renamed $at"$noskip}
+PATCH $org {"name":"org"} -> 200 {$o,"name":"org"$noskip}
+
+=== TEST 70: a member of an organization that is wrong, unknown or read-only is refused
+--- as: o
+--- requests
+PATCH $org {"name":""} -> INVALID_ATTRIBUTE ["name"]
+PATCH $org {"name":"$x65"} -> INVALID_ATTRIBUTE ["name"]
+PATCH $org {"name":"a\n"} -> INVALID_ATTRIBUTE ["name"]
+PATCH $org {"name":[]} -> INVALID_JSON_ATTRIBUTE ["name"]
+PATCH $org {"name":"x","skipDefaultAlertsSettings":"x"}
+    -> INVALID_JSON_ATTRIBUTE ["skipDefaultAlertsSettings"]
+PATCH $org {"name":"x","nosuch":1} -> INVALID_ATTRIBUTE ["nosuch"]
+PATCH $org {"name":"x","id":1} -> ATTRIBUTE_READ_ONLY ["id"]
+PATCH $org {"name":"x","isDeleted":1} -> ATTRIBUTE_READ_ONLY ["isDeleted"]
+PATCH $org {"name":"x","links":1} -> ATTRIBUTE_READ_ONLY ["links"]
+GET $org -> 200 {$o,"name":"org"$noskip}
+
+=== TEST 71: PATCH and DELETE of another organization find none
+--- as: o
+--- requests
+PATCH $base/orgs/$nobody {"name":"x"} -> ORG_NOT_FOUND ["$nobody"]
+PATCH $base/orgs/$org_id {"name":"x"} -> ORG_NOT_FOUND ["$org_id"]
+DELETE $base/orgs/$nobody -> ORG_NOT_FOUND ["$nobody"]
+DELETE $base/orgs/$org_id -> ORG_NOT_FOUND ["$org_id"]
+--- unchanged: $orgs
+
+=== TEST 72: all bases show genAIFeaturesEnabled as one has set it, and no empty securityContact
+--- as: o
+--- requests
+PATCH $org/settings {} -> 200 {$fixed,"genAIFeaturesEnabled":true}
+GET $all/orgs/$o_id/settings -> 200 {$fixed,"genAIFeaturesEnabled":true}
+PATCH $org/settings {"genAIFeaturesEnabled":false} -> 200 {$fixed,"genAIFeaturesEnabled":false}
+GET $all/orgs/$o_id/settings -> 200 {$fixed,"genAIFeaturesEnabled":false}
+PATCH $org/settings {"securityContact":""} -> 200 {$fixed,"genAIFeaturesEnabled":false}
+GET $all/orgs/$o_id/settings -> 200 {$fixed,"genAIFeaturesEnabled":false}
+
+=== TEST 73: all bases show securityContact as one has set it, and ignore settings they do not have
+--- as: o
+--- requests
+PATCH $org/settings {"securityContact":"a@example.com"}
+GET $all/orgs/$o_id/settings
+PATCH $org/settings {"customSessionTimeouts":{"x":1},"operationsContact":"x",
+    "maxServiceAccountSecretValidityInHours":8,"streamsCrossGroupEnabled":true}
+GET $all/orgs/$o_id/settings
+--- answers: 200 {$fixed,"genAIFeaturesEnabled":false,"securityContact":"a@example.com"}
+
+=== TEST 74: an empty securityContact removes the one that was there
+--- as: o
+--- requests
+PATCH $org/settings {"securityContact":"","genAIFeaturesEnabled":false}
+GET $all/orgs/$o_id/settings
+--- answers: 200 {$fixed,"genAIFeaturesEnabled":false}
+
+=== TEST 75: a setting of an organization that is wrong or unknown is refused, with the rest
+--- as: o
+--- requests
+PATCH $org/settings {"genAIFeaturesEnabled":"x"} -> INVALID_JSON_ATTRIBUTE ["genAIFeaturesEnabled"]
+PATCH $org/settings {"securityContact":1} -> INVALID_JSON_ATTRIBUTE ["securityContact"]
+PATCH $org/settings {"securityContact":"$x321"} -> INVALID_ATTRIBUTE ["securityContact"]
+PATCH $org/settings {"genAIFeaturesEnabled":true,"nosuch":1} -> INVALID_ATTRIBUTE ["nosuch"]
+PATCH $org/settings {} -> 200 {$fixed,"genAIFeaturesEnabled":false}
+GET $all/orgs/$o_id/settings -> 200 {$fixed,"genAIFeaturesEnabled":false}
+GET $org -> 200 {$o,"name":"org"$noskip}
+
+=== TEST 76: a project creates a key of its own
+--- keys
+visitor_$key: ORG_MEMBER GROUP_DATA_ACCESS_ADMIN project=gone_$key
+helper: ORG_MEMBER GROUP_OWNER project=stay
+--- requests
+POST $gone/apiKeys {"desc":"of the project","roles":["GROUP_READ_ONLY"]} -> 200
+--- keep: made
+--- contains: "publicKey":"$made_public"
+
+=== TEST 77: a key is admitted by its role in each of two projects
+--- requests
+operator: PATCH $atlas/groups/$stay_id/apiKeys/$visitor_id {"roles":["GROUP_DATA_ACCESS_ADMIN"]} -> 200
+visitor: GET /in?project={$gone_id,$stay_id} -> 200
+--- decision: allow allow allow
+
+=== TEST 78: DELETE of a project ends the roles in it at once, and leaves its keys
+--- requests
+owner: DELETE $gone -> $deleted
+visitor: GET /in?project=$gone_id -> 403
+visitor: GET /in?project=$stay_id -> 200
+visitor: GET /any -> 200
+made: GET /any -> 200
+--- decision: allow role allow allow allow
+
+=== TEST 79: the keys of a project that was deleted have their other roles
+--- requests
+GET $base/orgs/$org_id/apiKeys/{$visitor_id,$made_id} -> 200
+--- contains
+"roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},{"groupId":"$stay_id","roleName":"GROUP_DATA_ACCESS_ADMIN"}]}
+"roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"}]}
+
+=== TEST 80: a project that was deleted is not found, as one of nobody or of others
+--- requests
+{DELETE,GET} $gone -> GROUP_NOT_FOUND ["$gone_id"]
+PATCH $gone {} -> GROUP_NOT_FOUND ["$gone_id"]
+GET $gone/{apiKeys,users} -> GROUP_NOT_FOUND ["$gone_id"]
+DELETE $base/groups/$nobody -> GROUP_NOT_FOUND ["$nobody"]
+DELETE $base/groups/$strange_id -> GROUP_NOT_FOUND ["$strange_id"]
+--- unchanged: $projects
+
+=== TEST 81: the name of a project that was deleted is free
+--- requests
+POST $base/groups {"name":"gone_$key","orgId":"$org_id"} -> 201
+--- contains: "name":"gone_$key"
+
+=== TEST 82: the key that owns a project deletes it, once
+--- keys
+mine_$key: ORG_MEMBER GROUP_OWNER project=owned_$key
+--- as: mine
+--- requests
+DELETE $base/groups/$owned_id -> $deleted
+DELETE $base/groups/$owned_id -> GROUP_NOT_FOUND ["$owned_id"]
+
+=== TEST 83: an organization with a project is not deleted, nor without the role of an owner
+--- keys
+boss_$key: ORG_OWNER GROUP_OWNER org=going_$key project=last_$key
+reader_$key: ORG_READ_ONLY org=going_$key
+--- requests
+boss: DELETE $going -> ORG_NOT_EMPTY
+operator: DELETE $going -> ORG_NOT_EMPTY
+reader: DELETE $going -> USER_UNAUTHORIZED
+boss: GET $going -> 200
+--- unchanged: $orgs
+
+=== TEST 84: keys of an organization are admitted before it is deleted
+--- requests
+boss: DELETE $base/groups/$last_id -> $deleted
+boss: GET /any -> 200
+reader: GET /any -> 200
+--- decision: allow allow allow
+
+=== TEST 85: the last owner deletes its organization, with all its keys
+--- as: boss
+--- requests
+DELETE $going -> 204
+--- query: SELECT count(*) FROM apikeys.keys WHERE org_id = '$going_id'
+--- rows: 0
+
+=== TEST 86: locations do not know the keys of an organization that was deleted
+--- on: atlas v2 om
+--- as: boss, reader
+--- request eval: [ 'GET /any', 'GET /any' ]
+--- error_code eval: [ 401, 401 ]
+--- decision: unknown_key unknown_key
+
+=== TEST 87: the API challenges keys of an organization that was deleted
+--- requests
+boss: GET $going -> 401
+reader: GET $going -> 401
+operator: {GET,DELETE} $going -> ORG_NOT_FOUND ["$going_id"]
+
+=== TEST 88: the operator creates an organization with a key
+--- as: operator
+--- requests
+POST $base/orgs {"name":"brief","apiKey":{"desc":"brief","roles":["ORG_OWNER"]}} -> 201
+--- keep: brief
+--- contains: "publicKey":"$brief_public"
+
+=== TEST 89: the operator deletes an organization, whose key is unknown from then on
+--- requests
+brief: GET /any -> 200
+operator: DELETE $base/orgs/$brief_id -> 204
+brief: GET $base/ -> 401
+--- decision: allow allow unknown_key

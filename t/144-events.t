@@ -1,535 +1,485 @@
 # Events: what each change of a key, a project or an organization leaves in
 # the lists, through the API and by psql; the arguments of the lists; one
-# event; what a page of many events costs.
+# event.  What a page of many events costs is in 144-events-cost.t.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
+use JSON::PP qw( decode_json );
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use ApiKeys::Sql ();
-use JSON::PP ();
-use Test::More;
-
-my $f = ApiKeys::Fixture->new(zone => '16m',
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' });
-my $host = $f->nginx->url;
-my %base = %ApiKeys::Fixture::BASE;
-my $db = $f->db;
-my $sql = ApiKeys::Sql->new($db);
-my $nobody = '0123456789abcdef01234567';
-
-my $org = $f->org;
-my $owner = $org->{client};
-my $project = $f->project($org);
-my $uri = "$base{atlas_v1}/orgs/$org->{id}";
-my $in_project = "$base{atlas_v1}/groups/$project->{id}";
-
-sub must {
-    my ($res) = @_;
-
-    $res->code =~ /^2/ or die $res->code . " $res->{body}\n";
-    return $res->code == 204 ? undef : $res->json;
-}
-
-# events of the organization and of the project that are new, oldest first,
-# each in its list
+# Filters of a list: its events that no block has shown before, oldest first,
+# as "TYPE TARGET ENTRY by CALLER"; the number of events of each type; and the
+# number of events, of all.
 my %seen;
-sub new_events {
-    my @events;
 
-    for my $list ([ org => "$uri/events" ], [ project => "$in_project/events" ])
-    {
-        for my $event (reverse @{ must($owner->request('GET',
-            "$list->[1]?itemsPerPage=500"))->{results} })
-        {
-            next if $seen{"$list->[0] $event->{id}"}++;
-            push @events, [ $list->[0], $event ];
-        }
-    }
-    return @events;
+sub fresh {
+    my $list = eval { decode_json($_[0]) } || {};
+    return join ', ', map {
+        join ' ', grep { defined } @$_{qw( eventTypeName targetPublicKey whitelistEntry )},
+            $_->{isGlobalAdmin} ? exists $_->{apiKeyId} ? 'named' : ()
+                : "by $_->{publicKey}"
+    } grep { $_->{eventTypeName} && !$seen{"$list->{links}[0]{href} $_->{id}"}++ }
+        reverse @{ $list->{results} || [] };
 }
 
-# "list TYPE TARGET ENTRY" of each, in the order of the ids
-sub told {
-    my @events = sort { $a->[1]{id} cmp $b->[1]{id} } @_;
-
-    return [ map { join ' ', $_->[0], $_->[1]{eventTypeName},
-        $_->[1]{targetPublicKey} // '-', $_->[1]{whitelistEntry} // () }
-        @events ];
-}
-
-# so that a list can be required
-must($owner->request('POST', "$uri/apiKeys/$org->{key}{id}/accessList",
-    [ { ipAddress => '127.0.0.1' } ]));
-new_events();
-
-
-# what each call leaves, in the order in which it happened
-
-sub leaves {
-    my ($title, $do, @expected) = @_;
-
-    $do->();
-    my @new = new_events();
-    is_deeply(told(@new), \@expected, $title);
-    return map { $_->[1] } @new;
-}
-
-my $made = must($owner->request('POST', "$uri/apiKeys",
-    { desc => 'x', roles => ['ORG_MEMBER'] }));
-my $id = $made->{id};
-my $name = $made->{publicKey};
-
-leaves('POST of a key', sub { }, "org API_KEY_CREATED $name");
-leaves('PATCH of its description and roles', sub { must($owner->request(
-    'PATCH', "$uri/apiKeys/$id", { desc => 'y', roles => ['ORG_READ_ONLY'] }))
-    }, "org API_KEY_DESCRIPTION_CHANGED $name",
-    "org API_KEY_ROLES_CHANGED $name");
-leaves('the same PATCH again', sub { must($owner->request('PATCH',
-    "$uri/apiKeys/$id", { desc => 'y', roles => ['ORG_READ_ONLY'] })) });
-leaves('POST of entries, in their order', sub { must($owner->request('POST',
-    "$uri/apiKeys/$id/accessList", [ { cidrBlock => '10.2.0.0/16' },
-    { ipAddress => '192.0.2.1' }, { ipAddress => '2001:DB8::1' },
-    { cidrBlock => '10.1.2.3/32' } ])) },
-    map { "org API_KEY_ACCESS_LIST_ENTRY_ADDED $name $_" }
-        qw( 10.2.0.0/16 192.0.2.1 2001:db8::1 10.1.2.3 ));
-leaves('DELETE of an entry', sub { must($owner->request('DELETE',
-    "$uri/apiKeys/$id/accessList/192.0.2.1")) },
-    "org API_KEY_ACCESS_LIST_ENTRY_DELETED $name 192.0.2.1");
-leaves('POST that assigns the key', sub { must($owner->request('POST',
-    "$in_project/apiKeys/$id", { roles => ['GROUP_READ_ONLY'] })) },
-    "project API_KEY_ADDED_TO_GROUP $name");
-leaves('PATCH of its roles in the project', sub { must($owner->request(
-    'PATCH', "$in_project/apiKeys/$id", { roles => ['GROUP_OWNER'] })) },
-    "project API_KEY_ROLES_CHANGED $name");
-leaves('the same PATCH again', sub { must($owner->request('PATCH',
-    "$in_project/apiKeys/$id", { roles => ['GROUP_OWNER'] })) });
-leaves('PATCH of description and roles through the project', sub {
-    must($owner->request('PATCH', "$base{atlas_v2}/groups/$project->{id}"
-    . "/apiKeys/$id", { desc => 'z', roles => ['GROUP_READ_ONLY'] })) },
-    "org API_KEY_DESCRIPTION_CHANGED $name",
-    "project API_KEY_ROLES_CHANGED $name");
-leaves('DELETE from the project', sub { must($owner->request('DELETE',
-    "$in_project/apiKeys/$id")) },
-    "project API_KEY_REMOVED_FROM_GROUP $name");
-leaves('the same DELETE again', sub { must($owner->request('DELETE',
-    "$in_project/apiKeys/$id")) });
-leaves('PATCH that assigns the key', sub { must($owner->request('PATCH',
-    "$in_project/apiKeys/$id", { roles => ['GROUP_READ_ONLY'] })) },
-    "project API_KEY_ADDED_TO_GROUP $name");
-leaves('DELETE of a key that is in a project', sub {
-    must($owner->request('DELETE', "$uri/apiKeys/$id")) },
-    "project API_KEY_REMOVED_FROM_GROUP $name", "org API_KEY_DELETED $name");
-
-my $other = must($owner->request('POST', "$in_project/apiKeys",
-    { desc => 'x', roles => ['GROUP_READ_ONLY'] }));
-leaves('POST of a key through the project', sub { },
-    "org API_KEY_CREATED $other->{publicKey}",
-    "project API_KEY_ADDED_TO_GROUP $other->{publicKey}");
-leaves('settings', sub { must($owner->request('PATCH', "$uri/settings",
-    { apiAccessListRequired => true })); must($owner->request('PATCH',
-    "$uri/settings", { apiAccessListRequired => false })) },
-    'org ORG_PUBLIC_API_ACCESS_LIST_REQUIRED -',
-    'org ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED -');
-leaves('a rename of the organization', sub { must($owner->request('PATCH',
-    $uri, { name => 'renamed' })) }, 'org ORG_RENAMED -');
-leaves('a rename of the project', sub { must($owner->request('PATCH',
-    $in_project, { name => 'renamed' })) },
-    'org GROUP_NAME_CHANGED -', 'project GROUP_NAME_CHANGED -');
-leaves('attributes', sub { must($owner->request('PATCH',
-    "$in_project/settings", { isSchemaAdvisorEnabled => false })) });
-
-my $second = must($owner->request('POST', "$base{atlas_v1}/groups",
-    { name => 'second', orgId => $org->{id} }));
-leaves('POST of a project', sub { }, 'org GROUP_CREATED -');
-is_deeply([ map { $_->{eventTypeName} } @{ must($owner->request('GET',
-    "$base{atlas_v1}/groups/$second->{id}/events"))->{results} } ],
-    ['GROUP_CREATED'], 'is in its own list, too, and nothing beside it');
-leaves('DELETE of a project', sub { must($owner->request('DELETE',
-    "$base{atlas_v1}/groups/$second->{id}")) }, 'org GROUP_DELETED -');
-leaves('calls that are refused', sub {
-    $owner->request('POST', "$uri/apiKeys", { desc => 'x', roles => [] });
-    $owner->request('DELETE', "$uri/apiKeys/$nobody");
-    $owner->request('PATCH', "$in_project/apiKeys/$nobody",
-        { roles => ['GROUP_OWNER'] }) });
-
-
-# as each of them is shown
-
-my @shown = @{ must($owner->request('GET', "$uri/events"))->{results} };
-my ($deleted) = grep { $_->{eventTypeName} eq 'API_KEY_DELETED' } @shown;
-my ($added) = grep { ($_->{whitelistEntry} // '') eq '192.0.2.1' } @shown;
-my ($removed) = grep { $_->{eventTypeName} eq 'API_KEY_REMOVED_FROM_GROUP' }
-    @{ must($owner->request('GET', "$in_project/events"))->{results} };
-
-like($_->{id}, qr/^[0-9a-f]{24}$/, 'an ObjectId'),
-    like($_->{created}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'seconds')
-    for $deleted, $added, $removed;
-
-sub acting { return apiKeyId => $org->{key}{id},
-    publicKey => $org->{key}{publicKey}, remoteAddress => '127.0.0.1',
-    isGlobalAdmin => false }
-
-sub self { return links => [ { rel => 'self', href => "$host$_[0]" } ] }
-
-for my $name (sort keys %base) {
-    my $orgs = "$base{$name}/orgs/$org->{id}/events";
-    my $groups = "$base{$name}/groups/$project->{id}/events";
-
-    answers($owner->request('GET', "$orgs/$deleted->{id}"), 200,
-        { acting(), self("$orgs/$deleted->{id}"), orgId => $org->{id},
-          created => $deleted->{created}, id => $deleted->{id},
-          eventTypeName => 'API_KEY_DELETED',
-          targetPublicKey => $deleted->{targetPublicKey} },
-        "$name: an event of the organization");
-    answers($owner->request('GET', "$orgs/$added->{id}"), 200,
-        { acting(), self("$orgs/$added->{id}"), orgId => $org->{id},
-          created => $added->{created}, id => $added->{id},
-          eventTypeName => $added->{eventTypeName},
-          targetPublicKey => $added->{targetPublicKey},
-          whitelistEntry => '192.0.2.1',
-          ($name eq 'ops_manager' ? (accessListEntry => '192.0.2.1') : ()) },
-        "$name: an event of an access list");
-    answers($owner->request('GET', "$groups/$removed->{id}"), 200,
-        { acting(), self("$groups/$removed->{id}"),
-          groupId => $project->{id},
-          created => $removed->{created}, id => $removed->{id},
-          eventTypeName => 'API_KEY_REMOVED_FROM_GROUP',
-          targetPublicKey => $removed->{targetPublicKey} },
-        "$name: an event of the project");
-    answers($owner->request('GET', "$groups/$removed->{id}?includeRaw=true"),
-        200, { acting(), self("$groups/$removed->{id}"),
-          groupId => $project->{id},
-          created => $removed->{created}, id => $removed->{id},
-          eventTypeName => 'API_KEY_REMOVED_FROM_GROUP',
-          targetPublicKey => $removed->{targetPublicKey},
-          raw => { _t => 'API_USER_AUDIT', alertConfigId => null,
-              cid => $project->{id}, cre => $removed->{created},
-              description => 'API Key removed from Group',
-              et => 'API_KEY_REMOVED_FROM_GROUP', gn => null,
-              hidden => false, id => $removed->{id}, isMmsAdmin => false,
-              orgId => null, orgName => null, remoteAddr => '127.0.0.1',
-              severity => 'INFO', source => 'USER',
-              un => $org->{key}{publicKey}, userId => $org->{key}{id} } },
-        "$name: with includeRaw");
-
-    refused($owner->request('GET', "$orgs/$removed->{id}"),
-        'ORG_EVENT_NOT_FOUND', [ $removed->{id}, $org->{id} ],
-        "$name: an event of the project is none of the organization");
-    refused($owner->request('GET', "$groups/$deleted->{id}"),
-        'EVENT_NOT_FOUND', [ $deleted->{id}, $project->{id} ],
-        "$name: nor the other way round");
-    refused($owner->request('GET', "$orgs/$nobody"), 'ORG_EVENT_NOT_FOUND',
-        [ $nobody, $org->{id} ], "$name: one that does not exist");
-    refused($owner->request('GET', "$orgs/ffffffff"
-        . substr($deleted->{id}, 8)), 'ORG_EVENT_NOT_FOUND',
-        [ 'ffffffff' . substr($deleted->{id}, 8), $org->{id} ],
-        "$name: one of another second");
-    refused($owner->request('GET', "$orgs/x"), 'PATH_PARAM_PARSE_ERROR',
-        [ "$orgs/x" ], "$name: no id");
-    is($owner->request('POST', $orgs, {})->header('Allow'), 'GET, HEAD',
-        "$name: events are read only");
-}
-
-# the operator has no name
-must($f->operator('PATCH', $uri, { name => 'by the operator' }));
-my ($by_operator) = map { $_->[1] } new_events();
-delete $by_operator->{links};
-is_deeply($by_operator, { created => $by_operator->{created},
-    eventTypeName => 'ORG_RENAMED', id => $by_operator->{id},
-    isGlobalAdmin => true, orgId => $org->{id} }, 'the operator has no name');
-
-
-# the arguments of the lists
-
-my $all = must($owner->request('GET', "$uri/events"));
-is($all->{totalCount}, scalar @{ $all->{results} }, 'all are counted');
-is_deeply([ map { $_->{id} } @{ $all->{results} } ],
-    [ sort { $b cmp $a } map { $_->{id} } @{ $all->{results} } ],
-    'newest first');
-
-sub types_of {
-    my ($path) = @_;
-
+sub types {
     my %n;
-    $n{ $_->{eventTypeName} }++ for
-        @{ must($owner->request('GET', $path))->{results} };
+    $n{ $_->{eventTypeName} }++ for @{ decode_json($_[0])->{results} };
     return join ' ', map { "$_:$n{$_}" } sort keys %n;
 }
 
-is(types_of("$uri/events?eventType=ORG_RENAMED"), 'ORG_RENAMED:2',
-    'of a type');
-is(types_of("$uri/events?eventType=ORG_RENAMED&eventType=API_KEY_DELETED"),
-    'API_KEY_DELETED:1 ORG_RENAMED:2', 'of two types');
-is(types_of("$uri/events?eventType=API_KEY_WHITELIST_ENTRY_DELETED"),
-    'API_KEY_ACCESS_LIST_ENTRY_DELETED:1', 'by its name of before 2021');
-is(types_of("$uri/events?eventType=JOINED_ORG"), '', 'of none of ours');
-is(types_of("$in_project/events?excludedEventType=API_KEY_ADDED_TO_GROUP"
-    . '&excludedEventType=GROUP_CREATED'),
-    'API_KEY_REMOVED_FROM_GROUP:2 API_KEY_ROLES_CHANGED:2 '
-    . 'GROUP_NAME_CHANGED:1', 'all but some');
-is(types_of("$in_project/events?eventType=GROUP_CREATED"
-    . '&eventType=GROUP_NAME_CHANGED&excludedEventType=GROUP_CREATED'),
-    'GROUP_NAME_CHANGED:1', 'both arguments intersect');
-is(types_of("$uri/events?eventType=ORG_RENAMED"
-    . '&excludedEventType=ORG_RENAMED&clusterNames=x'), 'ORG_RENAMED:2',
-    "an organization's list has only the first");
-is(types_of("$in_project/events?clusterNames=x"), '', 'no event of a cluster');
-
-my $none = must($owner->request('GET', "$uri/events?includeCount=false"));
-is($none->{totalCount}, 0, 'includeCount=false shows 0');
-is(scalar @{ $none->{results} }, scalar @{ $all->{results} },
-    'and the same events');
-
-my $page = must($owner->request('GET',
-    "$uri/events?eventType=API_KEY_CREATED&pageNum=2&itemsPerPage=1"));
-is_deeply([ map { $_->{rel} } @{ $page->{links} } ],
-    [qw( previous self next )], 'a page has links to both sides');
-is_deeply([ map { $_->{rel} } @{ must($owner->request('GET', "$uri/events?"
-    . 'eventType=ORG_RENAMED&pageNum=2&itemsPerPage=1&includeCount=false'))
-    ->{links} } ], [qw( previous self )], 'the last page has no next one');
-is($page->{links}[1]{href}, "$host$uri/events?eventType=API_KEY_CREATED"
-    . '&pageNum=2&itemsPerPage=1', 'with the arguments as they were sent');
-
-
-# dates
-
-my ($oldest, $newest) = @{ $all->{results} }[-1, 0];
-
-sub dated {
-    my ($query) = @_;
-
-    my $res = $owner->request('GET', "$uri/events?$query");
-    return $res->code == 200 ? $res->json->{totalCount} : $res->json->{errorCode};
+sub count {
+    my $list = decode_json($_[0]);
+    my @ids = map { $_->{id} } @{ $list->{results} };
+    return @ids . " of $list->{totalCount}, newest "
+        . ("@ids" eq join(' ', sort { $b cmp $a } @ids) ? 'first' : 'elsewhere');
 }
 
-my $count = $all->{totalCount};
-my $at = $newest->{created};
-(my $encoded = $at) =~ s/:/%3A/g;
-(my $offset = $at) =~ s/Z$/%2B00%3A00/;
-(my $blank = $at) =~ s/Z$/+00:00/;
-(my $plain = $at) =~ s/Z$/-0000/;
-cmp_ok(dated("minDate=$_"), '>=', 1, "minDate=$_ includes its second")
-    for $at, $encoded, $offset, $blank, $plain, $at =~ s/Z/.999999999Z/r;
-is(dated("maxDate=$_"), $count, "maxDate=$_ includes its second")
-    for $at, $at =~ s/Z/.000Z/r;
-is(dated("minDate=$at&maxDate=$at&eventType=ORG_RENAMED") >= 1, 1,
-    'both ends of one second');
-is(dated("minDate=$oldest->{created}"), $count, 'from the oldest on');
-is(dated('minDate=9999-12-31'), 0, 'a day to come');
-is(dated('maxDate=0001-01-01T00:00'), 0, 'a time before all');
-is(dated("minDate=$_"), 'INVALID_DATE_FORMAT', "minDate=$_ is refused") for
-    '', 'x', '2026', '2026-13-01', '2026-02-30', '2026-02-29', '2026-01-01T',
-    '2026-01-01T24:00', '2026-01-01T00:60', '2026-01-01T00:00:60Z',
-    '2026-01-01T00:00:00.Z', '2026-01-01T00:00:00.1234567890Z',
-    '2026-01-01T00:00:00z', '2026-01-01T00:00:00%2B1', '2026-01-01T0:00',
-    '2026-01-01T00:00:00Zx', '2026-01-01Z', '-026-01-01', '1767225600';
-is(dated('minDate=2024-02-29'), $count, 'a leap day');
-refused($owner->request('GET', "$uri/events?maxDate=x"),
-    'INVALID_DATE_FORMAT', ['x'], 'maxDate alike');
-refused($owner->request('GET',
-    "$uri/events?minDate=2026-01-02&maxDate=2026-01-01"),
-    'INVALID_DATE_RANGE', [ '2026-01-02', '2026-01-01' ],
-    'a range that ends before it begins');
-
-for my $case (
-    [ 'eventType=', 'INVALID_ENUM_VALUE', '' ],
-    [ 'eventType=a', 'INVALID_ENUM_VALUE', 'a' ],
-    [ 'eventType=A,B', 'INVALID_ENUM_VALUE', 'A,B' ],
-    [ 'eventType=' . 'A' x 101, 'INVALID_ENUM_VALUE', 'A' x 101 ],
-    [ join('&', ('eventType=A') x 101), 'INVALID_QUERY_PARAMETER',
-        'eventType' ],
-    [ 'includeRaw=x', 'INVALID_QUERY_PARAMETER', 'includeRaw' ],
-    [ 'pageNum=-1&includeRaw=x', 'INVALID_QUERY_PARAMETER', 'pageNum' ],
-    [ 'includeRaw=x&eventType=a', 'INVALID_QUERY_PARAMETER', 'includeRaw' ],
-    [ 'minDate=x&eventType=a', 'INVALID_ENUM_VALUE', 'a' ])
-{
-    my ($query, $code, $param) = @$case;
-
-    refused($owner->request('GET', "$uri/events?$query"), $code, [$param],
-        substr($query, 0, 40) . ": $code");
-}
-refused($owner->request('GET', "$in_project/events?excludedEventType=a"),
-    'INVALID_ENUM_VALUE', ['a'], 'excludedEventType of a project');
-
-
-# E5
-
-my $types = must($owner->request('GET', "$base{atlas_v2}/eventTypes"));
-is($types->{totalCount}, 15, 'the types');
-is_deeply($types->{results}[3], { alertable => false,
-    description => 'A new API key has been created',
-    eventType => 'API_KEY_CREATED' }, 'one of them');
-is_deeply([ map { $_->{eventType} } @{ must($owner->request('GET',
-    "$base{atlas_v2}/eventTypes?itemsPerPage=2&pageNum=8"))->{results} } ],
-    ['ORG_RENAMED'], 'and a page of them');
-for my $name (qw( atlas_v1 ops_manager )) {
-    refused($owner->request('GET', "$base{$name}/eventTypes"),
-        'RESOURCE_NOT_FOUND', ["$base{$name}/eventTypes"],
-        "$name: there is no such list");
+sub listed {
+    my $list = decode_json($_[0]);
+    return join ' ', $list->{totalCount}, map { $_->{eventType} } @{ $list->{results} };
 }
 
-
-# psql
-
-new_events();
-my $typed = $f->key($org, 'ORG_MEMBER');
-my $tid = $typed->{id};
-my $tname = $sql->value('SELECT public_key FROM apikeys.keys WHERE id = ?',
-    $tid);
-new_events();
-
-sub typed {
-    my ($title, $statement, @expected) = @_;
-
-    ok($sql->run($statement), $title) or diag $sql->error;
-    my @events = new_events();
-    is_deeply(told(@events), \@expected, "$title: its events");
-    is((grep { !$_->[1]{isGlobalAdmin} || exists $_->[1]{apiKeyId} } @events),
-        0, "$title: nobody is named");
+# the types that functions and triggers of sql/ write
+my %written;
+for my $file (glob 'sql/v*/*.sql') {
+    open my $f, '<', $file or die "$file: $!\n";
+    my $text = join '', grep { !/^\s*--/ } <$f>;
+    $written{$_} = 1 for map { /'([A-Z]+(?:_[A-Z]+)+)'/g }
+        $file =~ /events\.sql$/ ? $text
+            : $text =~ /PERFORM audit_event\((.*?),\s*p_caller/gs;
 }
+our $written = join ' ', sort keys %written;
 
-typed('UPDATE of a key', "UPDATE apikeys.keys SET descr = 'by psql',
-    roles = '{ORG_READ_ONLY}' WHERE id = '$tid'",
-    "org API_KEY_DESCRIPTION_CHANGED $tname",
-    "org API_KEY_ROLES_CHANGED $tname");
-typed('UPDATE that changes nothing',
-    "UPDATE apikeys.keys SET descr = descr WHERE id = '$tid'");
-typed('INSERT of entries', "INSERT INTO apikeys.access_list (key_id, cidr)
-    VALUES ('$tid', '10.0.0.0/8'), ('$tid', '192.0.2.7')",
-    "org API_KEY_ACCESS_LIST_ENTRY_ADDED $tname 10.0.0.0/8",
-    "org API_KEY_ACCESS_LIST_ENTRY_ADDED $tname 192.0.2.7");
-typed('UPDATE of an entry', "UPDATE apikeys.access_list SET cidr = '192.0.2.8'
-    WHERE key_id = '$tid' AND cidr = '192.0.2.7'",
-    "org API_KEY_ACCESS_LIST_ENTRY_DELETED $tname 192.0.2.7",
-    "org API_KEY_ACCESS_LIST_ENTRY_ADDED $tname 192.0.2.8");
-typed('DELETE of an entry', "DELETE FROM apikeys.access_list
-    WHERE key_id = '$tid' AND cidr = '192.0.2.8'",
-    "org API_KEY_ACCESS_LIST_ENTRY_DELETED $tname 192.0.2.8");
-typed('INSERT of an assignment', "INSERT INTO apikeys.key_projects
-    (key_id, project_id, roles)
-    VALUES ('$tid', '$project->{id}', '{GROUP_OWNER}')",
-    "project API_KEY_ADDED_TO_GROUP $tname");
-typed('UPDATE of an assignment', "UPDATE apikeys.key_projects
-    SET roles = '{GROUP_READ_ONLY}' WHERE key_id = '$tid'",
-    "project API_KEY_ROLES_CHANGED $tname");
-typed('DELETE of an assignment', "DELETE FROM apikeys.key_projects
-    WHERE key_id = '$tid'", "project API_KEY_REMOVED_FROM_GROUP $tname");
-typed('INSERT of it again', "INSERT INTO apikeys.key_projects
-    (key_id, project_id, roles)
-    VALUES ('$tid', '$project->{id}', '{GROUP_OWNER}')",
-    "project API_KEY_ADDED_TO_GROUP $tname");
-typed('DELETE of a key', "DELETE FROM apikeys.keys WHERE id = '$tid'",
-    "project API_KEY_REMOVED_FROM_GROUP $tname",
-    "org API_KEY_DELETED $tname");
-typed('UPDATE of an organization', "UPDATE apikeys.orgs
-    SET name = 'by psql', access_list_required = NOT access_list_required
-    WHERE id = '$org->{id}'", 'org ORG_RENAMED -',
-    'org ORG_PUBLIC_API_ACCESS_LIST_REQUIRED -');
-typed('and back', "UPDATE apikeys.orgs SET access_list_required = false
-    WHERE id = '$org->{id}'", 'org ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED -');
-typed('INSERT of a project', "INSERT INTO apikeys.projects (id, org_id, name)
-    VALUES ('$nobody', '$org->{id}', 'by psql')", 'org GROUP_CREATED -');
-typed('UPDATE of a project', "UPDATE apikeys.projects SET name = 'typed'
-    WHERE id = '$nobody'", 'org GROUP_NAME_CHANGED -');
-my $stays = $f->key($org, 'ORG_MEMBER');
-my $stays_name = $sql->value('SELECT public_key FROM apikeys.keys
-    WHERE id = ?', $stays->{id});
-must($owner->request('PATCH', "$in_project/apiKeys/$stays->{id}",
-    { roles => ['GROUP_OWNER'] }));
-new_events();
-my $before = $sql->value('SELECT max(id) FROM apikeys.events');
-ok($sql->run("DELETE FROM apikeys.projects WHERE org_id = '$org->{id}'"),
-    'DELETE of all projects');
-my @left = $sql->column("SELECT type || coalesce(' '
-    || target_public_key, '') FROM apikeys.events WHERE id > ? ORDER BY id",
-    $before);
-is_deeply([ (sort @left[0, 1]), @left[2 .. $#left] ],
-    [ (sort map { "API_KEY_REMOVED_FROM_GROUP $_" } $other->{publicKey},
-        $stays_name), 'GROUP_DELETED', 'GROUP_DELETED' ],
-    'keys leave each before it is deleted');
+names(org => '$base/orgs/$org_id', events => '$org/events', keys => '$org/apiKeys', key => '$keys/$one_id', project => '$base/groups/$project_id',
+    assigned => '$project/apiKeys/$one_id',
+    own => '$base/groups/$project_id/events', all => 'itemsPerPage=500',
+    dated => '$base/orgs/$past_id/events?eventType=API_KEY_DELETED', A101 => 'A' x 101,
+    many => join('&', ('eventType=A') x 101), nobody => '0123456789abcdef01234567',
+    by => 'by $owner_public', self => '"links":[{"href":"http://localhost$uri","rel":"self"}]',
+    acting => '"apiKeyId":"$owner_id","publicKey":"$owner_public",'
+        . '"remoteAddress":"127.0.0.1","isGlobalAdmin":false',
+    date => '~[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z',
+    hex => '~[0-9a-f]{24}', later => 'ffffffff000000000000000' . 1,
+    removed => '$acting,"groupId":"$project_id","created":"$removed_created",'
+        . '"id":"$removed_id","eventTypeName":"API_KEY_REMOVED_FROM_GROUP",'
+        . '"targetPublicKey":"$one_public"',
+    value => sub { $_[0] =~ /Date=([^&]*)/ ? $1 =~ s/%2B/+/gr : '' },
+    new => "SELECT concat_ws(' ', type, target_public_key, entry)"
+        . ' FROM apikeys.events WHERE id > $last_event ORDER BY id',
+);
+names("$_->[0]/entry" => $_->[1]) for [ atlas => '' ], [ v2 => '' ],
+    [ om => '"accessListEntry":"192.0.2.1",' ];
 
+defaults(as => 'owner', response_body_filters => \&fresh);
+run_tests();
 
-# an organization takes its events out of reach, and leaves them
+__DATA__
 
-my $gone = $f->org;
-my $left = $sql->value('SELECT count(*) FROM apikeys.events
-    WHERE org_id = ?', $gone->{id});
-cmp_ok($left, '>', 0, 'an organization with events');
-must($gone->{client}->request('DELETE', "$base{atlas_v1}/orgs/$gone->{id}"));
-refused($f->operator('GET', "$base{atlas_v1}/orgs/$gone->{id}/events"),
-    'ORG_NOT_FOUND', [ $gone->{id} ], 'is deleted: its events are not shown');
-is($sql->value('SELECT count(*) FROM apikeys.events WHERE org_id = ?',
-    $gone->{id}), $left, 'and are kept');
-ok(!$sql->run('DELETE FROM apikeys.events'), 'events are not deleted');
-ok(!$sql->run("UPDATE apikeys.events SET type = 'x'"), 'nor changed');
+=== TEST 1: POST creates a key
+--- keys
+owner: ORG_OWNER list=127.0.0.1/32
+any: ORG_MEMBER GROUP_READ_ONLY project=project
+--- requests
+GET {$events,$own}?$all -> 200
+POST $keys {"desc":"x","roles":["ORG_MEMBER"]} -> 200
+--- keep: one
 
+=== TEST 2: POST of a key is an event of the organization
+--- requests
+GET $events?$all -> 200: API_KEY_CREATED $one_public $by
+GET $own?$all -> 200: 
 
-# what a page costs: blocks read, among a thousand events and a million
+=== TEST 3: PATCH of description and roles of a key is an event for each, unless it changes none
+--- requests
+PATCH $key {"desc":"y","roles":["ORG_READ_ONLY"]} -> 200
+GET $events?$all -> 200: API_KEY_DESCRIPTION_CHANGED $one_public $by, API_KEY_ROLES_CHANGED $one_public $by
+PATCH $key {"desc":"y","roles":["ORG_READ_ONLY"]} -> 200
+GET {$events,$own}?$all -> 200: 
 
-my $many = $f->org;
-my $path = "$base{atlas_v1}/orgs/$many->{id}/events";
+=== TEST 4: POST of entries is an event for each, in their order
+--- requests
+POST $key/accessList [{"cidrBlock":"10.2.0.0/16"},{"ipAddress":"192.0.2.1"},
+    {"ipAddress":"2001:DB8::1"},{"cidrBlock":"10.1.2.3/32"}] -> 200
+GET $events?$all -> 200: API_KEY_ACCESS_LIST_ENTRY_ADDED $one_public 10.2.0.0/16 $by,
+    API_KEY_ACCESS_LIST_ENTRY_ADDED $one_public 192.0.2.1 $by, API_KEY_ACCESS_LIST_ENTRY_ADDED
+    $one_public 2001:db8::1 $by, API_KEY_ACCESS_LIST_ENTRY_ADDED $one_public 10.1.2.3 $by
+GET $own?$all -> 200: 
 
-sub fill {
-    my ($n) = @_;
+=== TEST 5: DELETE of an entry is an event
+--- requests
+DELETE $key/accessList/192.0.2.1 -> 204
+GET $events?$all -> 200: API_KEY_ACCESS_LIST_ENTRY_DELETED $one_public 192.0.2.1 $by
+GET $own?$all -> 200: 
 
-    $sql->run("INSERT INTO apikeys.events (at, type, org_id,
-            target_public_key)
-        SELECT now() - i * interval '1 second',
-               (ARRAY['API_KEY_CREATED', 'API_KEY_DELETED'])[1 + i % 2],
-               '$many->{id}', 'aaaaaaaa'
-          FROM generate_series(1, $n) AS i") or die $sql->error;
-    # as autovacuum does with tables that only grow
-    $sql->run('VACUUM ANALYZE apikeys.events');
-}
+=== TEST 6: POST that assigns a key is an event of the project alone
+--- requests
+POST $assigned {"roles":["GROUP_READ_ONLY"]} -> 204
+GET $own?$all -> 200: API_KEY_ADDED_TO_GROUP $one_public $by
+GET $events?$all -> 200: 
 
-sub blocks {
-    my ($types, $from) = @_;
+=== TEST 7: PATCH of the roles in a project is an event of the project, unless it changes nothing
+--- requests
+PATCH $assigned {"roles":["GROUP_OWNER"]} -> 200
+GET $own?$all -> 200: API_KEY_ROLES_CHANGED $one_public $by
+PATCH $assigned {"roles":["GROUP_OWNER"]} -> 200
+GET {$own,$events}?$all -> 200: 
 
-    my $plan = $sql->value("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
-        SELECT * FROM apikeys.list_events('$many->{id}', NULL, $types, $from,
-                                          NULL, 100, 0, 10000)");
-    my $node = JSON::PP->new->decode($plan)->[0]{Plan};
-    return $node->{'Shared Hit Blocks'} + $node->{'Shared Read Blocks'};
-}
+=== TEST 8: PATCH through the project changes a description, an event of the organization, and roles
+--- requests
+PATCH $v2/groups/$project_id/apiKeys/$one_id {"desc":"z","roles":["GROUP_READ_ONLY"]} -> 200
+GET $events?$all -> 200: API_KEY_DESCRIPTION_CHANGED $one_public $by
+GET $own?$all -> 200: API_KEY_ROLES_CHANGED $one_public $by
+--- query: $new
+--- rows
+API_KEY_DESCRIPTION_CHANGED $one_public
+API_KEY_ROLES_CHANGED $one_public
 
-my @ways = ([ 'all', 'NULL', 'NULL' ],
-    [ 'of two types', q({API_KEY_DELETED,API_KEY_ROLES_CHANGED}), 'NULL' ],
-    [ 'of a type that is rare', q({ORG_CREATED}), 'NULL' ],
-    [ 'since long ago', 'NULL', q('1970-01-01') ]);
-$_->[1] =~ /^\{/ and $_->[1] = "'$_->[1]'" for @ways;
+=== TEST 9: DELETE of a key from a project is an event, once, and PATCH assigns it again
+--- requests
+DELETE $assigned -> 204
+GET $own?$all -> 200: API_KEY_REMOVED_FROM_GROUP $one_public $by
+DELETE $assigned -> 204
+GET {$own,$events}?$all -> 200: 
+PATCH $assigned {"roles":["GROUP_READ_ONLY"]} -> 200
+GET $own?$all -> 200: API_KEY_ADDED_TO_GROUP $one_public $by
+GET $events?$all -> 200: 
 
-fill(20_000);
-my %few = map { $_->[0] => do { blocks(@$_[1, 2]); blocks(@$_[1, 2]) } } @ways;
-fill(400_000);
-for my $way (@ways) {
-    my $name = $way->[0];
+=== TEST 10: DELETE of a key that is in a project removes it from there first
+--- requests
+DELETE $key -> 204
+GET $own?$all -> 200: API_KEY_REMOVED_FROM_GROUP $one_public $by
+GET $events?$all -> 200: API_KEY_DELETED $one_public $by
+--- query: $new
+--- rows
+API_KEY_REMOVED_FROM_GROUP $one_public
+API_KEY_DELETED $one_public
 
-    blocks(@$way[1, 2]);
-    my $blocks = blocks(@$way[1, 2]);
-    cmp_ok($blocks, '<=', 1.5 * $few{$name} + 50,
-        "a page of events, $name: $blocks blocks, $few{$name} among a"
-        . ' twentieth of them');
-}
-my $first = must($many->{client}->request('GET', $path));
-is(scalar @{ $first->{results} }, 100, 'a page of many');
-is($first->{totalCount}, 10_100, 'they are counted up to 10,000 beyond it');
-is($first->{links}[-1]{rel}, 'next', 'and there is a next page');
-is(must($many->{client}->request('GET', "$path?eventType=ORG_CREATED"))
-    ->{totalCount}, 1, 'what is rare is counted exactly');
+=== TEST 11: POST through a project creates a key and assigns it
+--- requests
+POST $project/apiKeys {"desc":"x","roles":["GROUP_READ_ONLY"]} -> 200
+--- keep: two
+--- query: $new
+--- rows
+API_KEY_CREATED $two_public
+API_KEY_ADDED_TO_GROUP $two_public
 
+=== TEST 12: POST of a key through a project is an event of each
+--- requests
+GET $events?$all -> 200: API_KEY_CREATED $two_public $by
+GET $own?$all -> 200: API_KEY_ADDED_TO_GROUP $two_public $by
 
-# retention
+=== TEST 13: the requirement of access lists and a new name are events of the organization
+--- requests
+PATCH $org/settings {"apiAccessListRequired":true} -> 200
+PATCH $org/settings {"apiAccessListRequired":false} -> 200
+PATCH $org {"name":"renamed"} -> 200
+GET $events?$all -> 200: ORG_PUBLIC_API_ACCESS_LIST_REQUIRED $by,
+    ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED $by, ORG_RENAMED $by
+GET $own?$all -> 200: 
 
-my $audit = $sql->value('SELECT count(*) FROM apikeys.audit');
-my $events = $sql->value('SELECT count(*) FROM apikeys.events');
-is($sql->value('SELECT apikeys.forget_before(now(), 10)'), 20,
-    'forget_before() deletes so many of both');
-is($sql->value('SELECT count(*) FROM apikeys.events'), $events - 10,
-    'events among them');
+=== TEST 14: a new name of a project is an event in both lists, its settings are none
+--- requests
+PATCH $project {"name":"renamed"} -> 200
+GET {$events,$own}?$all -> 200: GROUP_NAME_CHANGED $by
+PATCH $project/settings {"isSchemaAdvisorEnabled":false} -> 200
+GET {$events,$own}?$all -> 200: 
 
-done_testing();
+=== TEST 15: POST creates a second project
+--- requests
+POST $base/groups {"name":"second","orgId":"$org_id"} -> 201
+--- keep: second
+--- contains: "name":"second"
+
+=== TEST 16: POST of a project is an event in the list of the organization and in its own
+--- requests
+GET $events?$all -> 200: GROUP_CREATED $by
+GET $base/groups/$second_id/events?$all -> 200: GROUP_CREATED $by
+GET $own?$all -> 200: 
+
+=== TEST 17: DELETE of a project is an event of the organization
+--- requests
+DELETE $base/groups/$second_id -> 202
+GET $events?$all -> 200: GROUP_DELETED $by
+GET $own?$all -> 200: 
+
+=== TEST 18: calls that are refused are no events
+--- requests
+POST $keys {"desc":"x","roles":[]} -> MISSING_API_KEY_ROLES
+DELETE $keys/$nobody -> API_KEY_NOT_FOUND ["$nobody"]
+PATCH $project/apiKeys/$nobody {"roles":["GROUP_OWNER"]} -> API_KEY_NOT_FOUND ["$nobody"]
+GET {$events,$own}?$all -> 200: 
+
+=== TEST 19: an organization lists the deletion of a key once
+--- requests
+GET $events?eventType=API_KEY_DELETED -> 200: API_KEY_DELETED:1
+--- keep: deleted
+--- response_body_filters eval: \&main::types
+
+=== TEST 20: a page of one event shows the third newest addition of an entry
+--- requests
+GET $events?eventType=API_KEY_ACCESS_LIST_ENTRY_ADDED&itemsPerPage=1&pageNum=3 -> 200
+--- keep: added
+--- contains: "whitelistEntry":"192.0.2.1"
+
+=== TEST 21: a project lists two removals of a key
+--- requests
+GET $own?eventType=API_KEY_REMOVED_FROM_GROUP -> 200: API_KEY_REMOVED_FROM_GROUP:2
+--- keep: removed
+--- response_body_filters eval: \&main::types
+
+=== TEST 22: an event of an organization names the key that was changed, and the caller
+--- on: atlas v2 om
+--- requests
+GET $events/$deleted_id -> 200 {$acting,$self,"orgId":"$org_id","created":"$date",
+    "id":"$hex","eventTypeName":"API_KEY_DELETED","targetPublicKey":"$one_public"}
+
+=== TEST 23: an event of an access list names the entry, on Ops Manager by both names
+--- on: atlas v2 om
+--- requests
+GET $events/$added_id -> 200 {$acting,$self,"orgId":"$org_id","created":"$added_created",$entry
+    "id":"$added_id","eventTypeName":"API_KEY_ACCESS_LIST_ENTRY_ADDED",
+    "targetPublicKey":"$one_public","whitelistEntry":"192.0.2.1"}
+
+=== TEST 24: an event of a project names the project, and has the member raw with includeRaw=true
+--- on: atlas v2 om
+--- requests
+GET $own/$removed_id -> 200 {$removed,$self}
+GET $own/$removed_id?includeRaw=true
+    -> 200 {$removed,"links":[{"href":"http://localhost$own/$removed_id","rel":"self"}],
+    "raw":{"_t":"API_USER_AUDIT","alertConfigId":null,"cid":"$project_id",
+    "cre":"$removed_created","description":"API Key removed from Group","gn":null,"hidden":false,
+    "et":"API_KEY_REMOVED_FROM_GROUP","id":"$removed_id","isMmsAdmin":false,"orgId":null,"orgName":null,
+    "remoteAddr":"127.0.0.1","severity":"INFO","source":"USER","un":"$owner_public","userId":"$owner_id"}}
+
+=== TEST 25: an event is found in its own list, by its whole id: a second and a number
+--- on: atlas v2 om
+--- requests
+GET $events/$removed_id -> ORG_EVENT_NOT_FOUND ["$removed_id","$org_id"]
+GET $own/$deleted_id -> EVENT_NOT_FOUND ["$deleted_id","$project_id"]
+GET $events/$nobody -> ORG_EVENT_NOT_FOUND ["$nobody","$org_id"]
+GET $events/$later -> ORG_EVENT_NOT_FOUND ["$later","$org_id"]
+GET $events/x -> PATH_PARAM_PARSE_ERROR ["$uri"]
+--- query: SELECT type FROM apikeys.events WHERE id = 1 AND org_id = '$org_id'
+--- rows: ORG_CREATED
+
+=== TEST 26: events are read only
+--- on: atlas v2 om
+--- requests
+POST $events {} -> METHOD_NOT_ALLOWED ["POST"]
+--- response_headers
+Allow: GET, HEAD
+
+=== TEST 27: the operator renames an organization
+--- as: operator
+--- requests
+PATCH $org {"name":"by the operator"} -> 200
+GET $events?eventType=ORG_RENAMED -> 200: ORG_RENAMED:2
+--- keep: renamed
+--- response_body_filters eval: sub { $_[0] =~ /results/ ? main::types(@_) : '' }
+
+=== TEST 28: an event of the operator names no key
+--- on: atlas v2 om
+--- requests
+GET $events/$renamed_id -> 200 {$self,"created":"$date","eventTypeName":"ORG_RENAMED",
+    "id":"$hex","isGlobalAdmin":true,"orgId":"$org_id"}
+
+=== TEST 29: a list counts all events, the newest first, and without a count shows the same
+--- requests
+GET $events -> 200: 23 of 23, newest first
+GET $events?includeCount=false -> 200: 23 of 0, newest first
+--- response_body_filters eval: \&main::count
+
+=== TEST 30: eventType selects types, of which each may have its name of before 2021
+--- requests
+GET $events?eventType=ORG_RENAMED -> 200: ORG_RENAMED:2
+GET $events?eventType=ORG_RENAMED&eventType=API_KEY_DELETED -> 200: API_KEY_DELETED:1 ORG_RENAMED:2
+GET $events?eventType=API_KEY_WHITELIST_ENTRY_DELETED -> 200: API_KEY_ACCESS_LIST_ENTRY_DELETED:1
+GET $events?eventType=JOINED_ORG -> 200: 
+--- response_body_filters eval: \&main::types
+
+=== TEST 31: excludedEventType of a project leaves types out, also of those that eventType selects
+--- requests
+GET $own?excludedEventType=API_KEY_ADDED_TO_GROUP&excludedEventType=GROUP_CREATED
+    -> 200: API_KEY_REMOVED_FROM_GROUP:2 API_KEY_ROLES_CHANGED:2 GROUP_NAME_CHANGED:1
+GET $own?eventType=GROUP_CREATED&eventType=GROUP_NAME_CHANGED&excludedEventType=GROUP_CREATED
+    -> 200: GROUP_NAME_CHANGED:1
+--- response_body_filters eval: \&main::types
+
+=== TEST 32: an organization ignores excludedEventType and clusterNames, a project has no event of a cluster
+--- requests
+GET $events?eventType=ORG_RENAMED&excludedEventType=ORG_RENAMED&clusterNames=x -> 200: ORG_RENAMED:2
+GET $own?clusterNames=x -> 200: 
+--- response_body_filters eval: \&main::types
+
+=== TEST 33: a page of events links to both sides, the last one to the page before, with its arguments
+--- requests
+GET $events?eventType=API_KEY_CREATED&pageNum=2&itemsPerPage=1
+GET $events?eventType=ORG_RENAMED&pageNum=2&itemsPerPage=1&includeCount=false
+--- contains
+"links":[{"href":"http://localhost$events?eventType=API_KEY_CREATED&itemsPerPage=1&pageNum=1","rel":"previous"},{"href":"http://localhost$events?eventType=API_KEY_CREATED&pageNum=2&itemsPerPage=1","rel":"self"},{"href":"http://localhost$events?eventType=API_KEY_CREATED&itemsPerPage=1&pageNum=3","rel":"next"}]
+"links":[{"href":"http://localhost$events?eventType=ORG_RENAMED&includeCount=false&itemsPerPage=1&pageNum=1","rel":"previous"},{"href":"http://localhost$events?eventType=ORG_RENAMED&includeCount=false&pageNum=2&itemsPerPage=1","rel":"self"}]
+
+=== TEST 34: minDate includes the second that it names, in all spellings
+--- keys
+old: ORG_OWNER org=past
+--- sql
+INSERT INTO apikeys.events (at, type, org_id, target_public_key)
+    SELECT at, 'API_KEY_DELETED', '$past_id', 'aaaaaaaa' FROM (VALUES
+        ('2024-02-29 00:00:00Z'::timestamptz), ('2026-01-02 03:04:05.1Z'),
+        ('2026-01-02 03:04:05.9Z'), ('2026-01-02 03:04:06Z')) e (at)
+--- as: old
+--- requests
+GET $dated&minDate=2026-01-02T03:04:05{Z,%2B00%3A00,+00:00,-0000,.999999999Z}
+GET $dated&minDate=2026-01-02T03%3A04%3A05Z
+GET $dated&minDate=2026-01-02{,T03:04}
+--- answers: 200: 3 of 3, newest first
+--- response_body_filters eval: \&main::count
+
+=== TEST 35: maxDate includes the second that it names, and a range both its ends
+--- as: old
+--- requests
+GET $dated&maxDate=2026-01-02T03:04:05{Z,.000Z} -> 200: 3 of 3, newest first
+GET $dated&minDate=2026-01-02T03:04:05Z&maxDate=2026-01-02T03:04:05Z -> 200: 2 of 2, newest first
+GET $dated&minDate=2024-02-29{,T00:00:00Z} -> 200: 4 of 4, newest first
+GET $dated&minDate=2024-02-29T00:00:01Z -> 200: 3 of 3, newest first
+GET $dated&{minDate=9999-12-31,maxDate=0001-01-01T00:00} -> 200: 0 of 0, newest first
+--- response_body_filters eval: \&main::count
+
+=== TEST 36: a date that is malformed or not in the calendar is refused
+--- requests
+GET $events?minDate={,x,2026,2026-13-01,2026-02-30,2026-02-29,2026-01-01T,2026-01-01T24:00}
+GET $events?minDate=2026-01-01T00:{60,00:60Z,00:00.Z,00:00.1234567890Z,00:00z,00:00%2B1,00:00Zx}
+GET $events?minDate={2026-01-01T0:00,2026-01-01Z,-026-01-01,1767225600}
+GET $events?maxDate=x
+--- answers: INVALID_DATE_FORMAT ["$value"]
+
+=== TEST 37: a range that ends before it begins is refused, and a type that is none before dates
+--- requests
+GET $events?minDate=2026-01-02&maxDate=2026-01-01 -> INVALID_DATE_RANGE ["2026-01-02","2026-01-01"]
+GET $events?minDate=x&eventType=a -> INVALID_ENUM_VALUE ["a"]
+
+=== TEST 38: a type that is no name of a type is refused
+--- requests
+GET $events?eventType= -> INVALID_ENUM_VALUE [""]
+GET $events?eventType=a -> INVALID_ENUM_VALUE ["a"]
+GET $events?eventType=A,B -> INVALID_ENUM_VALUE ["A,B"]
+GET $events?eventType=$A101 -> INVALID_ENUM_VALUE ["$A101"]
+GET $own?excludedEventType=a -> INVALID_ENUM_VALUE ["a"]
+
+=== TEST 39: 101 types, and includeRaw that is no boolean, are refused before a type, after the page
+--- requests
+GET $events?$many -> INVALID_QUERY_PARAMETER ["eventType"]
+GET $events?includeRaw=x -> INVALID_QUERY_PARAMETER ["includeRaw"]
+GET $events?includeRaw=x&eventType=a -> INVALID_QUERY_PARAMETER ["includeRaw"]
+GET $events?pageNum=-1&includeRaw=x -> INVALID_QUERY_PARAMETER ["pageNum"]
+
+=== TEST 40: eventTypes lists the types that sql/ writes
+--- on: v2
+--- requests
+GET $base/eventTypes?itemsPerPage=500
+--- response_body_filters eval: \&main::listed
+--- response_body eval: "15 $::written"
+
+=== TEST 41: eventTypes shows whether a type can cause an alert
+--- on: v2
+--- requests
+GET $base/eventTypes?itemsPerPage=1&pageNum=4
+--- contains
+"results":[{"alertable":false,"description":"A new API key has been created","eventType":"API_KEY_CREATED"}]
+
+=== TEST 42: eventTypes has pages
+--- on: v2
+--- requests
+GET $base/eventTypes?itemsPerPage=2&pageNum=8 -> 200: 15 ORG_RENAMED
+--- response_body_filters eval: \&main::listed
+
+=== TEST 43: eventTypes is a resource of v2 alone
+--- on: atlas om
+--- requests
+GET $base/eventTypes -> RESOURCE_NOT_FOUND ["$uri"]
+
+=== TEST 44: UPDATE of a key by psql is an event for each attribute that changes
+--- keys
+typed: ORG_MEMBER
+--- sql
+UPDATE apikeys.keys SET descr = 'by psql', roles = '{ORG_READ_ONLY}' WHERE id = '$typed_id';
+UPDATE apikeys.keys SET descr = descr WHERE id = '$typed_id'
+--- requests
+GET $events?$all -> 200: ORG_RENAMED, API_KEY_CREATED $typed_public,
+    API_KEY_DESCRIPTION_CHANGED $typed_public, API_KEY_ROLES_CHANGED $typed_public
+
+=== TEST 45: INSERT and DELETE of entries by psql are events, UPDATE is both
+--- sql
+INSERT INTO apikeys.access_list (key_id, cidr)
+    VALUES ('$typed_id', '10.0.0.0/8'), ('$typed_id', '192.0.2.7');
+UPDATE apikeys.access_list SET cidr = '192.0.2.8'
+    WHERE key_id = '$typed_id' AND cidr = '192.0.2.7';
+DELETE FROM apikeys.access_list WHERE key_id = '$typed_id' AND cidr = '192.0.2.8'
+--- requests
+GET $events?$all -> 200: API_KEY_ACCESS_LIST_ENTRY_ADDED $typed_public 10.0.0.0/8,
+    API_KEY_ACCESS_LIST_ENTRY_ADDED $typed_public 192.0.2.7, API_KEY_ACCESS_LIST_ENTRY_DELETED
+    $typed_public 192.0.2.7, API_KEY_ACCESS_LIST_ENTRY_ADDED $typed_public 192.0.2.8,
+    API_KEY_ACCESS_LIST_ENTRY_DELETED $typed_public 192.0.2.8
+
+=== TEST 46: INSERT, UPDATE and DELETE of an assignment by psql are events of the project
+--- sql
+INSERT INTO apikeys.key_projects (key_id, project_id, roles)
+    VALUES ('$typed_id', '$project_id', '{GROUP_OWNER}');
+UPDATE apikeys.key_projects SET roles = '{GROUP_READ_ONLY}' WHERE key_id = '$typed_id';
+DELETE FROM apikeys.key_projects WHERE key_id = '$typed_id';
+INSERT INTO apikeys.key_projects (key_id, project_id, roles)
+    VALUES ('$typed_id', '$project_id', '{GROUP_OWNER}')
+--- requests
+GET $own?$all -> 200: API_KEY_ADDED_TO_GROUP $typed_public, API_KEY_ROLES_CHANGED $typed_public,
+    API_KEY_REMOVED_FROM_GROUP $typed_public, API_KEY_ADDED_TO_GROUP $typed_public
+GET $events?$all -> 200: 
+
+=== TEST 47: DELETE of a key by psql removes it from its projects first
+--- sql
+DELETE FROM apikeys.keys WHERE id = '$typed_id'
+--- requests
+GET $own?$all -> 200: API_KEY_REMOVED_FROM_GROUP $typed_public
+GET $events?$all -> 200: API_KEY_DELETED $typed_public
+--- query: $new
+--- rows
+API_KEY_REMOVED_FROM_GROUP $typed_public
+API_KEY_DELETED $typed_public
+
+=== TEST 48: changes of an organization and of a project by psql are events of the organization
+--- sql
+UPDATE apikeys.orgs SET name = 'by psql', access_list_required = NOT access_list_required
+    WHERE id = '$org_id';
+UPDATE apikeys.orgs SET access_list_required = false WHERE id = '$org_id';
+INSERT INTO apikeys.projects (id, org_id, name) VALUES ('$nobody', '$org_id', 'by psql');
+UPDATE apikeys.projects SET name = 'typed' WHERE id = '$nobody'
+--- requests
+GET $events?$all -> 200: ORG_RENAMED, ORG_PUBLIC_API_ACCESS_LIST_REQUIRED,
+    ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED, GROUP_CREATED, GROUP_NAME_CHANGED
+GET $own?$all -> 200: 
+
+=== TEST 49: DELETE of all projects by psql removes their keys before it deletes them
+--- sql
+DELETE FROM apikeys.projects WHERE org_id = '$org_id'
+--- requests
+GET $events?$all -> 200: GROUP_DELETED, GROUP_DELETED
+--- query
+SELECT string_agg(concat_ws(' ', type, target_public_key), ', '
+        ORDER BY type, target_public_key = '$two_public', id), max(id) FILTER (WHERE type ~ 'KEY')
+        < min(id) FILTER (WHERE type = 'GROUP_DELETED')
+    FROM apikeys.events WHERE id > $last_event
+--- rows
+API_KEY_REMOVED_FROM_GROUP $any_public, API_KEY_REMOVED_FROM_GROUP $two_public, GROUP_DELETED, GROUP_DELETED|1
+
+=== TEST 50: an organization that was deleted keeps its events, which are not shown
+--- keys
+leaver: ORG_OWNER org=gone
+--- requests
+leaver: DELETE $base/orgs/$gone_id -> 204
+operator: GET $base/orgs/$gone_id/events -> ORG_NOT_FOUND ["$gone_id"]
+--- query: SELECT type FROM apikeys.events WHERE org_id = '$gone_id' ORDER BY id
+--- rows
+ORG_CREATED
+API_KEY_CREATED

@@ -1,412 +1,363 @@
 # Global keys of Ops Manager: their resource and their access list; an owner
-# acts as the operator on each base; nothing of a service lets them in but a
-# rule that names a global role.
+# acts as the operator on each base; nothing of a service admits them but a rule
+# that names a global role.  What comes by the feed is in 146-global-keys-feed.t.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Expect;
-use ApiKeys::Fixture ();
-use ApiKeys::Sql ();
-use Test::More;
-
-my $f = ApiKeys::Fixture->new(zone => '16m',
-    headers => { Accept => 'application/vnd.atlas.2023-01-01+json' },
-    http => 'log_format keys "$apikeys_public_key:$apikeys_org_id:$apikeys_roles'
-        . ':$apikeys_decision";',
-    server => <<'END');
-        apikeys_auth digest;
-        access_log %%DIR%%/keys.log keys;
-        location = /auth {
-            empty_gif;
-        }
-        location = /owner {
-            apikeys_require role=GLOBAL_OWNER;
-            empty_gif;
-        }
-        location = /either {
-            apikeys_require role=ORG_OWNER,GLOBAL_READ_ONLY;
-            empty_gif;
-        }
-        location = /org-role {
-            apikeys_require role=ORG_OWNER;
-            empty_gif;
-        }
-        location = /org {
-            apikeys_require org=$arg_org;
-            empty_gif;
-        }
-        location = /org-and-role {
-            apikeys_require org=$arg_org role=GLOBAL_OWNER;
-            empty_gif;
-        }
-        location = /both {
-            apikeys_require role=GLOBAL_OWNER;
-            apikeys_require org=$arg_org;
-            empty_gif;
-        }
-        location = /method {
-            apikeys_require role=GLOBAL_OWNER method=POST;
-            empty_gif;
-        }
-        location = /project {
-            apikeys_require project=$arg_project;
-            empty_gif;
-        }
+locations(<<'END', <<'HTTP');
+location / { apikeys_auth digest basic;
+location = /auth { empty_gif; }
+location = /owner { apikeys_require role=GLOBAL_OWNER; empty_gif; }
+location = /or { apikeys_require role=ORG_OWNER,GLOBAL_READ_ONLY; empty_gif; }
+location = /org-role { apikeys_require role=ORG_OWNER; empty_gif; }
+location = /org { apikeys_require org=$arg_org; empty_gif; }
+location = /and { apikeys_require org=$arg_org role=GLOBAL_OWNER; empty_gif; }
+location = /both { apikeys_require role=GLOBAL_OWNER;
+                   apikeys_require org=$arg_org; empty_gif; }
+location = /method { apikeys_require role=GLOBAL_OWNER method=POST; empty_gif; }
+location = /project { apikeys_require project=$arg_project; empty_gif; }
+location = /named { apikeys_require role=GLOBAL_OWNER; empty_gif;
+                    access_log logs/access.log named; } }
 END
-my $host = $f->nginx->url;
-my %base = %ApiKeys::Fixture::BASE;
-my $om = $base{ops_manager};
-my $db = $f->db;
-my $sql = ApiKeys::Sql->new($db);
-my $nobody = '0123456789abcdef01234567';
+log_format named '$apikeys_public_key:$apikeys_org_id:$apikeys_roles'
+    ':$apikeys_decision';
+HTTP
 
-sub must {
-    my ($res) = @_;
+names(
+    admin => '$om/admin', keys => '$admin/apiKeys', list => '$admin/whitelist',
+    nobody => '0123456789abcdef01234567', x251 => 'x' x 251,
+    date => '~20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z',
+    page => 'pageNum=1&itemsPerPage=100', self => '","rel":"self"}]',
+    map({ my ($name, @roles) = @$_; ("${name}_roles" =>
+        join ',', map { qq({"roleName":"GLOBAL_$_"}) } @roles) }
+        (map { [ $_, 'BILLING_ADMIN', 'OWNER' ] } qw( first owner )),
+        [qw( reader READ_ONLY )], [qw( other MONITORING_ADMIN USER_ADMIN )],
+        [qw( renamed BACKUP_ADMIN )]),
+    (map { ("renamed_$_" => "\$other_$_") } qw( id public redacted )),
+    # what the API shows of a key
+    (map { ($_ => qq({"desc":"$_","id":"\$${_}_id","links":[{"href":"http://)
+        . qq(localhost\$keys/\$${_}_id\$self,"privateKey":"\$${_}_redacted",)
+        . qq("publicKey":"\$${_}_public","roles":[\$${_}_roles]})) }
+        qw( first owner reader other renamed )),
+);
+run_tests();
 
-    $res->code =~ /^2/ or die $res->code . " $res->{body}\n";
-    return $res->code == 204 ? undef : $res->json;
-}
+__DATA__
 
-sub client_of {
-    my ($key) = @_;
+=== TEST 1: the operator makes a global key
+--- requests: operator: POST $keys {"desc":"first","roles":["GLOBAL_OWNER","GLOBAL_BILLING_ADMIN"]}
+--- keep: first
+--- json
+{"desc":"first","id":"~[0-9a-f]{24}","links":[{"href":"http://localhost$keys/$first_id","rel":"self"}],
+ "privateKey":"~[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}","publicKey":"~[a-z]{8}",
+ "roles":[{"roleName":"GLOBAL_BILLING_ADMIN"},{"roleName":"GLOBAL_OWNER"}]}
 
-    return $f->client(key => "$key->{publicKey}:$key->{privateKey}");
-}
+=== TEST 2: a global key is shown without its secret, alone and in the list
+--- as: first
+--- requests
+GET $keys/$first_id -> 200: $first
+GET $keys -> 200: {"links":[{"href":"http://localhost$keys?$page$self,"results":[$first],"totalCount":1}
 
-sub global_key {
-    my (@roles) = @_;
+=== TEST 3: the operator deletes a global key, which is unknown then
+--- requests
+operator: DELETE $keys/$first_id -> 204
+first: GET $om/ -> 401
 
-    my $key = must($f->operator('POST', "$om/admin/apiKeys",
-        { desc => "of @roles", roles => \@roles }));
-    return { %$key, client => client_of($key) };
-}
+=== TEST 4: the list of global keys has each of them
+--- keys
+owner: GLOBAL_OWNER GLOBAL_BILLING_ADMIN global
+reader: GLOBAL_READ_ONLY global
+other: GLOBAL_MONITORING_ADMIN GLOBAL_USER_ADMIN global
+org_owner: ORG_OWNER
+--- as: owner
+--- requests
+GET $keys -> 200 ... $owner
+GET $keys -> 200 ... $reader
+GET $keys -> 200 ... $other
 
-sub shown {
-    my ($key, $private, @roles) = @_;
+=== TEST 5: the list of global keys is sorted by public key
+--- requests: owner: GET $keys
+--- response_body_filters eval
+sub { my @keys = $_[0] =~ /"publicKey":"(\w+)"/g; my ($total) = $_[0] =~ /(.\d+})$/;
+    return "@keys" eq "@{[ sort @keys ]}" ? @keys . $total : "@keys" }
+--- response_body chomp
+3:3}
 
-    return { desc => $key->{desc}, id => $key->{id}, links => [ {
-        rel => 'self', href => "$host$om/admin/apiKeys/$key->{id}" } ],
-        privateKey => $private // '********-****-****-'
-            . substr($key->{privateKey}, -12),
-        publicKey => $key->{publicKey},
-        roles => [ map { { roleName => $_ } } @roles ] };
-}
+=== TEST 6: the roles of global keys are listed
+--- requests: reader: GET $keys/roles
+--- json
+["GLOBAL_AUTOMATION_ADMIN","GLOBAL_BACKUP_ADMIN","GLOBAL_BILLING_ADMIN",
+ "GLOBAL_MONITORING_ADMIN","GLOBAL_OWNER","GLOBAL_READ_ONLY","GLOBAL_USER_ADMIN"]
 
+=== TEST 7: PATCH changes the description and the roles of a global key
+--- requests: owner: PATCH $keys/$other_id {"desc":"renamed","roles":["GLOBAL_BACKUP_ADMIN"]} -> 200: $renamed
 
-# the first one comes from the operator
+=== TEST 8: a global key requires a description and roles
+--- as: owner
+--- requests
+POST $keys {} -> API_KEY_REQUIRES_DESCRIPTION
+POST $keys {"desc":"x"} -> MISSING_API_KEY_ROLES
+POST $keys {"desc":"x","roles":[]} -> MISSING_API_KEY_ROLES
+PATCH $keys/$reader_id {} -> MISSING_ONE_OF_ATTRIBUTES ["desc","roles"]
 
-my $res = $f->operator('POST', "$om/admin/apiKeys",
-    { desc => 'first', roles => [ 'GLOBAL_OWNER', 'GLOBAL_BILLING_ADMIN' ] });
-my $first = $res->json;
-answers($res, 200, shown($first, $first->{privateKey}, 'GLOBAL_BILLING_ADMIN',
-    'GLOBAL_OWNER'), 'POST of a global key');
-my $owner = client_of($first);
-my $reader = global_key('GLOBAL_READ_ONLY');
-my $other = global_key('GLOBAL_MONITORING_ADMIN', 'GLOBAL_USER_ADMIN');
-my @shown = (shown($first, undef, 'GLOBAL_BILLING_ADMIN', 'GLOBAL_OWNER'),
-    shown($reader, undef, 'GLOBAL_READ_ONLY'),
-    shown($other, undef, 'GLOBAL_MONITORING_ADMIN', 'GLOBAL_USER_ADMIN'));
+=== TEST 9: a global key has global roles alone
+--- as: owner
+--- requests
+POST $keys {"desc":"x","roles":["ORG_OWNER"]} -> INVALID_ROLE_FOR_GLOBAL_KEY ["ORG_OWNER"]
+POST $keys {"desc":"x","roles":["GLOBAL_OWNER","GROUP_OWNER"]} -> INVALID_ROLE_FOR_GLOBAL_KEY ["GROUP_OWNER"]
+POST $keys {"desc":"x","roles":["x"]} -> INVALID_ENUM_VALUE ["x"]
+POST $keys {"desc":"x","roles":[null]} -> INVALID_ENUM_VALUE ["null"]
 
-answers($owner->request('GET', "$om/admin/apiKeys"), 200, { links => [ {
-    rel => 'self', href => "$host$om/admin/apiKeys?pageNum=1&itemsPerPage=100"
-    } ], results => [ sort { $a->{publicKey} cmp $b->{publicKey} } @shown ],
-    totalCount => 3 }, 'the list');
-answers($owner->request('GET', "$om/admin/apiKeys/$first->{id}"), 200,
-    $shown[0], 'one of them');
-answers($owner->request('GET', "$om/admin/apiKeys/roles"), 200,
-    [qw( GLOBAL_AUTOMATION_ADMIN GLOBAL_BACKUP_ADMIN GLOBAL_BILLING_ADMIN
-        GLOBAL_MONITORING_ADMIN GLOBAL_OWNER GLOBAL_READ_ONLY
-        GLOBAL_USER_ADMIN )], 'the roles');
-answers($owner->request('PATCH', "$om/admin/apiKeys/$other->{id}",
-    { desc => 'renamed', roles => ['GLOBAL_BACKUP_ADMIN'] }), 200,
-    { %{ shown($other, undef, 'GLOBAL_BACKUP_ADMIN') }, desc => 'renamed' },
-    'PATCH');
-for my $case (
-    [ {}, 'API_KEY_REQUIRES_DESCRIPTION' ],
-    [ { desc => 'x' }, 'MISSING_API_KEY_ROLES' ],
-    [ { desc => 'x', roles => [] }, 'MISSING_API_KEY_ROLES' ],
-    [ { desc => 'x', roles => ['ORG_OWNER'] }, 'INVALID_ROLE_FOR_GLOBAL_KEY',
-        'ORG_OWNER' ],
-    [ { desc => 'x', roles => ['GLOBAL_OWNER', 'GROUP_OWNER'] },
-        'INVALID_ROLE_FOR_GLOBAL_KEY', 'GROUP_OWNER' ],
-    [ { desc => 'x', roles => ['x'] }, 'INVALID_ENUM_VALUE', 'x' ],
-    [ { desc => 'x', roles => [undef] }, 'INVALID_ENUM_VALUE', 'null' ],
-    [ { desc => 'x', roles => ['GLOBAL_OWNER'], id => 'x' },
-        'ATTRIBUTE_READ_ONLY', 'id' ])
-{
-    my ($body, $code, @params) = @$case;
+=== TEST 10: the id of a global key is the server's to set
+--- requests: owner: POST $keys {"desc":"x","roles":["GLOBAL_OWNER"],"id":"x"} -> ATTRIBUTE_READ_ONLY ["id"]
 
-    refused($owner->request('POST', "$om/admin/apiKeys", $body), $code,
-        \@params, 'POST ' . json_text($body) . ": $code");
-}
-refused($owner->request('PATCH', "$om/admin/apiKeys/$first->{id}", {}),
-    'MISSING_ONE_OF_ATTRIBUTES', [qw( desc roles )], 'PATCH of nothing');
-refused($owner->request($_, "$om/admin/apiKeys/$nobody",
-    $_ eq 'PATCH' ? { desc => 'x' } : undef), 'API_KEY_NOT_FOUND', [$nobody],
-    "$_ of a key that does not exist") for qw( GET PATCH DELETE );
-refused($owner->request('GET', "$base{$_}/admin/apiKeys"),
-    'RESOURCE_NOT_FOUND', ["$base{$_}/admin/apiKeys"],
-    "$_ has no global keys") for qw( atlas_v1 atlas_v2 );
-my $org = $f->org;
-my $project = $f->project($org);
-refused($owner->request('GET', "$om/admin/apiKeys/$org->{key}{id}"),
-    'API_KEY_NOT_FOUND', [ $org->{key}{id} ],
-    'a key of an organization is none');
-refused($owner->request('GET', "$om/orgs/$org->{id}/apiKeys/$first->{id}"),
-    'API_KEY_NOT_FOUND', [ $first->{id} ], 'nor the other way round');
-refused($org->{client}->request('POST', "$om/orgs/$org->{id}/apiKeys",
-    { desc => 'x', roles => ['GLOBAL_OWNER'] }), 'CANNOT_ADD_GLOBAL_ROLE', [],
-    'an organization grants no global role');
+=== TEST 11: a global key that does not exist is not found
+--- as: owner
+--- requests
+GET $keys/$nobody
+PATCH $keys/$nobody {"desc":"x"}
+DELETE $keys/$nobody
+--- answers: API_KEY_NOT_FOUND ["$nobody"]
 
+=== TEST 12: Atlas has no global keys
+--- on: atlas v2
+--- requests: owner: GET $base/admin/apiKeys -> RESOURCE_NOT_FOUND ["$uri"]
 
-# who may
+=== TEST 13: a key of an organization is not found among global keys, and vice versa
+--- as: owner
+--- requests
+GET $keys/$org_owner_id -> API_KEY_NOT_FOUND ["$org_owner_id"]
+GET $om/orgs/$org_id/apiKeys/$owner_id -> API_KEY_NOT_FOUND ["$owner_id"]
 
-my %caller = (owner => $owner, reader => $reader->{client},
-    other => $other->{client}, 'org owner' => $org->{client});
+=== TEST 14: an organization grants no global role
+--- requests: org_owner: POST $om/orgs/$org_id/apiKeys {"desc":"x","roles":["GLOBAL_OWNER"]} -> CANNOT_ADD_GLOBAL_ROLE
 
-sub allowed {
-    my ($method, $path, $body) = @_;
+=== TEST 15: GLOBAL_OWNER and GLOBAL_READ_ONLY read global keys, their roles and their list
+--- may: GET $admin/{apiKeys,apiKeys/roles,apiKeys/$other_id,whitelist}: operator owner reader -> 200
 
-    return join ' ', map { my $res = $caller{$_}->request($method,
-        ref $path ? $path->() : $path, ref $body eq 'CODE' ? $body->() : $body);
-        $res->code == 401 ? () : "$_:" . $res->code } sort keys %caller;
-}
+=== TEST 16: GLOBAL_OWNER makes a global key
+--- may: POST $keys {"desc":"x","roles":["GLOBAL_READ_ONLY"]}: operator owner -> 200
 
-my $n = 0;
-is(allowed(GET => "$om/admin/apiKeys"), 'owner:200 reader:200',
-    'who may list global keys');
-is(allowed(GET => "$om/admin/apiKeys/roles"), 'owner:200 reader:200',
-    'who may list their roles');
-is(allowed(GET => "$om/admin/apiKeys/$other->{id}"), 'owner:200 reader:200',
-    'who may read one');
-is(allowed(POST => "$om/admin/apiKeys", { desc => 'x',
-    roles => ['GLOBAL_READ_ONLY'] }), 'owner:200', 'who may make one');
-is(allowed(PATCH => "$om/admin/apiKeys/$other->{id}", { desc => 'x' }),
-    'owner:200', 'who may change one');
-is(allowed(DELETE => sub { "$om/admin/apiKeys/" . global_key(
-    'GLOBAL_READ_ONLY')->{id} }), 'owner:204', 'who may delete one');
-is(allowed(GET => "$om/admin/whitelist"), 'owner:200 reader:200',
-    'who may read the list');
-is(allowed(POST => "$om/admin/whitelist", sub { { description => 'x',
-    cidrBlock => '127.0.0.0/' . (8 + $n++) } }), 'owner:200',
-    'who may add to it');
+=== TEST 17: GLOBAL_OWNER changes a global key
+--- may: PATCH $keys/$other_id {"desc":"x"}: operator owner -> 200
 
-for my $name (sort keys %base) {
-    my $uri = "$base{$name}/orgs/$org->{id}";
+=== TEST 18: GLOBAL_OWNER deletes a global key
+--- fresh: new: GLOBAL_READ_ONLY global
+--- may: DELETE $keys/$new_id: operator owner -> 204
 
-    is(allowed(GET => "$base{$name}/"),
-        'org owner:200 other:200 owner:200 reader:200', "$name: the root");
-    is(allowed(GET => "$base{$name}/orgs"),
-        'org owner:200 owner:200 reader:200', "$name: organizations");
-    is(allowed(GET => "$uri/apiKeys"),
-        'org owner:200 owner:200 reader:200', "$name: keys of one");
-    is(allowed(POST => "$uri/apiKeys",
-        { desc => 'x', roles => ['ORG_MEMBER'] }),
-        'org owner:200 owner:200', "$name: a new key there");
-    is(allowed(GET => "$base{$name}/groups/$project->{id}"),
-        'org owner:200 owner:200 reader:200', "$name: a project");
-    is(allowed(GET => "$uri/events"), 'org owner:200 owner:200 reader:200',
-        "$name: events");
-    is(allowed(PATCH => "$uri/settings", { apiAccessListRequired => false }),
-        'org owner:200 owner:200', "$name: settings");
-    is($owner->request('POST', "$base{$name}/orgs", { name => 'x' })->code,
-        201, "$name: an owner makes an organization, as the operator");
-    is($owner->request('GET', "$base{$name}/orgs")->json->{totalCount},
-        $f->operator('GET', "$base{$name}/orgs")->json->{totalCount},
-        "$name: and sees all of them");
-}
-is($owner->request('POST', "$base{atlas_v1}/groups", { name => 'of a global',
-    orgId => $org->{id} })->code, 201, 'a project, which it does not join');
-is($sql->value('SELECT count(*) FROM apikeys.key_projects WHERE key_id = ?',
-    $first->{id}), 0, 'a global key has no roles in projects');
-is($owner->request('PATCH', "$om/orgs/$org->{id}/apiKeys/$org->{key}{id}",
-    { roles => ['ORG_MEMBER'] })->code, 200,
-    'it demotes the last owner, as the operator may');
-must($f->operator('PATCH', "$om/orgs/$org->{id}/apiKeys/$org->{key}{id}",
-    { roles => ['ORG_OWNER'] }));
+=== TEST 19: GLOBAL_OWNER adds to the list of global keys
+--- requests
+reader,other,org_owner: POST $list {"description":"x","cidrBlock":"127.0.0.0/9"} -> USER_UNAUTHORIZED
+owner: POST $list {"description":"x","cidrBlock":"127.0.0.0/9"} -> 200 ... "127.0.0.0/9"
+--- keep: entry
 
+=== TEST 20: the operator deletes the last entry of the list of global keys
+--- requests
+operator: DELETE $list/$entry_id -> 204
+owner: GET $list -> 200: {"links":[{"href":"http://localhost$list?$page$self,"results":[],"totalCount":0}
 
-# the audit knows it, events do not
+=== TEST 21: each key reads the root resource
+--- on: atlas v2 om
+--- may: GET $base/: operator org_owner other owner reader -> 200
 
-must($owner->request('PATCH', "$om/orgs/$org->{id}", { name => 'by global' }));
-is($sql->value(q(SELECT caller FROM apikeys.audit
-    WHERE event = 'ORG_RENAMED' ORDER BY id DESC LIMIT 1)), $first->{id},
-    'the audit has its id');
-my $event = must($owner->request('GET',
-    "$om/orgs/$org->{id}/events?eventType=ORG_RENAMED"))->{results}[0];
-ok($event->{isGlobalAdmin} && !exists $event->{apiKeyId}
-    && !exists $event->{remoteAddress}, 'its event names nobody');
-is($sql->value(q(SELECT string_agg(event, ',' ORDER BY id) FROM apikeys.audit
-    WHERE key_id = ?), $other->{id}), 'GLOBAL_API_KEY_CREATED,'
-    . 'GLOBAL_API_KEY_CHANGED,GLOBAL_API_KEY_CHANGED',
-    'changes of global keys are in the audit');
+=== TEST 22: GLOBAL_OWNER and GLOBAL_READ_ONLY see organizations, their keys and their events
+--- on: atlas v2 om
+--- may: GET $base/orgs{,/$org_id/apiKeys,/$org_id/events}: operator org_owner owner reader -> 200
 
+=== TEST 23: GLOBAL_OWNER makes a key of an organization
+--- on: atlas v2 om
+--- may: POST $base/orgs/$org_id/apiKeys {"desc":"x","roles":["ORG_MEMBER"]}: operator org_owner owner -> 200
 
-# protected locations
+=== TEST 24: GLOBAL_OWNER changes the settings of an organization
+--- on: atlas v2 om
+--- may: PATCH $base/orgs/$org_id/settings {"apiAccessListRequired":false}: operator org_owner owner -> 200
 
-sub enters {
-    my ($who, $path) = @_;
+=== TEST 25: GLOBAL_OWNER makes a project and has no role in it
+--- requests: owner: POST $atlas/groups {"name":"of a global","orgId":"$org_id"} -> 201 ... "name":"of a global"
+--- keep: project
+--- query: SELECT count(*) FROM apikeys.key_projects WHERE key_id = '$owner_id'
+--- rows: 0
 
-    return $caller{$who}->request('GET', $path)->code;
-}
+=== TEST 26: GLOBAL_OWNER and GLOBAL_READ_ONLY read a project
+--- on: atlas v2 om
+--- may: GET $base/groups/$project_id: operator org_owner owner reader -> 200
 
-must($f->operator('DELETE', "$om/admin/whitelist/$_->{id}"))
-    for @{ must($f->operator('GET', "$om/admin/whitelist"))->{results} };
-for my $case (
-    [ '/auth', 0, 0 ], [ '/owner', 1, 0 ], [ '/either', 0, 1 ],
-    [ '/org-role', 0, 0 ], [ "/org?org=$org->{id}", 0, 0 ],
-    [ '/org?org=' . '0' x 24, 0, 0 ],
-    [ "/org-and-role?org=$org->{id}", 1, 0 ], [ '/org-and-role', 0, 0 ],
-    [ "/both?org=$org->{id}", 0, 0 ], [ '/method', 0, 0 ],
-    [ "/project?project=$project->{id}", 0, 0 ])
-{
-    my ($path, @may) = @$case;
+=== TEST 27: GLOBAL_OWNER makes an organization, as the operator does
+--- on: atlas v2 om
+--- requests: owner: POST $base/orgs {"name":"x"} -> 201 ... "name":"x"
 
-    is(join(' ', enters(owner => $path), enters(reader => $path),
-        enters(other => $path)), join(' ', map { $_ ? 200 : 403 } @may, 0),
-        "$path: who of owner, reader, another enters");
-}
-is(enters('org owner' => '/owner'), 403, 'no key of an organization enters');
-is($owner->request('POST', '/method')->code, 405,
-    'a line for a method lets that method in');
-my ($line) = grep { /^\Q$first->{publicKey}\E:/ && /:allow$/ }
-    split /\n/, do { open my $log, "<", $f->nginx->dir . "/keys.log" or die; local $/; <$log> };
-is($line, "$first->{publicKey}:-:GLOBAL_BILLING_ADMIN,GLOBAL_OWNER:allow",
-    'its variables: no organization, global roles');
+=== TEST 28: GLOBAL_OWNER lists all organizations, as the operator does
+--- on: atlas v2 om
+--- requests: operator,owner: GET $base/orgs -> 200 ... ],"totalCount":4}
 
+=== TEST 29: GLOBAL_OWNER demotes the last owner of an organization
+--- requests
+owner: PATCH $om/orgs/$org_id/apiKeys/$org_owner_id {"roles":["ORG_MEMBER"]} -> 200 ... "ORG_MEMBER"
+operator: PATCH $om/orgs/$org_id/apiKeys/$org_owner_id {"roles":["ORG_OWNER"]} -> 200 ... "ORG_OWNER"
 
-# the access list
+=== TEST 30: the audit names the global key that called
+--- requests: owner: PATCH $om/orgs/$org_id {"name":"by global"} -> 200
+--- query: SELECT caller FROM apikeys.audit WHERE event = 'ORG_RENAMED' ORDER BY id DESC LIMIT 1
+--- rows: $owner_id
 
-sub entry {
-    my ($uri, $body) = @_;
+=== TEST 31: an event of a global key names neither the key nor its address
+--- requests: owner: GET $om/orgs/$org_id/events?eventType=ORG_RENAMED
+--- json
+{"links":[{"href":"http://localhost$uri&$page","rel":"self"}],
+ "results":[{"created":"$date","eventTypeName":"ORG_RENAMED","id":"~[0-9a-f]{24}","isGlobalAdmin":true,
+  "links":[{"href":"~http://localhost$om/orgs/$org_id/events/[0-9a-f]{24}","rel":"self"}],
+  "orgId":"$org_id"}],"totalCount":1}
 
-    return $f->operator('POST', $uri, $body);
-}
+=== TEST 32: the audit has the changes of global keys
+--- requests: owner: GET $keys/$other_id -> 200
+--- query: SELECT string_agg(event, ',' ORDER BY id) FROM apikeys.audit WHERE key_id = '$other_id'
+--- rows: GLOBAL_API_KEY_CREATED,GLOBAL_API_KEY_CHANGED,GLOBAL_API_KEY_CHANGED
 
-my $list = "$om/admin/whitelist";
-is($owner->request('GET', $list)->json->{totalCount}, 0,
-    'an empty list admits from anywhere');
-$res = entry($list, { cidrBlock => '127.0.0.1/32', description => 'here' });
-my $here = $res->json;
-my $item = { cidrBlock => '127.0.0.1/32', created => $here->{created},
-    description => 'here', id => $here->{id}, type => 'GLOBAL_ROLE',
-    updated => $here->{updated} };
-answers($res, 200, { %$item, expires => null, lastUsed => null },
-    'POST of an entry');
-for my $spelling (qw( whitelist accessList )) {
-    answers($owner->request('GET', "$om/admin/$spelling"), 200, {
-        links => [ { rel => 'self', href =>
-            "$host$om/admin/$spelling?pageNum=1&itemsPerPage=100" } ],
-        results => [$item], totalCount => 1 }, "$spelling: the list");
-    answers($owner->request('GET', "$om/admin/$spelling/$here->{id}"), 200,
-        { %$item, expires => null, lastUsed => null }, "$spelling: an entry");
-    refused($owner->request($_, "$om/admin/$spelling/$nobody",
-        $_ eq 'PATCH' ? { description => 'x' } : undef),
-        'GLOBAL_WHITELIST_ENTRY_NOT_FOUND', [$nobody],
-        "$spelling: $_ of none") for qw( GET PATCH DELETE );
-    refused($owner->request('POST', "$om/admin/$spelling",
-        { cidrBlock => '127.0.0.1/32', description => 'again' }),
-        'DUPLICATE_GLOBAL_WHITELIST_ENTRY', ['127.0.0.1/32'],
-        "$spelling: twice");
-}
-for my $case (
-    [ { description => 'x' }, 'GLOBAL_WHITELIST_ENTRY_REQUIRES_CIDR_BLOCK' ],
-    [ { cidrBlock => '', description => 'x' },
-        'GLOBAL_WHITELIST_ENTRY_REQUIRES_CIDR_BLOCK' ],
-    [ { cidrBlock => '10.0.0.0/8' },
-        'GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION' ],
-    [ { cidrBlock => '10.0.0.0/8', description => '' },
-        'GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION' ],
-    [ { cidrBlock => '10.0.0.0/8', description => 'x' x 251 },
-        'INVALID_GLOBAL_WHITELIST_DESCRIPTION', 250 ],
-    [ { cidrBlock => '10.0.0.1', description => 'x' }, 'INVALID_CIDR_BLOCK',
-        '10.0.0.1' ],
-    [ { cidrBlock => 'x', description => 'x' }, 'INVALID_CIDR_BLOCK', 'x' ],
-    [ { cidrBlock => '0.0.0.0/0', description => 'x' },
-        'CANNOT_ADD_IP_ADDRESS_TO_API_KEY_ACCESS_LIST', '0.0.0.0/0' ],
-    [ { cidrBlock => 1, description => 'x' }, 'INVALID_JSON_ATTRIBUTE',
-        'cidrBlock' ],
-    [ { cidrBlock => '10.0.0.0/8', description => 'x', x => 1 },
-        'INVALID_ATTRIBUTE', 'x' ])
-{
-    my ($body, $code, @params) = @$case;
+=== TEST 33: a location without a rule admits no global key
+--- admitted: GET /auth: org_owner
 
-    refused(entry($list, $body), $code, \@params,
-        'POST ' . substr(json_text($body), 0, 60) . ": $code");
-}
-refused($owner->request('PATCH', "$list/$here->{id}", {}),
-    'NO_CIDR_BLOCK_OR_DESCRIPTION', [], 'PATCH of nothing');
-is($owner->request('PATCH', "$list/$here->{id}", { description => 'there' })
-    ->json->{description}, 'there', 'PATCH of a description');
-must(entry($list, { cidrBlock => $_, description => 'x' }))
-    for '0.0.0.0/1', '128.0.0.0/1', '2001:db8::/32';
-is($sql->value('SELECT count(*) FROM apikeys.global_access_list'), 4,
-    'both halves of IPv4, and IPv6');
-must($f->operator('DELETE', "$list/$_->{id}")) for grep {
-    $_->{cidrBlock} ne '2001:db8::/32' }
-    @{ must($f->operator('GET', $list))->{results} };
+=== TEST 34: a rule for a global role admits global keys that have it
+--- admitted
+GET /owner: owner
+GET /or: org_owner reader
 
-# whoever is not on it stays out, on each base and of each location
-refused($owner->request('GET', "$base{$_}/"), 'GLOBAL_USER_OUTSIDE_SUBNET',
-    [], "$_: from another address") for sort keys %base;
-is(enters(owner => '/owner'), 403, 'and of a location');
-is(enters('org owner' => '/org-role'), 200, 'keys of organizations do not'
-    . ' mind');
-is($f->operator('GET', "$om/orgs")->code, 200, 'nor does the operator');
-must($f->operator('PATCH', "$list/" . must($f->operator('GET', $list))
-    ->{results}[0]{id}, { cidrBlock => '127.0.0.0/8' }));
-is($owner->request('GET', "$om/")->code, 200,
-    'with its address on the list it is admitted');
-is_deeply($owner->request('GET', "$om/")->json->{apiKey},
-    { accessList => [ { cidrBlock => '127.0.0.0/8', ipAddress => undef } ],
-      id => $first->{id}, publicKey => $first->{publicKey}, roles => [
-        { roleName => 'GLOBAL_BILLING_ADMIN' },
-        { roleName => 'GLOBAL_OWNER' } ] }, 'and shows the list as its own');
-is(enters(owner => '/owner'), 200, 'and of a location, too');
+=== TEST 35: a rule for an organization or its role admits no global key
+--- admitted
+GET /org-role: org_owner
+GET /org?org=$org_id: org_owner
+GET /org?org=000000000000000000000000:
 
+=== TEST 36: a rule for an organization and a global role admits global keys in that organization
+--- admitted
+GET /and?org=$org_id: owner
+GET /and:
 
-# psql and another node
+=== TEST 37: one of two rules that both hold admits no global key
+--- admitted: GET /both?org=$org_id:
 
-ok($sql->run("INSERT INTO apikeys.global_access_list (cidr, descr)
-    VALUES ('192.0.2.0/24', 'by psql')"), 'an entry by psql');
-ok($sql->run("DELETE FROM apikeys.global_access_list
-    WHERE cidr = '127.0.0.0/8'"), 'and the other one gone');
-$f->nginx->wait_for(sub { enters(owner => '/owner') == 403 }, 10, "the list");
-is(enters(owner => '/owner'), 403, 'reach the node by the feed');
-ok($sql->run('TRUNCATE apikeys.global_access_list'), 'TRUNCATE does, too');
-$f->nginx->wait_for(sub { enters(owner => '/owner') == 200 }, 10, "the list");
-is(enters(owner => '/owner'), 200, 'an empty list admits again');
-ok(!$sql->run("UPDATE apikeys.keys SET org_id = '$org->{id}'
-    WHERE id = '$first->{id}'"), 'a global key joins no organization');
-ok(!$sql->run("UPDATE apikeys.keys SET roles = '{ORG_OWNER}'
-    WHERE id = '$first->{id}'"), 'and has no role of one');
-ok(!$sql->run("UPDATE apikeys.keys SET roles = '{GLOBAL_OWNER}'
-    WHERE id = '$org->{key}{id}'"), 'nor a key of one a global role');
-ok(!$sql->run(q(INSERT INTO apikeys.orgs (id, name)
-    VALUES (repeat('0', 24), 'none'))), 'no organization has the id of none');
+=== TEST 38: a rule for a project admits no global key
+--- admitted: GET /project?project=$project_id: org_owner
 
+=== TEST 39: a rule for a method admits a global key with that method alone
+--- requests
+owner: POST /method -> 405
+owner,reader,other: GET /method -> 403
+--- decision: allow role role role
 
-# a restart, quotas, the end
+=== TEST 40: the variables of a global key have no organization and its roles
+--- requests: owner: GET /named -> 200
+--- access_log: $owner_public:-:GLOBAL_BILLING_ADMIN,GLOBAL_OWNER:allow
 
-$f->nginx->stop;
-$f->nginx->start;
-$f->wait_loaded($f->nginx);
-is(enters(owner => '/owner'), 200, 'a node that starts loads it');
-$sql->run('UPDATE apikeys.default_quotas SET global_keys = 0,
-    global_entries = 0');
-refused($f->operator('POST', "$om/admin/apiKeys", { desc => 'x',
-    roles => ['GLOBAL_OWNER'] }), 'MAX_GLOBAL_API_KEYS_EXCEEDED', [0],
-    'as many keys as there may be');
-refused(entry($list, { cidrBlock => '10.0.0.0/8', description => 'x' }),
-    'MAX_GLOBAL_WHITELIST_ENTRIES_EXCEEDED', [0],
-    'as many entries as there may be');
-is($owner->request('DELETE', "$om/admin/apiKeys/$first->{id}")->code, 204,
-    'it deletes itself: the token makes another');
-challenged($owner->request('GET', "$om/"), 'and is unknown at once');
-is(enters('reader' => '/either'), 200, 'others stay');
+=== TEST 41: POST adds an entry to the list of global keys
+--- requests: operator: POST $list {"cidrBlock":"127.0.0.1/32","description":"here"}
+--- keep: here
+--- json
+{"cidrBlock":"127.0.0.1/32","created":"$date","description":"here","expires":null,"id":"~[0-9a-f]{24}",
+ "lastUsed":null,"type":"GLOBAL_ROLE","updated":"$here_created"}
 
-done_testing();
+=== TEST 42: GET lists the entries of the list of global keys by both its names
+--- requests: owner: GET $admin/{whitelist,accessList}
+--- json
+{"links":[{"href":"http://localhost$uri?$page","rel":"self"}],
+ "results":[{"cidrBlock":"127.0.0.1/32","created":"$here_created","description":"here",
+  "id":"$here_id","type":"GLOBAL_ROLE","updated":"$here_created"}],"totalCount":1}
+
+=== TEST 43: GET shows an entry of the list of global keys by both names of the list
+--- requests: owner: GET $admin/{whitelist,accessList}/$here_id
+--- json
+{"cidrBlock":"127.0.0.1/32","created":"$here_created","description":"here","expires":null,
+ "id":"$here_id","lastUsed":null,"type":"GLOBAL_ROLE","updated":"$here_created"}
+
+=== TEST 44: an entry that the list of global keys does not have is not found
+--- as: owner
+--- requests
+GET $admin/{whitelist,accessList}/$nobody
+PATCH $admin/{whitelist,accessList}/$nobody {"description":"x"}
+DELETE $admin/{whitelist,accessList}/$nobody
+--- answers: GLOBAL_WHITELIST_ENTRY_NOT_FOUND ["$nobody"]
+
+=== TEST 45: the list of global keys takes an entry once, by both its names
+--- requests: owner: POST $admin/{whitelist,accessList} {"cidrBlock":"127.0.0.1/32","description":"x"} -> DUPLICATE_GLOBAL_WHITELIST_ENTRY ["127.0.0.1/32"]
+
+=== TEST 46: an entry of the list of global keys requires a block
+--- as: operator
+--- requests
+POST $list {"description":"x"}
+POST $list {"cidrBlock":"","description":"x"}
+--- answers: GLOBAL_WHITELIST_ENTRY_REQUIRES_CIDR_BLOCK
+
+=== TEST 47: an entry of the list of global keys requires a description of at most 250 characters
+--- as: operator
+--- requests
+POST $list {"cidrBlock":"10.0.0.0/8"} -> GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION
+POST $list {"cidrBlock":"10.0.0.0/8","description":""} -> GLOBAL_WHITELIST_ENTRY_REQUIRES_DESCRIPTION
+POST $list {"cidrBlock":"10.0.0.0/8","description":"$x251"} -> INVALID_GLOBAL_WHITELIST_DESCRIPTION [250]
+
+=== TEST 48: a block of the list of global keys is one in CIDR notation, and not all addresses
+--- as: operator
+--- requests
+POST $list {"cidrBlock":"10.0.0.1","description":"x"} -> INVALID_CIDR_BLOCK ["10.0.0.1"]
+POST $list {"cidrBlock":"x","description":"x"} -> INVALID_CIDR_BLOCK ["x"]
+POST $list {"cidrBlock":1,"description":"x"} -> INVALID_JSON_ATTRIBUTE ["cidrBlock"]
+POST $list {"cidrBlock":"0.0.0.0/0","description":"x"} -> CANNOT_ADD_IP_ADDRESS_TO_API_KEY_ACCESS_LIST ["0.0.0.0/0"]
+
+=== TEST 49: an attribute that an entry does not have is refused
+--- requests: operator: POST $list {"cidrBlock":"10.0.0.0/8","description":"x","x":1} -> INVALID_ATTRIBUTE ["x"]
+
+=== TEST 50: PATCH of an entry changes its description, and requires that or a block
+--- as: owner
+--- requests
+PATCH $list/$here_id {} -> NO_CIDR_BLOCK_OR_DESCRIPTION
+PATCH $list/$here_id {"description":"there"} -> 200 ... "description":"there"
+
+=== TEST 51: the list of global keys takes both halves of IPv4, and IPv6
+--- as: operator
+--- requests
+POST $list {"cidrBlock":"{0.0.0.0/1,128.0.0.0/1,2001:db8::/32}","description":"x"} -> 200
+--- keep: low high six
+--- query: SELECT string_agg(text(cidr), ' ' ORDER BY cidr) FROM apikeys.global_access_list
+--- rows: 0.0.0.0/1 127.0.0.1/32 128.0.0.0/1 2001:db8::/32
+
+=== TEST 52: the operator deletes entries of the list of global keys
+--- requests: operator: DELETE $list/{$here_id,$low_id,$high_id} -> 204
+--- query: SELECT cidr FROM apikeys.global_access_list
+--- rows: 2001:db8::/32
+
+=== TEST 53: the API refuses a global key from an address that is not on the list
+--- on: atlas v2 om
+--- requests: owner: GET $base/ -> GLOBAL_USER_OUTSIDE_SUBNET
+
+=== TEST 54: a location refuses a global key from an address that is not on the list
+--- requests: owner: GET /owner -> 403
+--- decision: address
+
+=== TEST 55: the list of global keys concerns neither keys of organizations nor the operator
+--- requests
+org_owner: GET /org-role -> 200
+operator: GET $om/orgs -> 200
+--- decision: allow allow
+
+=== TEST 56: a global key from a listed address is admitted, and shows the list as its own
+--- requests
+operator: PATCH $list/$six_id {"cidrBlock":"127.0.0.0/8"} -> 200 ... "cidrBlock":"127.0.0.0/8"
+owner: GET $om/ -> 200 ... {"apiKey":{"accessList":[{"cidrBlock":"127.0.0.0/8","ipAddress":null}],"id":"$owner_id","publicKey":"$owner_public","roles":[$owner_roles]}
+owner: GET /owner -> 200
+--- decision: allow allow allow
+
+=== TEST 57: global keys and entries of their list beyond the quotas are refused
+--- sql: UPDATE apikeys.default_quotas SET global_keys = 0, global_entries = 0
+--- as: operator
+--- requests
+POST $keys {"desc":"x","roles":["GLOBAL_OWNER"]} -> MAX_GLOBAL_API_KEYS_EXCEEDED [0]
+POST $list {"cidrBlock":"10.0.0.0/8","description":"x"} -> MAX_GLOBAL_WHITELIST_ENTRIES_EXCEEDED [0]
+
+=== TEST 58: a global key deletes itself and is unknown at once, others stay valid
+--- requests
+owner: DELETE $keys/$owner_id -> 204
+owner: GET $om/ -> 401
+reader: GET /or -> 200
+--- decision: allow unknown_key allow

@@ -139,7 +139,7 @@ my $access = ApiKeys::Nginx::_read($nginx->dir . '/access.log');
 like($access, qr/"GET [^"]*" 200 $key->{publicKey} "/,
     'the access log has public keys');
 holds_none('the access log', $access);
-holds_none('what nginx wrote to its standard error',
+holds_none('the standard error of nginx',
     ApiKeys::Nginx::_read($nginx->dir . '/stderr') . ' ' x 60);
 holds_none('nginx -T', $nginx->dump_conf);
 $nginx->wait_for(sub { -s $nginx->dir . '/state/snapshot' }, 30, 'a snapshot');
@@ -156,10 +156,10 @@ holds_none('command lines and environments', join '', map {
 # the sealed values differ, also of equal secrets, and none is short
 my @sealed = split /\n/, $f->db->psql(
     "SELECT encode(secret, 'hex') FROM apikeys.keys");
-is(scalar(grep { /^[0-9a-f]{160}$/ } @sealed), scalar @sealed,
+is(scalar(grep { /^[0-9a-f]{224}$/ } @sealed), scalar @sealed,
     'each credential is sealed');
 my %unique = map { $_ => 1 } @sealed;
-is(scalar keys %unique, scalar @sealed, 'by itself');
+is(scalar keys %unique, scalar @sealed, 'no two sealed secrets are the same');
 
 
 # a sealed value opens nothing in another row or under another name
@@ -169,7 +169,8 @@ $f->db->psql('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA apikeys'
 
 {
     my $thief = $f->key($org, 'ORG_OWNER');
-    is($thief->{client}->request('GET', "$base/")->code, 200, 'a key');
+    is($thief->{client}->request('GET', "$base/")->code, 200,
+        'the key whose secret is moved works');
 
     $f->db->psql("UPDATE apikeys.keys SET secret = (SELECT secret"
         . " FROM apikeys.keys WHERE id = '$thief->{id}')"
@@ -181,7 +182,7 @@ $f->db->psql('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA apikeys'
 
     my $as = $f->client(key => "$key->{publicKey}:$thief->{privateKey}");
     isnt($as->request('GET', "$base/")->code, 200,
-        'and the other one does not open it');
+        'the private key of another key is not accepted');
 }
 
 $nginx->quit;

@@ -108,7 +108,7 @@ for my $kind (qw( read write )) {
     $nginx->log_mark;
     refused(call($kind), 'UNEXPECTED_ERROR', [], "$kind: no right to");
     ok(eval { $nginx->wait_log(
-        qr/\[error\].*apikeys: statement "apikeys_keys_\w+" failed: 42501/, 5)
+        qr/\[error\].*apikeys: statement "apikeys_org_keys_\w+" failed: 42501/, 5)
     }, "$kind: the log says which and why");
     $db->psql("GRANT $right{$kind} TO apikeys_nginx");
     is(call($kind)->code, 200, "$kind: and afterwards it succeeds");
@@ -158,7 +158,8 @@ for my $case (
     my $res = call('write');
     is($res->code, $code, "$sqlstate x $count: $code");
     is(description(), $code == 200 ? "change $n" : $before,
-        'and the change is ' . ($code == 200 ? 'made' : 'not'));
+        "$sqlstate x $count: the change is " . ($code == 200 ? 'made' :
+            'not'));
     is($res->header('retry-after') ? 503 : $code, $code,
         'with Retry-After where it may help');
     unlike($res->body, qr/a failure of the test|apikeys\./,
@@ -245,7 +246,7 @@ for my $kind (qw( read write )) {
     is(join(' ', map { $_->read->code } @all), '200 200',
         "$kind: the others are served");
     is($f->client(nginx => $few)->plain('GET', '/open')->code, 200,
-        "$kind: nothing else is on its way");
+        "$kind: the worker still serves /open");
     is(audits() - $audits, $kind eq 'write' ? 2 : 0,
         "$kind: and nothing else was done");
 
@@ -276,7 +277,7 @@ for my $kind (qw( read write )) {
         if $kind eq 'write';
     release();
     is(eval { $client->read->code }, 200, "$kind: served through a reload");
-    is(description(), "change $n", 'and the change is made')
+    is(description(), "change $n", 'a change served through a reload is made')
         if $kind eq 'write';
     ok(eval { $patient->wait_for(sub { !$patient->workers(exiting => 1) }, 10,
         '') }, "$kind: the old worker ends");
@@ -290,7 +291,8 @@ for my $kind (qw( read write )) {
     release();
     is(eval { $client->read->code }, 200, "$kind: served to the end");
     $patient->quit;
-    ok(!-e $patient->dir . '/nginx.pid', "$kind: which comes");
+    ok(!-e $patient->dir . '/nginx.pid',
+        "$kind: nginx exits after the last request");
 
     $patient->start;
     $f->wait_loaded($patient);
@@ -350,7 +352,8 @@ $patient->stop;
     $db->psql("SELECT pg_terminate_backend($pid)");
     unavailable($client->read, 'a backend that was ended');
     release();
-    is(description(), $before, 'and nothing has changed');
+    is(description(), $before,
+        'a write whose backend was terminated changes nothing');
 
     hold('write');
     $client = send_call('write');
@@ -366,7 +369,7 @@ $patient->stop;
     eval { release() };
     $holder = $db->connect;
     ok(eval { $nginx->wait_for(sub { call('write')->code == 200 }, 20, '') },
-        'PostgreSQL is back, and so are we');
+        'a write succeeds after PostgreSQL has restarted');
 }
 
 
@@ -406,14 +409,17 @@ $patient->stop;
 
     # what is decided from memory is not affected
     challenged($wrong->request('GET', "$base/"), 'a wrong key is still 401');
-    unavailable($owner->request('GET', $list), 'a good one is known, at least');
+    unavailable($owner->request('GET', $list),
+        'a valid key gets 503, not 401, while PostgreSQL is frozen');
     refused($owner->request('GET', "$list/x"), 'PATH_PARAM_PARSE_ERROR',
-        [ "$list/x" ], 'and so is a bad request');
+        [ "$list/x" ],
+        'a malformed path gets its 400 while PostgreSQL is frozen');
 
     $pg->signal_all('CONT');
     ok(eval { $nginx->wait_for(sub { call('write')->code == 200 }, 20, '') },
-        'it goes on, and so do we');
-    is(description(), "change $n", 'with changes');
+        'a write succeeds after PostgreSQL has resumed');
+    is(description(), "change $n",
+        'the write after PostgreSQL has resumed is made');
 }
 
 
@@ -423,7 +429,7 @@ $pg->stop('immediate');
 unavailable(call($_), "$_: no database") for qw( read write );
 $pg->start;
 ok(eval { $nginx->wait_for(sub { call('write')->code == 200 }, 20, '') },
-    'it is back, and so are we');
+    'a write succeeds after PostgreSQL was stopped and started');
 is($nginx->error_log =~ /worker process \d+ exited/ ? 'one' : 'none', 'none',
     'no worker has died');
 

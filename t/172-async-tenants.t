@@ -20,7 +20,7 @@ my $f = ApiKeys::Fixture->new(workers => 1,
     api => 'apikeys_auth basic digest;',
     http => 'apikeys_wait 0;',
     server => 'location /status { apikeys_status json; }',
-    allow => qr/the database is unavailable/);
+    allow => qr/no database host is available/);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $busy = $f->org;
@@ -111,7 +111,8 @@ prompt('a locked organization');
 my $begin = time;
 is(codes(send_all(3, $busy)), '3 x 503',
     'more than half of the queue is refused');
-cmp_ok(time - $begin, '<', 3 * $slow, 'at once');
+cmp_ok(time - $begin, '<', 3 * $slow,
+    'refused statements are answered at once');
 prompt('a full half of the queue');
 $lock->rollback;
 is(codes(@requests), '15 x 200', 'the others are made, then');
@@ -127,7 +128,8 @@ $db->psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 waiting(3, 9);
 prompt('canceled statements');
 $lock->rollback;
-is(codes(@requests), '12 x 200, 3 x 503', 'all are answered');
+is(codes(@requests), '12 x 200, 3 x 503',
+    'statements are answered after others were canceled');
 
 
 # a timeout
@@ -136,7 +138,7 @@ lock_busy();
 @requests = send_all(9, $busy);
 waiting(3, 6);
 prompt('statements that time out');
-is(codes(@requests), '9 x 503', 'all are answered');
+is(codes(@requests), '9 x 503', 'statements that time out are answered');
 prompt('afterwards');
 $lock->rollback;
 

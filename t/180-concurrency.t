@@ -10,6 +10,7 @@ use JSON::PP ();
 use POSIX ();
 use Test::More;
 
+use ApiKeys::Expect qw( refused );
 use ApiKeys::Fixture ();
 
 my $clients = 20;
@@ -26,9 +27,37 @@ my $f = ApiKeys::Fixture->new(workers => 2, zone => '16m',
     database => 'connections=8');
 
 owners() for 1 .. 4;
+waits($_) for qw( commit rollback );
 everything();
 
 done_testing;
+
+
+# a name of a project that psql takes while POST waits for it
+sub waits {
+    my ($end) = @_;
+
+    my $org = $f->org;
+    my $dbh = $f->db->connect;
+    my $client = $f->client(timeout => 30);
+
+    $dbh->begin_work;
+    $dbh->do("INSERT INTO apikeys.projects (org_id, name) VALUES (?, 'taken')",
+        undef, $org->{id});
+    $client->send($client->format('POST', "$bases[0]/groups",
+        { name => 'taken', orgId => $org->{id} },
+        headers => { Authorization => 'Bearer ' . $f->token }));
+    ok $f->nginx->wait_for(sub { $f->db->psql('SELECT count(*)
+        FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0')
+        }, 20, 'does not wait'), "POST waits for a name that psql takes, $end";
+    $dbh->$end;
+    my $res = $client->read;
+    $res->{uri} = "$bases[0]/groups";
+    return is $res->code, 201, 'a POST that waited for a rollback creates the project'
+        if $end eq 'rollback';
+    refused($res, 'GROUP_ALREADY_EXISTS', ['taken'],
+        'a POST that waited for a commit is refused');
+}
 
 
 # --- clients ---------------------------------------------------------------
@@ -360,10 +389,11 @@ sub limit {
 
     is scalar(keys %once), scalar(@removed), 'no key was deleted twice';
     is number_of_keys(), $before + $made - @removed, 'keys add up';
-    cmp_ok number_of_keys(), '<=', $max, 'and are not too many';
+    cmp_ok number_of_keys(), '<=', $max,
+        'there are no more keys than the limit';
     ok scalar(grep { $_->{code} eq 'MAX_API_KEYS_PER_ORG_EXCEEDED' } @said),
         'the limit was reached';
-    cmp_ok scalar(@removed), '>', 5, 'and keys went, too';
+    cmp_ok scalar(@removed), '>', 5, 'more than 5 keys were deleted meanwhile';
 }
 
 
@@ -383,10 +413,12 @@ sub halves {
         @{ $_->{doc}{results} } }
         grep { $_->{op} =~ /^(?:entries|add|pair)$/ && $_->{status} == 200 }
         @said;
-    cmp_ok scalar(grep { /10\.\d/ } @lists), '>', 0, 'pairs were seen';
+    cmp_ok scalar(grep { /10\.\d/ } @lists), '>', 0,
+        'some lists contained entries that were added in pairs';
     my @torn = grep { my $list = $_; grep {
         ($list =~ /\b10\.$_\./) != ($list =~ /2001:db8:$_:/) } 1 .. 3 } @lists;
-    is_deeply \@torn, [], 'and always both or none';
+    is_deeply \@torn, [],
+        'a list never shows only one of two entries added together';
 }
 
 

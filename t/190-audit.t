@@ -5,320 +5,242 @@
 use strict;
 use warnings;
 
-use Digest::MD5 qw( md5_hex );
-use Digest::SHA qw( sha256_hex );
-use JSON::PP ();
-use Test::More;
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Fixture ();
+# the rows that a block added, with the stars of a redacted secret, and whether
+# their time is that of the change
+my $rows = q{SELECT event, caller, address, org_id, project_id, key_id,
+    regexp_replace(before::text, '("redacted": ")(.{12}")', '\1********-****-****-\2'),
+    regexp_replace(after::text, '("redacted": ")(.{12}")', '\1********-****-****-\2'),
+    now() - at < '1 minute' FROM apikeys.audit WHERE id > $last_audit ORDER BY };
 
-my %key_not_found = (atlas_v1 => 400, atlas_v2 => 404, ops_manager => 400);
-my $json = JSON::PP->new->canonical->utf8;
-my @secrets;
+names(
+    rows => $rows . 'id', org => '$base/orgs/$o_id', keys => '$org/apiKeys',
+    sorted => $rows =~ s/SELECT/SELECT rank() OVER (ORDER BY id)
+        = rank() OVER (ORDER BY event = 'GROUP_DELETED', key_id),/r
+        . "event = 'GROUP_DELETED', before ->> 'roles'",
+    key => '$keys/$k_id', project => '$base/groups/$p_id', in => '$project/apiKeys',
+    by => '$o_key|127.0.0.3|$o_id', operator => 'operator|127.0.0.1|$o_id',
+    off => '{"apiAccessListRequired": false}',
+    required => '{"apiAccessListRequired": true}',
+    reader => '{"roles": ["GROUP_READ_ONLY"]}', admin => '{"roles": ["GROUP_OWNER"]}',
+    skip => '"skipDefaultAlertsSettings"', x251 => 'x' x 251,
+    none => '000000000000000000000000',
+    tags => '[{"key": "k", "value": "v"}]', 'om/tags' => '["TAG"]',
+    stored => 'tags', 'om/stored' => 'tokens', deleted => 202, 'om/deleted' => 200,
+    again => 204, 'v2/again' => 'API_KEY_NOT_FOUND ["$k_id"]',
+    secrets => join(', ', map { "('\$${_}_public', '\$${_}_private')" } qw( o k m )),
+);
 
-for my $base (sort keys %ApiKeys::Fixture::BASE) {
-    my $f = ApiKeys::Fixture->new(base => $base);
-    subtest $base => sub { audit($f, $base); secrets($f) };
-}
+# all clients but the first come from 127.0.0.3
+defaults(on => 'atlas v2 om', as => 'o', query => '$rows',
+    more_headers => 'X-Address: 127.0.0.3');
+locations('', '', 'set_real_ip_from 127.0.0.1; real_ip_header X-Address;');
+run_tests();
 
-done_testing;
+__DATA__
 
+=== TEST 1: the creation of an organization with its first key adds a row for each
+--- as: operator
+--- more_headers
+--- requests
+POST $base/orgs {"name":"audited","apiKey":{"desc":"owner","roles":["ORG_OWNER"]}} -> 201
+--- keep: o
+--- rows
+ORG_CREATED|$operator||||{"name": "audited"}|1
+API_KEY_CREATED|$operator||$o_key||{"desc": "owner", "roles": ["ORG_OWNER"], "redacted": "$o_redacted", "publicKey": "$o_public"}|1
 
-sub audit {
-    my ($f, $base) = @_;
+=== TEST 2: the creation of a key adds a row without its secret
+--- requests
+POST $keys {"desc":"one","roles":["ORG_MEMBER"]} -> 200
+--- keep: k
+--- rows
+API_KEY_CREATED|$by||$k_id||{"desc": "one", "roles": ["ORG_MEMBER"], "redacted": "$k_redacted", "publicKey": "$k_public"}|1
 
-    my $dbh = $f->db->dbh;
-    my $accept = { Accept => 'application/vnd.atlas.2023-01-01+json' };
-    my $last = 0;
+=== TEST 3: a new description of a key adds a row with both of them
+--- requests
+PATCH $key {"desc":"two"} -> 200
+--- rows
+API_KEY_DESCRIPTION_CHANGED|$by||$k_id|{"desc": "one"}|{"desc": "two"}|1
 
-    # the rows since the last call, decoded
-    my $rows = sub {
-        my $all = $dbh->selectall_arrayref(<<'END_OF_SQL', { Slice => {} }, $last);
-SELECT id, event, caller, address, org_id, project_id, key_id,
-       before::text, after::text, now() - at < '1 minute' AS fresh
-  FROM apikeys.audit WHERE id > ? ORDER BY id
-END_OF_SQL
-        for (@$all) {
-            $last = delete $_->{id};
-            ok delete $_->{fresh}, "$_->{event} has the time";
-            defined $_ and $_ = $json->decode($_) for @$_{qw( before after )};
-        }
-        return $all;
-    };
+=== TEST 4: new roles of a key add a row with all roles, sorted
+--- requests
+PATCH $key {"roles":["ORG_READ_ONLY","ORG_MEMBER"]} -> 200
+--- rows
+API_KEY_ROLES_CHANGED|$by||$k_id|{"roles": ["ORG_MEMBER"]}|{"roles": ["ORG_MEMBER", "ORG_READ_ONLY"]}|1
 
-    my $call = sub {
-        my ($client, $method, $path, $body) = @_;
-        return $client->request($method, $path, $body, headers => $accept);
-    };
+=== TEST 5: new entries of an access list add a row with the entries in their order
+--- requests
+POST $key/accessList [{"ipAddress":"192.0.2.7"},{"cidrBlock":"10.1.0.0/8"}] -> 200
+--- rows
+API_KEY_ACCESS_LIST_ENTRY_ADDED|$by||$k_id||{"entries": ["192.0.2.7/32", "10.0.0.0/8"]}|1
 
-    # the one row that a call leaves
-    my $change = sub {
-        my ($title, $client, $request, $status, %row) = @_;
+=== TEST 6: the removal of an entry adds a row with its block
+--- requests
+DELETE $key/accessList/10.0.0.0%2F8 -> 204
+--- rows
+API_KEY_ACCESS_LIST_ENTRY_DELETED|$by||$k_id|{"entries": ["10.0.0.0/8"]}||1
 
-        my $res = $call->($client, @$request);
-        is $res->code, $status, $title or diag $res->body;
-        my $answer = $status < 300 && length $res->body ? $res->json : {};
-        $_ = $_->($answer) for grep { ref eq 'CODE' } values %row;
-        is_deeply $rows->(), [ { project_id => undef, key_id => undef,
-            before => undef, after => undef, address => '127.0.0.1', %row } ],
-            "$title: the row";
-        return $answer;
-    };
+=== TEST 7: the creation of a project adds a row, and one for the key that owns it
+--- requests
+POST $base/groups {"name":"p","orgId":"$o_id"} -> 201
+--- keep: p
+--- rows
+GROUP_CREATED|$by|$p_id|||{"name": "p"}|1
+API_KEY_ADDED_TO_GROUP|$by|$p_id|$o_key||$admin|1
 
-    my $nothing = sub {
-        my ($title, $client, $request, $status) = @_;
+=== TEST 8: the assignment of a key to a project adds a row
+--- requests
+POST $in/$k_id [{"roles":["GROUP_READ_ONLY"]}] -> 204
+--- rows
+API_KEY_ADDED_TO_GROUP|$by|$p_id|$k_id||$reader|1
 
-        my $res = $call->($client, @$request);
-        is $res->code, $status, $title or diag $res->body;
-        is_deeply $rows->(), [], "$title: no row";
-    };
+=== TEST 9: new roles of a key in a project add a row with both
+--- requests
+PATCH $in/$k_id {"roles":["GROUP_OWNER"]} -> 200
+--- rows
+API_KEY_ROLES_CHANGED|$by|$p_id|$k_id|$reader|$admin|1
 
-    # the operator makes an organization, and with it a key: two things
-    my $operator = $f->client(token => $f->token);
-    my $res = $call->($operator, 'POST', $f->base . '/orgs', { name => 'audited',
-        apiKey => { desc => 'owner', roles => ['ORG_OWNER'] } });
-    is $res->code, 201, 'an organization';
+=== TEST 10: the removal of a key from a project adds a row, once
+--- requests
+DELETE $in/$k_id -> 204
+DELETE $in/$k_id -> $again
+--- rows
+API_KEY_REMOVED_FROM_GROUP|$by|$p_id|$k_id|$admin||1
 
-    my $made = $res->json;
-    my $org = ($made->{organization} || $made)->{id};
-    my $owner = remember($made->{apiKey});
-    my $first = shown($owner, 'owner', ['ORG_OWNER']);
-    my %by_operator = (org_id => $org, caller => 'operator',
-        address => '127.0.0.1', project_id => undef, before => undef);
-    is_deeply $rows->(), [
-        { %by_operator, event => 'ORG_CREATED', key_id => undef,
-            after => { name => 'audited' } },
-        { %by_operator, event => 'API_KEY_CREATED', key_id => $owner->{id},
-            after => $first } ], 'an organization: the rows';
+=== TEST 11: the assignment of a key by PATCH adds a row
+--- requests
+PATCH $in/$k_id {"roles":["GROUP_READ_ONLY"]} -> 200
+--- rows
+API_KEY_ADDED_TO_GROUP|$by|$p_id|$k_id||$reader|1
 
-    my $client = $f->client(key => $owner->{secret},
-        local => '127.0.0.3');
-    my %by = (org_id => $org, caller => $owner->{id},
-        address => '127.0.0.3');
-    my $o = $f->base . "/orgs/$org";
+=== TEST 12: the creation of a key through a project adds a row for the key and one for its role
+--- requests
+POST $in {"desc":"m","roles":["GROUP_READ_ONLY"]} -> 200
+--- keep: m
+--- rows
+API_KEY_CREATED|$by||$m_id||{"desc": "m", "roles": ["ORG_MEMBER"], "redacted": "$m_redacted", "publicKey": "$m_public"}|1
+API_KEY_ADDED_TO_GROUP|$by|$p_id|$m_id||$reader|1
 
-    # keys
-    my $key = remember($change->('a key', $client, [ POST => "$o/apiKeys",
-        { desc => 'one', roles => ['ORG_MEMBER'] } ], 200,
-        %by, event => 'API_KEY_CREATED', key_id => sub { $_[0]{id} },
-        after => sub { shown($_[0], 'one', ['ORG_MEMBER']) }));
-    my $k = "$o/apiKeys/$key->{id}";
-    my %of = (%by, key_id => $key->{id});
+=== TEST 13: the requirement of access lists adds a row, and the refusal that follows from it none
+--- requests
+PATCH $org/settings {"apiAccessListRequired":true} -> 200
+PATCH $org/settings {"apiAccessListRequired":false} -> ORG_REQUIRES_ACCESS_LIST ["127.0.0.3"]
+--- rows
+ORG_PUBLIC_API_ACCESS_LIST_REQUIRED|$by|||$off|$required|1
 
-    $change->('its description', $client, [ PATCH => $k, { desc => 'two' } ],
-        200, %of, event => 'API_KEY_DESCRIPTION_CHANGED', before => { desc => 'one' },
-        after => { desc => 'two' });
-    $change->('its roles', $client,
-        [ PATCH => $k, { roles => [ 'ORG_READ_ONLY', 'ORG_MEMBER' ] } ],
-        200, %of, event => 'API_KEY_ROLES_CHANGED', before => { roles => ['ORG_MEMBER'] },
-        after => { roles => [ 'ORG_MEMBER', 'ORG_READ_ONLY' ] });
-    $nothing->('the same again', $client, [ PATCH => $k, { desc => 'two',
-        roles => [ 'ORG_MEMBER', 'ORG_READ_ONLY' ] } ], 200);
+=== TEST 14: the end of the requirement of access lists adds a row of the operator, once
+--- as: operator
+--- more_headers
+--- requests
+PATCH $org/settings {"apiAccessListRequired":false}
+PATCH $org/settings {"apiAccessListRequired":false}
+--- answers: 200
+--- rows
+ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED|$operator|||$required|$off|1
 
-    # its list
-    $change->('entries', $client, [ POST => "$k/accessList",
-        [ { ipAddress => '192.0.2.7' }, { cidrBlock => '10.1.0.0/8' } ] ],
-        200, %of, event => 'API_KEY_ACCESS_LIST_ENTRY_ADDED',
-        after => { entries => [ '192.0.2.7/32', '10.0.0.0/8' ] });
-    $nothing->('an entry that is there', $client, [ POST => "$k/accessList",
-        [ { ipAddress => '192.0.2.8' }, { ipAddress => '192.0.2.7' } ] ], 409);
-    $change->('not an entry any more', $client,
-        [ DELETE => "$k/accessList/10.0.0.0%2F8" ], 204, %of,
-        event => 'API_KEY_ACCESS_LIST_ENTRY_DELETED',
-        before => { entries => ['10.0.0.0/8'] });
-    $nothing->('an entry that is not there', $client,
-        [ DELETE => "$k/accessList/10.0.0.0%2F8" ], 404);
+=== TEST 15: a change that changes nothing leaves no row
+--- requests
+PATCH $key {"desc":"two","roles":["ORG_MEMBER","ORG_READ_ONLY"]} -> 200
+PATCH $in/$k_id {"roles":["GROUP_READ_ONLY"]} -> 200
+--- rows
 
-    # a project, which its maker owns
-    my $res2 = $call->($client, 'POST', $f->base . '/groups',
-        { name => 'p', orgId => $org });
-    is $res2->code, 201, 'a project';
-    my $project = $res2->json->{id};
-    my $g = $f->base . "/groups/$project/apiKeys";
-    my %in = (%by, project_id => $project);
-    is_deeply $rows->(), [
-        { %in, key_id => undef, event => 'GROUP_CREATED', before => undef,
-            after => { name => 'p' } },
-        { %in, key_id => $owner->{id}, event => 'API_KEY_ADDED_TO_GROUP',
-            before => undef, after => { roles => ['GROUP_OWNER'] } } ],
-        'a project: the rows';
+=== TEST 16: a change of a list or of an assignment that fails leaves no row
+--- requests
+POST $key/accessList [{"ipAddress":"192.0.2.8"},{"ipAddress":"192.0.2.7"}]
+    -> ADDRESS_ALREADY_IN_ACCESS_LIST ["192.0.2.7"]
+POST $key/accessList [{"ipAddress":"192.0.2.9"},{"cidrBlock":"0.0.0.0/0"}] -> 400
+DELETE $key/accessList/10.0.0.0%2F8 -> API_KEY_ACCESS_LIST_NOT_FOUND ["10.0.0.0/8","$k_id"]
+POST $in/$k_id [{"roles":["GROUP_OWNER"]}] -> API_KEY_ALREADY_IN_GROUP
+DELETE $org -> ORG_NOT_EMPTY
+--- rows
 
-    my $reader = { roles => ['GROUP_READ_ONLY'] };
-    my $admin = { roles => ['GROUP_OWNER'] };
-    %of = (%in, key_id => $key->{id});
+=== TEST 17: a call that is malformed leaves no row
+--- requests
+POST $keys {"desc":"","roles":[]} -> API_KEY_REQUIRES_DESCRIPTION
+POST $keys {"desc":"$x251","roles":["ORG_MEMBER"]} -> INVALID_API_KEY_DESC [250]
+POST $keys {"desc":"x","roles":["ORG_KING"]} -> INVALID_ENUM_VALUE ["ORG_KING"]
+DELETE $keys/$none -> API_KEY_NOT_FOUND ["$none"]
+--- rows
 
-    $change->('assigned', $client, [ POST => "$g/$key->{id}",
-        [ { roles => ['GROUP_READ_ONLY'] } ] ], 204, %of,
-        event => 'API_KEY_ADDED_TO_GROUP', after => $reader);
-    $nothing->('assigned again', $client, [ POST => "$g/$key->{id}",
-        [ { roles => ['GROUP_OWNER'] } ] ], 400);
-    $change->('other roles there', $client, [ PATCH => "$g/$key->{id}",
-        { roles => ['GROUP_OWNER'] } ], 200, %of,
-        event => 'API_KEY_ROLES_CHANGED', before => $reader,
-        after => $admin);
-    $change->('unassigned', $client, [ DELETE => "$g/$key->{id}" ], 204, %of,
-        event => 'API_KEY_REMOVED_FROM_GROUP', before => $admin);
-    $nothing->('unassigned again', $client, [ DELETE => "$g/$key->{id}" ],
-        $base eq 'atlas_v2' ? 404 : 204);
-    $change->('assigned by PATCH', $client, [ PATCH => "$g/$key->{id}",
-        { roles => ['GROUP_READ_ONLY'] } ], 200, %of,
-        event => 'API_KEY_ADDED_TO_GROUP', after => $reader);
+=== TEST 18: a call that a key may not make leaves no row
+--- requests
+m: POST $keys {"desc":"x","roles":["ORG_MEMBER"]} -> USER_UNAUTHORIZED
+o: POST $base/orgs {"name":"x"} -> API_KEY_CANNOT_CREATE_ORG
+m: POST $base/groups {"name":"x","orgId":"$o_id"} -> USER_UNAUTHORIZED
+m: PATCH $key {"desc":"x"} -> USER_UNAUTHORIZED
+m: DELETE $key -> USER_UNAUTHORIZED
+m: PATCH $org/settings {"apiAccessListRequired":true} -> USER_UNAUTHORIZED
+o: DELETE $keys/$o_key -> CANNOT_DELETE_LAST_OWNER
+o: PATCH $keys/$o_key {"roles":["ORG_MEMBER"]} -> CANNOT_DEMOTE_LAST_ORG_OWNER
+--- rows
 
-    # a key of the project: made, and assigned
-    my $res3 = $call->($client, POST => $g,
-        { desc => 'm', roles => ['GROUP_READ_ONLY'] });
-    is $res3->code, 200, 'a key of the project';
-    my $member = remember($res3->json);
-    is_deeply $rows->(), [
-        { %by, project_id => undef, key_id => $member->{id},
-            event => 'API_KEY_CREATED', before => undef,
-            after => shown($member, 'm', ['ORG_MEMBER']) },
-        { %in, key_id => $member->{id}, event => 'API_KEY_ADDED_TO_GROUP',
-            before => undef, after => $reader } ],
-        'a key of the project: the rows';
+=== TEST 19: the deletion of a key adds a row for each of its projects, and one with all that it was
+--- requests
+DELETE $key -> 204
+--- rows
+API_KEY_REMOVED_FROM_GROUP|$by|$p_id|$k_id|$reader||1
+API_KEY_DELETED|$by||$k_id|{"desc": "two", "roles": ["ORG_MEMBER", "ORG_READ_ONLY"], "entries": ["192.0.2.7/32"], "projects": {"$p_id": ["GROUP_READ_ONLY"]}, "redacted": "$k_redacted", "publicKey": "$k_public"}||1
 
-    # settings
-    my ($off, $on) = map { { apiAccessListRequired => $_ } }
-        JSON::PP::false, JSON::PP::true;
-    $change->('lists are required', $client, [ PATCH => "$o/settings", $on ],
-        200, %by, event => 'ORG_PUBLIC_API_ACCESS_LIST_REQUIRED',
-        before => $off, after => $on);
-    $nothing->('which locks their maker out', $client,
-        [ PATCH => "$o/settings", $off ], 403);
-    $change->('lists are not required', $operator,
-        [ PATCH => "$o/settings", $off ], 200, org_id => $org,
-        caller => 'operator',
-        event => 'ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED',
-        before => $on, after => $off);
-    $nothing->('still not', $operator, [ PATCH => "$o/settings", $off ], 200);
+=== TEST 20: a new name of an organization adds a row with both names
+--- requests
+PATCH $org {"name":"renamed"} -> 200
+--- rows
+ORG_RENAMED|$by|||{"name": "audited"}|{"name": "renamed"}|1
 
-    # what does not succeed
-    my $powerless = $f->client(key => $member->{secret});
-    my $n = 'x' x 251;
-    $nothing->("refused: $_->[0] $_->[1]", $_->[3] || $client,
-        [ @$_[0 .. 1], $_->[4] ], $_->[2]) for (
-        [ POST => "$o/apiKeys", 400, undef, { desc => '', roles => [] } ],
-        [ POST => "$o/apiKeys", 400, undef, { desc => $n,
-            roles => ['ORG_MEMBER'] } ],
-        [ POST => "$o/apiKeys", 400, undef, { desc => 'x',
-            roles => ['ORG_KING'] } ],
-        [ POST => "$o/apiKeys", 401, $powerless, { desc => 'x',
-            roles => ['ORG_MEMBER'] } ],
-        [ POST => $f->base . '/orgs', $base eq 'ops_manager' ? 401 : 403,
-            undef, { name => 'x' } ],
-        [ POST => $f->base . '/groups', 401, $powerless, { name => 'x',
-            orgId => $org } ],
-        [ PATCH => $k, 401, $powerless, { desc => 'x' } ],
-        [ DELETE => $k, 401, $powerless ],
-        [ DELETE => "$o/apiKeys/$owner->{id}", 403 ],
-        [ PATCH => "$o/apiKeys/$owner->{id}", 403, undef,
-            { roles => ['ORG_MEMBER'] } ],
-        [ PATCH => "$o/settings", 401, $powerless,
-            $on ],
-        [ POST => "$k/accessList", 400, undef,
-            [ { ipAddress => '192.0.2.9' }, { cidrBlock => '0.0.0.0/0' } ] ],
-        [ DELETE => "$o/apiKeys/" . '0' x 24, $key_not_found{$base} ]);
+=== TEST 21: a new attribute of an organization adds a row, once
+--- requests
+PATCH $org {"name":"renamed",$skip:true}
+PATCH $org {"name":"renamed",$skip:true}
+--- answers: 200
+--- rows
+ORG_ATTRIBUTES_CHANGED|$by|||{$skip: null}|{$skip: true}|1
 
-    # a key goes: out of its projects, and then all of it
-    is $call->($client, DELETE => $k)->code, 204, 'deleted';
-    is_deeply $rows->(), [
-        { %of, event => 'API_KEY_REMOVED_FROM_GROUP', before => $reader,
-            after => undef },
-        { %of, project_id => undef, event => 'API_KEY_DELETED',
-            after => undef, before => {
-                %{ shown($key, 'two', [ 'ORG_MEMBER', 'ORG_READ_ONLY' ]) },
-                projects => { $project => ['GROUP_READ_ONLY'] },
-                entries => ['192.0.2.7/32'] } } ], 'deleted: the rows';
+=== TEST 22: a new name of a project adds a row with both names
+--- requests
+PATCH $project {"name":"q"} -> 200
+--- rows
+GROUP_NAME_CHANGED|$by|$p_id||{"name": "p"}|{"name": "q"}|1
 
-    # names, attributes, and what goes
-    $change->('an organization by another name', $client,
-        [ PATCH => $o, { name => 'renamed' } ], 200, %by,
-        event => 'ORG_RENAMED', before => { name => 'audited' },
-        after => { name => 'renamed' });
-    $change->('its attributes', $client, [ PATCH => $o,
-        { name => 'renamed', skipDefaultAlertsSettings => JSON::PP::true } ],
-        200, %by, event => 'ORG_ATTRIBUTES_CHANGED',
-        before => { skipDefaultAlertsSettings => undef },
-        after => { skipDefaultAlertsSettings => JSON::PP::true });
-    $nothing->('the same again', $client, [ PATCH => $o,
-        { name => 'renamed', skipDefaultAlertsSettings => JSON::PP::true } ],
-        200);
+=== TEST 23: new tags of a project add a row, once
+--- requests
+PATCH $project {"tags":$tags}
+PATCH $project {"tags":$tags}
+--- answers: 200
+--- rows
+GROUP_ATTRIBUTES_CHANGED|$by|$p_id||{"$stored": null}|{"$stored": $tags}|1
 
-    my $p = $f->base . "/groups/$project";
-    my $tags = $base eq 'ops_manager' ? ['TAG']
-        : [ { key => 'k', value => 'v' } ];
-    my $stored = $base eq 'ops_manager' ? 'tokens' : 'tags';
-    $change->('a project by another name', $client,
-        [ PATCH => $p, { name => 'q' } ], 200, %in,
-        event => 'GROUP_NAME_CHANGED', before => { name => 'p' },
-        after => { name => 'q' });
-    $change->('its tags', $client, [ PATCH => $p, { tags => $tags } ], 200,
-        %in, event => 'GROUP_ATTRIBUTES_CHANGED',
-        before => { $stored => undef }, after => { $stored => $tags });
-    $nothing->('the same tags again', $client,
-        [ PATCH => $p, { tags => $tags } ], 200);
-    $nothing->('an organization that is not empty', $client,
-        [ DELETE => $o ], 409);
+=== TEST 24: the deletion of a project adds a row for each of its keys, sorted, before its own
+--- requests
+DELETE $project -> $deleted
+--- query: $sorted
+--- rows
+1|API_KEY_REMOVED_FROM_GROUP|$by|$p_id|$o_key|$admin||1
+1|API_KEY_REMOVED_FROM_GROUP|$by|$p_id|$m_id|$reader||1
+1|GROUP_DELETED|$by|$p_id||{"name": "q"}||1
 
-    # in the order of the keys that are in it
-    is $call->($client, DELETE => $p)->code,
-        $base eq 'ops_manager' ? 200 : 202, 'a project is deleted';
-    my @gone = @{ $rows->() };
-    is_deeply pop @gone, { %in, key_id => undef, event => 'GROUP_DELETED',
-        before => { name => 'q' }, after => undef }, 'its row is the last';
-    is_deeply \@gone, [ map { { %in, key_id => $_,
-        event => 'API_KEY_REMOVED_FROM_GROUP', after => undef,
-        before => { roles => [ $_ eq $owner->{id} ? 'GROUP_OWNER'
-            : 'GROUP_READ_ONLY' ] } } } sort $owner->{id}, $member->{id} ],
-        'after those of the keys that were in it';
+=== TEST 25: the audit has no secret, no part or digest of one, as text or as it is stored
+--- requests
+GET $org -> 200
+--- query
+WITH k AS (SELECT * FROM (VALUES $secrets) k (public, private)),
+     s AS (SELECT private AS secret FROM k UNION SELECT left(private, 18) FROM k
+        UNION SELECT md5(public || ':MMS Public API:' || private) FROM k
+        UNION SELECT encode(sha256(convert_to(public || ':MMS Public API:' || private,
+            'UTF8')), 'hex') FROM k
+        UNION SELECT encode(secret, 'hex') FROM apikeys.keys UNION SELECT '$operator_token')
+SELECT count(*) > 15 AS searched, (SELECT length(string_agg(a::text, '')) > 3000
+        FROM apikeys.audit a), (SELECT count(*) FROM apikeys.audit a, s
+        WHERE position(lower(s.secret) IN lower(a::text)) > 0) AS found FROM s
+--- rows: 1|1|0
 
-    my @keys = sort map { $_->{publicKey} } @{ $call->($client, 'GET',
-        "$o/apiKeys")->json->{results} };
-    $change->('an organization is deleted', $client, [ DELETE => $o ], 204,
-        %by, event => 'ORG_DELETED',
-        before => { name => 'renamed', keys => \@keys });
-
-    eval { $dbh->do('DELETE FROM apikeys.audit') };
-    like $@, qr/can only be added/, 'and nobody takes a row away';
-}
-
-
-# how the audit shows a key
-sub shown {
-    my ($key, $desc, $roles) = @_;
-
-    return { publicKey => $key->{publicKey}, desc => $desc, roles => $roles,
-        redacted => substr($key->{privateKey}, -12) };
-}
-
-
-# a key as it was answered, with what it logs in with
-sub remember {
-    my ($key) = @_;
-
-    $key->{secret} = "$key->{publicKey}:$key->{privateKey}";
-    push @secrets, $key;
-    return $key;
-}
-
-
-# the whole audit, as text, against all that it must not hold
-sub secrets {
-    my ($f) = @_;
-
-    my $dbh = $f->db->dbh;
-    my ($text) = $dbh->selectrow_array(
-        q{SELECT string_agg(a::text, E'\n') FROM apikeys.audit a});
-    my $sealed = $dbh->selectcol_arrayref(
-        q{SELECT encode(secret, 'hex') FROM apikeys.keys});
-
-    cmp_ok length $text, '>', 3000, 'there is something to look through';
-    for my $key (@secrets) {
-        my $login = "$key->{publicKey}:MMS Public API:$key->{privateKey}";
-        unlike $text, qr/\Q$_\E/i, 'no secret in it'
-            for $key->{privateKey}, substr($key->{privateKey}, 0, 18),
-                md5_hex($login), sha256_hex($login);
-    }
-    unlike $text, qr/$_/i, 'nor a sealed one' for @$sealed;
-    unlike $text, qr/\Q${\ $f->token}\E/, 'nor the token';
-}
+=== TEST 26: the deletion of an organization adds a row that names its keys
+--- requests
+DELETE $org -> 204
+--- query
+SELECT event, caller, address, org_id, project_id, key_id, after, before = jsonb_build_object(
+    'name', 'renamed', 'keys', (SELECT jsonb_agg(k ORDER BY k COLLATE "C")
+        FROM unnest(ARRAY['$o_public', '$m_public']) k)) FROM apikeys.audit WHERE id > $last_audit
+--- rows
+ORG_DELETED|$by||||1

@@ -84,7 +84,7 @@ typed("INSERT INTO apikeys.projects (id, org_id, name)
 typed("DELETE FROM apikeys.projects WHERE id = '$p'",
     row('SQL DELETE projects', org_id => $org, project_id => $p,
         before => of(\%project)));
-typed("UPDATE apikeys.keys SET secret = decode(repeat('cd', 80), 'hex'),
+typed("UPDATE apikeys.keys SET secret = decode(repeat('cd', 112), 'hex'),
        descr = 'other' WHERE id = '$key'",
     row('SQL UPDATE keys', org_id => $org, key_id => $key,
         before => of(\%key), after => of({ %key, descr => 'other' })));
@@ -130,16 +130,18 @@ sub key_sql {
     return "INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted,
         descr, roles) SELECT lpad(to_hex(g), 24, '0'), '$in',
         translate(lpad(to_hex(g), 8, '0'), '0123456789abcdef',
-        'ghijklmnopqrstuv'), decode(repeat('cd', 80), 'hex'), repeat('a', 12),
+        'ghijklmnopqrstuv'), decode(repeat('cd', 112), 'hex'), repeat('a', 12),
         repeat('d', 250), '{ORG_OWNER}' FROM generate_series(1, $n) g";
 }
 
 $s->run(key_sql(10000, $other));
 my ($many) = @{ rows() };
-is $many->{after}{count}, 10000, '10,000 keys: their number';
-is $many->{org_id}, $other, 'and organization';
+is $many->{after}{count}, 10000,
+    'the audit row of 10,000 keys has their number';
+is $many->{org_id}, $other,
+    'the audit row of 10,000 keys has their organization';
 is_deeply [ map { hex $_->{id} } @{ $many->{after}{rows} } ], [ 1 .. 20 ],
-    'and the first 20';
+    'the audit row of 10,000 keys has the first 20 of them';
 cmp_ok $s->value('SELECT length(a::text) FROM apikeys.audit a WHERE id = ?',
     $last), '<', 20000, 'in a row that is not long';
 $s->run("COPY apikeys.access_list (key_id, cidr) FROM STDIN");
@@ -185,7 +187,7 @@ $s->call('update_key', org => $org, key => $key, descr => 'e',
     roles => ['ORG_OWNER']);
 $s->call('update_org', org => $org, required => 1);
 $s->call('delete_key', org => $org, key => $key);
-unlike events(), qr/SQL/, 'nor any other';
+unlike events(), qr/SQL/, 'calls of functions leave no audit row of SQL';
 $s->dbh->begin_work;
 create();
 $s->run($type);
@@ -234,7 +236,7 @@ is_deeply [ map { @$_{qw( event caller address )} } @{ rows() } ],
     'a role with few rights, over TCP, that sets what our functions set';
 is $s->value("SELECT count(*) FROM apikeys.changes c, apikeys.keys k
     WHERE c.id = k.id AND c.version = k.version AND k.id = '$owner'"), 1,
-    'and whose change is in the feed';
+    'a change by a role with few rights is in the feed';
 $clerk->disconnect;
 
 $s->run('TRUNCATE apikeys.access_list CASCADE');

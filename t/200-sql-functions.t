@@ -43,7 +43,7 @@ sub refused {
 # organizations
 
 is_deeply names(), [ ('ORG_CREATED', 'API_KEY_CREATED', 'GROUP_CREATED') x 2 ],
-    'what the operator made is in the audit';
+    'changes of the operator are in the audit';
 is $s->value('SELECT count(*) FROM apikeys.audit WHERE caller <> ?',
     'operator'), 0, 'under that name';
 
@@ -56,10 +56,13 @@ like $rows[0]{created}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
 
 @rows = $s->call('create_org', org => ApiKeys::Sql::new_id(), name => 'o',
     ApiKeys::Sql::credential(), descr => 'd', roles => ['ORG_OWNER', 'ORG_MEMBER']);
-is_deeply [ map { $_->{kind} } @rows ], [ 'org', 'key' ], 'or with a key';
-is $rows[1]{roles}, 'ORG_MEMBER,ORG_OWNER', 'with its roles';
-is $rows[1]{org_id}, $rows[0]{id}, 'in it';
-is $rows[1]{secret}, 'ab' x 80, 'and its secret';
+is_deeply [ map { $_->{kind} } @rows ], [ 'org', 'key' ],
+    'create_org() returns the organization and its key';
+is $rows[1]{roles}, 'ORG_MEMBER,ORG_OWNER',
+    'the key of create_org() has its roles';
+is $rows[1]{org_id}, $rows[0]{id},
+    'the key of create_org() belongs to the organization';
+is $rows[1]{secret}, 'ab' x 112, 'the key of create_org() has its secret';
 refused("unauthorized $owner", 'a key makes no organization', 'create_org',
     caller => $owner, org => $none, name => 'o');
 names();
@@ -69,8 +72,9 @@ my ($state) = $s->call('update_org', @as_owner, org => $org,
 is $state->{access_list_required}, 1, 'a list is required';
 is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_REQUIRED'];
 ($state) = $s->call('update_org', @as_owner, org => $org);
-is $state->{access_list_required}, 1, 'null leaves it';
-is_deeply names(), [], 'and is no change';
+is $state->{access_list_required}, 1,
+    'update_org() with null leaves access_list_required';
+is_deeply names(), [], 'update_org() with null leaves no audit row';
 ($state) = $s->call('update_org', @as_owner, org => $org,
     required => 0);
 is_deeply names(), ['ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED'];
@@ -82,12 +86,14 @@ is_deeply [ @$state{qw( name attributes access_list_required )} ],
     [ 'renamed', '{"a": true, "b": "x"}', 0 ], 'a name and attributes';
 my @changed = events();
 is_deeply [ map { $_->{event} } @changed ],
-    [ 'ORG_RENAMED', 'ORG_ATTRIBUTES_CHANGED' ], 'are noted';
+    [ 'ORG_RENAMED', 'ORG_ATTRIBUTES_CHANGED' ],
+    'a change of name and attributes leaves two audit rows';
 is_deeply [ @{ $changed[0] }{qw( before after )} ],
-    [ '{"name": "org"}', '{"name": "renamed"}' ], 'with both names';
+    [ '{"name": "org"}', '{"name": "renamed"}' ],
+    'the audit row of a renaming has both names';
 is_deeply [ @{ $changed[1] }{qw( before after )} ],
     [ '{"a": null, "b": null}', '{"a": true, "b": "x"}' ],
-    'and with the values';
+    'the audit row of attributes has the values before and after';
 ($state) = $s->call('update_org', @as_owner, org => $org, name => 'renamed',
     attributes => '{"b":"y","a":true}');
 is $state->{attributes}, '{"a": true, "b": "y"}',
@@ -96,8 +102,9 @@ is_deeply names(), ['ORG_ATTRIBUTES_CHANGED'];
 my $version = $s->value('SELECT version FROM apikeys.orgs WHERE id = ?', $org);
 ($state) = $s->call('update_org', @as_owner, org => $org, name => 'renamed',
     attributes => '{"b":"y"}');
-cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
-is_deeply names(), [], 'and is not noted';
+cmp_ok $state->{version}, '>', $version,
+    'update_org() with the same values is in the feed';
+is_deeply names(), [], 'update_org() with the same values leaves no audit row';
 @rows = $s->call('create_org', org => ApiKeys::Sql::new_id(),
     name => 'with attributes', attributes => '{"a":false}');
 is $rows[0]{attributes}, '{"a": false}', 'they are given at once, too';
@@ -113,21 +120,23 @@ names();
 is_deeply [ map { $_->{kind} } @rows ], [ 'project', 'key' ],
     'a project, and the key that made it';
 is $rows[0]{org_id}, $org;
-like $rows[1]{projects}, qr/$rows[0]{id}:GROUP_OWNER/, 'which owns it';
+like $rows[1]{projects}, qr/$rows[0]{id}:GROUP_OWNER/,
+    'the key that creates a project becomes its GROUP_OWNER';
 is_deeply names(), [ 'GROUP_CREATED', 'API_KEY_ADDED_TO_GROUP' ];
 my $mine = $rows[0]{id};
-is $rows[0]{attributes}, '{}', 'it has no attributes at first';
+is $rows[0]{attributes}, '{}', 'a new project has no attributes';
 
 refused('project_name_taken mine', 'a name is taken once in an organization',
     'create_project', @as_owner, org => $org, name => 'mine');
 ok $s->call('create_project', @as_owner, org => $org, name => 'Mine'),
-    'in another case it is another name';
+    'a project name in another case is another name';
 ok $s->call('create_project', org => $org2, name => 'mine'),
-    'as it is in another organization';
+    'a project name may be used in another organization';
 names();
 
 my @project = (@as_owner, project => $mine);
-refused('project_name_taken Mine', 'nor can one be renamed to it',
+refused('project_name_taken Mine',
+    'a project cannot be renamed to a name that is taken',
     'update_project', @project, name => 'Mine');
 ($state) = $s->call('update_project', @project, name => 'ours',
     attributes => '{"tags":[{"key":"k","value":"v"}],"a":true}');
@@ -138,19 +147,22 @@ is_deeply [ @$state{qw( kind id name org_id attributes )} ],
 is_deeply names(), [ 'GROUP_NAME_CHANGED', 'GROUP_ATTRIBUTES_CHANGED' ];
 ($state) = $s->call('update_project', @project, attributes => '{"tags":[]}');
 is "$state->{name} $state->{attributes}", 'ours {"a": true, "tags": []}',
-    'what is not given stays';
+    'update_project() keeps attributes that are not given';
 is_deeply names(), ['GROUP_ATTRIBUTES_CHANGED'];
 $version = $s->value('SELECT version FROM apikeys.projects WHERE id = ?',
     $mine);
 ($state) = $s->call('update_project', @project, name => 'ours');
-cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
-is_deeply names(), [], 'and is not noted';
+cmp_ok $state->{version}, '>', $version,
+    'update_project() with the same name is in the feed';
+is_deeply names(), [],
+    'update_project() with the same name leaves no audit row';
 
 @rows = $s->call('delete_project', @project);
 is_deeply [ map { [ @$_{qw( kind id deleted )} ] } @rows ],
     [ [ 'project', $mine, 1 ], [ 'key', $owner, 0 ] ],
-    'a project goes, and changes the keys that were in it';
-unlike $rows[1]{projects}, qr/$mine/, 'which have no role there';
+    'delete_project() returns the project and its changed keys';
+unlike $rows[1]{projects}, qr/$mine/,
+    'keys of a deleted project have no role in it';
 is_deeply names(), [ 'API_KEY_REMOVED_FROM_GROUP', 'GROUP_DELETED' ];
 refused("project_not_found $mine", 'once', 'delete_project', @project);
 
@@ -171,7 +183,8 @@ refused("project_not_found $mine", 'once', 'delete_project', @project);
         'the last owner deletes its organization, and itself';
     my ($event) = events();
     is_deeply [ @$event{qw( event caller org_id after )} ],
-        [ 'ORG_DELETED', $gone_owner, $gone, undef ], 'which is noted';
+        [ 'ORG_DELETED', $gone_owner, $gone, undef ],
+        'the audit has the deletion of an organization by its last owner';
     is $s->value('SELECT count(*) FROM apikeys.access_list'), 0,
         'lists go with it';
     refused("org_not_found $gone", 'once', 'delete_org', org => $gone);
@@ -218,30 +231,34 @@ is "$state->{descr} $state->{roles}", 'changed ORG_GROUP_CREATOR,ORG_MEMBER',
     'the roles alone';
 ($event) = events();
 is $event->{event}, 'API_KEY_ROLES_CHANGED';
-like $event->{before}, qr/ORG_READ_ONLY/, 'with what was';
-like $event->{after}, qr/ORG_GROUP_CREATOR/, 'and what is';
+like $event->{before}, qr/ORG_READ_ONLY/,
+    'the audit row has the old roles in "before"';
+like $event->{after}, qr/ORG_GROUP_CREATOR/,
+    'the audit row has the new roles in "after"';
 $s->call('update_key', @as_owner, org => $org, key => $key,
     descr => 'both', roles => ['ORG_MEMBER']);
 is_deeply names(), [ 'API_KEY_DESCRIPTION_CHANGED', 'API_KEY_ROLES_CHANGED' ];
 $version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
 ($state) = $s->call('update_key', @as_owner, org => $org, key => $key,
     descr => 'both', roles => ['ORG_MEMBER']);
-cmp_ok $state->{version}, '>', $version, 'the same again is in the feed';
-is_deeply names(), [], 'and is not noted';
+cmp_ok $state->{version}, '>', $version,
+    'update_key() with the same values is in the feed';
+is_deeply names(), [], 'update_key() with the same values leaves no audit row';
 
 refused("demotes_last_owner $owner", 'the last owner is not demoted', 'update_key',
     @as_owner, org => $org, key => $owner, roles => ['ORG_MEMBER']);
 ($state) = $s->call('update_key', @as_owner, org => $org, key => $owner,
     roles => [ 'ORG_OWNER', 'ORG_MEMBER' ]);
-ok $state, 'one that stays an owner may change';
+ok $state, 'the last owner may get other roles if it stays an owner';
 ok $s->call('update_key', @as_owner, org => $org, key => $owner,
-    descr => 'the owner'), 'its description, too';
-refused("deletes_last_owner $owner", 'nor deleted', 'delete_key', @as_owner, org => $org,
+    descr => 'the owner'), 'the last owner may get another description';
+refused("deletes_last_owner $owner", 'the last owner is not deleted',
+    'delete_key', @as_owner, org => $org,
     key => $owner);
 ok $s->call('update_key', org => $org2, key => $owner2,
-    roles => ['ORG_MEMBER']), 'the operator may demote it';
+    roles => ['ORG_MEMBER']), 'the operator may demote the last owner';
 ok $s->call('update_key', org => $org2, key => $owner2,
-    roles => ['ORG_OWNER']), 'and promote it';
+    roles => ['ORG_OWNER']), 'the operator may promote a key to owner';
 names();
 
 
@@ -249,41 +266,51 @@ names();
 
 ($state) = $s->call('assign_key', @as_owner, project => $project,
     key => $key, grants => ['GROUP_OWNER', 'GROUP_READ_ONLY', 'GROUP_OWNER']);
-is $state->{projects}, "$project:GROUP_OWNER,GROUP_READ_ONLY", 'assigned';
+is $state->{projects}, "$project:GROUP_OWNER,GROUP_READ_ONLY",
+    'assign_key() gives each role once, sorted';
 is_deeply names(), ['API_KEY_ADDED_TO_GROUP'];
-refused("already_assigned $key", 'once', 'assign_key', @as_owner, project => $project,
+refused("already_assigned $key", 'assign_key() a second time is refused',
+    'assign_key', @as_owner, project => $project,
     key => $key, grants => ['GROUP_OWNER']);
 
 ($state) = $s->call('set_key_grants', @as_owner, project => $project,
     key => $key, grants => ['GROUP_READ_ONLY']);
-is $state->{projects}, "$project:GROUP_READ_ONLY", 'replaced';
+is $state->{projects}, "$project:GROUP_READ_ONLY",
+    'set_key_grants() replaces the roles';
 is_deeply names(), ['API_KEY_ROLES_CHANGED'];
 ($state) = $s->call('set_key_grants', @as_owner, project => $project,
     key => $key, descr => 'by the project');
 is "$state->{projects} $state->{descr}",
-    "$project:GROUP_READ_ONLY by the project", 'the description alone';
+    "$project:GROUP_READ_ONLY by the project",
+    'set_key_grants() without roles changes the description alone';
 is_deeply names(), ['API_KEY_DESCRIPTION_CHANGED'];
 
 ($state) = $s->call('unassign_key', @as_owner, project => $project,
     key => $key);
-is $state->{projects}, '', 'removed';
+is $state->{projects}, '', 'unassign_key() removes the key from the project';
 is_deeply names(), ['API_KEY_REMOVED_FROM_GROUP'];
-refused("key_not_found $key", 'once', 'unassign_key', @as_owner,
+refused("key_not_found $key", 'unassign_key() a second time is refused',
+    'unassign_key', @as_owner,
     project => $project, key => $key, repeatable => 0);
 $version = $s->value('SELECT version FROM apikeys.keys WHERE id = ?', $key);
 ($state) = $s->call('unassign_key', @as_owner, project => $project,
     key => $key, repeatable => 1);
-is "$state->{id} $state->{projects}", "$key ", 'or again, when it may repeat';
-cmp_ok $state->{version}, '>', $version, 'which is in the feed';
-is_deeply names(), [], 'and is not noted';
-refused("key_not_found $key", 'no description of a key that is not there',
+is "$state->{id} $state->{projects}", "$key ",
+    'unassign_key() a second time succeeds if repeatable';
+cmp_ok $state->{version}, '>', $version,
+    'a repeated unassign_key() is in the feed';
+is_deeply names(), [], 'a repeated unassign_key() leaves no audit row';
+refused("key_not_found $key",
+    'set_key_grants() does not describe a key outside the project',
     'set_key_grants', @as_owner, project => $project, key => $key,
     descr => 'x');
 ($state) = $s->call('set_key_grants', @as_owner, project => $project,
     key => $key, grants => ['GROUP_OWNER']);
-is $state->{projects}, "$project:GROUP_OWNER", 'roles assign as well';
+is $state->{projects}, "$project:GROUP_OWNER",
+    'set_key_grants() with roles assigns a key';
 is_deeply names(), ['API_KEY_ADDED_TO_GROUP'];
-refused('23514', 'no roles are no assignment', 'set_key_grants', @as_owner,
+refused('23514', 'set_key_grants() with an empty list of roles is refused',
+    'set_key_grants', @as_owner,
     project => $project, key => $key, grants => []);
 
 
@@ -324,9 +351,10 @@ is $state->{entries}, '9.9.9.9/32,10.0.0.0/8,2001:db8::/32',
 refused('own_address 10.1.2.3', 'not both', 'delete_access_entry', @own,
     guard => '10.1.2.3', entry => '10.0.0.0/8');
 ok $s->call('delete_access_entry', @list, entry => '9.9.9.9/32'),
-    'another key may remove it';
+    'another key may delete the entry that admits the caller';
 ok $s->call('delete_access_entry', org => $org, key => $key,
-    entry => '10.0.0.0/8', guard => '10.1.2.3'), 'so may the operator';
+    entry => '10.0.0.0/8', guard => '10.1.2.3'),
+        'the operator may delete the entry that admits an address';
 ($state) = $s->call('delete_access_entry', @own, entry => '2001:db8::/32');
 is $state->{entries}, '', 'the last entry may go from elsewhere';
 is_deeply names(), [ ('API_KEY_ACCESS_LIST_ENTRY_DELETED') x 4 ];
@@ -351,7 +379,8 @@ names();
 ok defined delete $state->{$_}, "a deleted state has $_" for qw( version xid );
 is_deeply { map { $_ => $state->{$_} } grep { defined $state->{$_} }
         keys %$state },
-    { kind => 'key', id => $guest, deleted => 1 }, 'and nothing to use';
+    { kind => 'key', id => $guest, deleted => 1 },
+        'a deleted state has nothing but kind and id';
 is $s->value('SELECT count(*) FROM apikeys.access_list'), 0,
     'the list is gone with the key';
 (my $removed, $event) = events();
@@ -416,7 +445,7 @@ for my $function (sort keys %needs) {
     refused("key_not_found $owner2", "$function: another one's key", $function,
         @as_owner, %args, key => $owner2);
 }
-is_deeply names(), [], 'what was refused is not noted';
+is_deeply names(), [], 'refused calls leave no audit row';
 
 ok $s->call('update_key', %{ $needs{update_key} }, caller => $key),
     'a key may change itself';
@@ -424,7 +453,7 @@ ok $s->call('set_key_grants', %{ $needs{set_key_grants} }, caller => $key,
     project_roles => ['GROUP_OWNER']), 'a role in the project entitles';
 ok $s->call('set_key_grants', %{ $needs{set_key_grants} }, caller => $owner,
     org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']),
-    'or one in the organization';
+    'a role in the organization entitles';
 
 my ($project3) = map { $_->{id} } $s->call('create_project', org => $org,
     name => 'third');
@@ -461,16 +490,18 @@ my ($entry) = ApiKeys::Sql::new_id();
 is_deeply [ map { [ @$_{qw( id entries )} ] } @rows ],
     [ [ $operator, '10.0.0.0/8' ] ], 'an entry is one of all global keys';
 @rows = $s->call('update_global_entry', id => $entry, entry => '11.0.0.0/8');
-is $rows[0]{entries}, '11.0.0.0/8', 'it changes';
+is $rows[0]{entries}, '11.0.0.0/8',
+    'a changed entry is one of all global keys';
 @rows = $s->call('delete_global_entry', id => $entry);
-is $rows[0]{entries}, '', 'and goes';
+is $rows[0]{entries}, '', 'a deleted entry is gone from all global keys';
 is_deeply names(), [ map { "GLOBAL_ACCESS_LIST_ENTRY_$_" }
     qw( ADDED CHANGED DELETED ) ], 'all of which is noted';
 
 ($state) = $s->call('update_global_key', key => $operator, descr => 'x',
     roles => ['GLOBAL_READ_ONLY']);
-is "$state->{descr} $state->{roles}", 'x GLOBAL_READ_ONLY', 'a change';
-refused("unauthorized $operator", 'who reads only is no operator',
+is "$state->{descr} $state->{roles}", 'x GLOBAL_READ_ONLY',
+    'update_global_key() changes description and roles';
+refused("unauthorized $operator", 'a key with GLOBAL_READ_ONLY is no operator',
     'create_project', caller => $operator, org => $org, name => 'x',
     org_roles => ['ORG_OWNER']);
 ($state) = $s->call('delete_global_key', key => $operator);
@@ -485,6 +516,10 @@ $s->dbh->begin_work;
 $s->run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
 refused('0A000', 'REPEATABLE READ would not see what a lock waited for',
     'create_project', org => $org, name => 'isolated');
+like $s->dbh->errstr, qr/isolation level READ COMMITTED or SERIALIZABLE, not RE/,
+    'the error names the isolation levels that changes need';
+like $s->dbh->errstr, qr/HINT: +ALTER ROLE \S+ SET default_transaction_isolation = 'read committed'/,
+    'with what to do';
 $s->dbh->rollback;
 $s->dbh->begin_work;
 $s->run('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
@@ -525,7 +560,7 @@ for my $function (qw( update_org create_key update_key
     ok $s->call($function, %args), "nginx's role may $function"
         or diag $s->error;
 }
-ok $s->run($_), "and $_" for
+ok $s->run($_), "nginx's role may $_" for
     'SELECT * FROM apikeys.load',
     'SELECT * FROM apikeys.feed_since(apikeys.identity(), '
         . 'pg_current_snapshot()::text)',
@@ -547,16 +582,16 @@ for my $sql ('DELETE FROM apikeys.keys', 'UPDATE apikeys.orgs SET name = name',
     'DELETE FROM apikeys.instances', 'TRUNCATE apikeys.keys',
     'SELECT apikeys.audit_event(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
         . ' NULL)',
-    'SELECT apikeys.set_key(NULL, NULL, NULL, NULL, NULL, NULL)',
+    'SELECT apikeys.set_key(NULL, NULL, NULL, NULL, NULL)',
     'SELECT apikeys.insert_key(NULL, NULL, NULL, NULL, NULL, NULL, NULL,'
-        . ' NULL, NULL)',
+        . ' NULL)',
     'SELECT apikeys.set_quota(NULL, 1)', 'SELECT apikeys.forget_before(now())',
     q{SELECT apikeys.forget_instance('x', true)},
     'SELECT apikeys.end_unknown()',
     'REFRESH MATERIALIZED VIEW apikeys.feed_uuid',
     'CREATE TABLE apikeys.x ()')
 {
-    ok !$s->run($sql), "but not $sql";
+    ok !$s->run($sql), "nginx's role may not: $sql";
     is $s->error, '42501';
 }
 $s->dbh->do('RESET ROLE');

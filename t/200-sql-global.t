@@ -34,42 +34,45 @@ $one->dbh->begin_work;
 ok $one->run("INSERT INTO apikeys.global_access_list (cidr, descr)
     VALUES ('192.0.2.0/24', 'x')"), 'psql adds an entry';
 $two->start('create_global_key', credential(), @new);
-ok $two->waits, 'a key that is made waits for it';
+ok $two->waits, 'a new global key waits for an entry by psql';
 $one->dbh->commit;
 my ($made) = $two->finish;
-is $made->{entries}, '192.0.2.0/24', 'and has it';
+is $made->{entries}, '192.0.2.0/24',
+    'a new global key has the entry that it waited for';
 
 $one->dbh->begin_work;
 ok $one->run("DELETE FROM apikeys.global_access_list
-    WHERE cidr = '192.0.2.0/24'"), 'psql deletes it';
+    WHERE cidr = '192.0.2.0/24'"), 'psql deletes an entry';
 $two->start('create_global_key', credential(), @new);
-ok $two->waits, 'the next key waits';
+ok $two->waits, 'a new global key waits for a deletion by psql';
 $one->dbh->commit;
 ($made) = $two->finish;
-is $made->{entries}, '', 'and has it no more';
+is $made->{entries}, '', 'a new global key does not have the deleted entry';
 
 $one->dbh->begin_work;
 $one->call('add_global_entry', id => ApiKeys::Sql::new_id(),
     entry => '10.0.0.0/8', descr => 'x');
 is $one->error, '', 'the API adds an entry';
 $two->start_run("INSERT INTO apikeys.keys (public_key, secret, redacted,
-    descr, roles) VALUES ('psqlmade', repeat('x', 80)::bytea,
+    descr, roles) VALUES ('psqlmade', repeat('x', 112)::bytea,
     '0123456789ab', 'x', '{GLOBAL_OWNER}')");
-ok $two->waits, 'a key by psql waits for it';
+ok $two->waits, 'a global key by psql waits for an entry by the API';
 $one->dbh->commit;
 $two->finish;
 is $s->value("SELECT entries FROM apikeys.key_states
-    WHERE public_key = 'psqlmade'"), '10.0.0.0/8', 'and has it';
+    WHERE public_key = 'psqlmade'"), '10.0.0.0/8',
+        'a global key by psql has the entry that it waited for';
 
 $one->dbh->begin_work;
 ok $one->run("INSERT INTO apikeys.global_access_list (cidr, descr)
     VALUES ('10.1.0.0/16', 'x')"), 'psql adds an entry';
 $two->start('add_global_entry', id => ApiKeys::Sql::new_id(),
     entry => '10.1.0.0/16', descr => 'x');
-ok $two->waits, 'the same through the API waits';
+ok $two->waits, 'the same entry through the API waits for psql';
 $one->dbh->commit;
 $two->finish;
-is $two->error, 'global_entry_exists 10.1.0.0/16', 'and is refused';
+is $two->error, 'global_entry_exists 10.1.0.0/16',
+    'the same entry through the API is refused';
 
 $one->dbh->begin_work;
 ok $one->run("UPDATE apikeys.global_access_list SET descr = 'y'"),
@@ -81,7 +84,7 @@ ok $one->run("UPDATE apikeys.global_access_list SET descr = 'yy'"),
     'psql goes on without a deadlock';
 $one->dbh->commit;
 $two->finish;
-is $two->error, '', 'and the other, too';
+is $two->error, '', 'the global key that waited succeeds';
 
 
 # a demotion waits for what its key is doing
@@ -100,12 +103,12 @@ for my $call ([ create_key => org => $org, org_roles => ['ORG_OWNER'],
     is $one->error, '', "a global key calls $function()";
     $two->start('update_global_key', key => $caller,
         roles => ['GLOBAL_READ_ONLY']);
-    ok $two->waits, 'its demotion waits';
+    ok $two->waits, "a demotion waits for $function()";
     $one->dbh->commit;
     $two->finish;
-    is $two->error, '', 'and is made';
+    is $two->error, '', "a demotion after $function() is made";
     $s->call($function, caller => $caller, @args);
-    like $s->error, qr/^unauthorized /, "it calls $function() no more";
+    like $s->error, qr/^unauthorized /, "the demoted key may not call $function()";
 }
 
 
@@ -129,13 +132,13 @@ for my $case (
     $do->($one, $member);
     is $one->error, '', $title;
     $two->start_run("DELETE FROM apikeys.projects WHERE id = '$in->{id}'");
-    ok $two->waits, 'a DELETE of the project waits';
+    ok $two->waits, "$title: a DELETE of the project waits";
     $one->dbh->commit;
     $two->finish;
-    is $two->error, '', 'and goes on';
+    is $two->error, '', "$title: the DELETE of the project succeeds";
     is $s->value("SELECT count(*) FROM apikeys.events WHERE project_id = ?
         AND type = 'API_KEY_REMOVED_FROM_GROUP'", $in->{id}), 1,
-        'the key has left once';
+        "$title: there is one event that the key left";
 }
 
 
@@ -144,15 +147,16 @@ for my $case (
 my $owner = $s->key($org, 'ORG_OWNER');
 $one->dbh->begin_work;
 ok $one->run('UPDATE apikeys.keys SET descr = descr WHERE id = ?', $owner),
-    'psql has a key';
+    'psql has locked a key';
 $two->start('create_project', caller => $owner, org_roles => ['ORG_OWNER'],
     org => $org, name => 'by its key');
-ok $two->waits, 'which creates a project, and waits';
+ok $two->waits, 'create_project() of the locked key waits';
 ok $one->run('INSERT INTO apikeys.key_projects (key_id, project_id, roles)
     VALUES (?, ?, $${GROUP_OWNER}$$)', $owner, $project),
-    'psql counts an assignment of it';
+    'psql assigns the locked key without a deadlock';
 $one->dbh->commit;
 $two->finish;
-is $two->error, '', 'and neither meets a deadlock';
+is $two->error, '',
+    'create_project() of the locked key succeeds without a deadlock';
 
 done_testing;

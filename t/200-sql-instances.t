@@ -38,7 +38,8 @@ sub waiting { my ($xid, $ms) = @_;
 
 like $identity, qr{^\d+/\d+/00000001/[0-9a-f-]{36}$},
     'an identity: system, database, timeline, feed';
-is $s->value('SELECT apikeys.identity()'), $identity, 'which stays';
+is $s->value('SELECT apikeys.identity()'), $identity,
+    'the identity stays the same';
 
 
 # pruning
@@ -47,47 +48,88 @@ my $start = now();
 my ($org, $owner) = $s->organization;
 
 ok beat('a', $start), 'a heartbeat is taken';
-ok beat('b', now()), 'another one';
-is prune(), 0, 'nothing is pruned that one instance needs';
-is since($start), 'feed', 'which can go on';
+ok beat('b', now()), 'a heartbeat of a second instance is taken';
+is prune(), 0, 'changes that one instance needs are not pruned';
+is since($start), 'feed', 'an instance that is behind gets the feed';
 
-ok beat('a', now()), 'it went on';
-cmp_ok prune(), '>', 0, 'what all have is pruned';
-is since($start), 'epoch', 'who comes from before must load';
-is since(now()), 'feed', 'who is up to date must not';
-is $s->value('SELECT count(*) FROM apikeys.changes'), 0, 'nothing is left';
+ok beat('a', now()), 'the instance that was behind has applied everything';
+cmp_ok prune(), '>', 0, 'changes that all instances have applied are pruned';
+is since($start), 'epoch',
+    'a snapshot from before the pruned changes must load';
+is since(now()), 'feed', 'a snapshot that is up to date gets the feed';
+is $s->value('SELECT count(*) FROM apikeys.changes'), 0,
+    'the feed is empty after all instances have applied it';
 
 my $late = now();
-ok beat('new', undef), 'one that has nothing yet';
+ok beat('new', undef),
+    'a heartbeat of an instance without a snapshot is taken';
 $s->key($org);
 my $loaded = now();
 $s->key($org);
 ok beat($_, now()) for qw( a b );
 prune();
-is since($late), 'feed', 'holds what it will need after its load';
-ok beat('new', undef), 'and holds it while the load lasts';
+is since($late), 'feed',
+    'an instance without a snapshot keeps the changes since it began';
+ok beat('new', undef), 'a second heartbeat during the load is taken';
 prune();
 is since($loaded), 'feed';
 ok beat('new', now());
 prune();
-is since($loaded), 'epoch', 'until it has loaded';
+is since($loaded), 'epoch',
+    'the changes are pruned once the new instance has loaded';
 
 my $old = now();
-ok beat('a', $old, '0'), 'a lease that has run out';
+ok beat('a', $old, '0'), 'a heartbeat with a lease of 0 seconds is taken';
 $s->key($org);
 ok beat($_, now()) for qw( b new );
 prune();
-is since($old), 'epoch', 'holds nothing';
+is since($old), 'epoch', 'an expired lease keeps no changes';
 
-ok beat('a', now(), 'infinity'), 'a lease without an end';
+# a node whose zone has a successor
+
+sub succeeded_by {
+    return $s->value('SELECT apikeys.heartbeat(?, ?, ?, ?, ?, ?, ?)',
+        'a', 'host:a', $identity, now(), '600', [], $_[0]);
+}
+
+{
+    my $xid = $s->value('SELECT pg_current_xact_id()');
+    $s->run('SELECT apikeys.sign_off(?)', $_) for qw( b new );
+    ok succeeded_by('c'), 'a heartbeat that names a successor';
+    is_deeply waiting($xid), ['a'],
+        'nothing counts as applied before the successor sends a heartbeat';
+    ok beat('c', now()), 'a heartbeat of the successor is taken';
+    is_deeply waiting($xid), [],
+        'changes count as applied after a heartbeat of the successor';
+    $s->run('SELECT apikeys.sign_off(?)', 'c');
+    ok succeeded_by('c'),
+        'a heartbeat after the successor has signed off is taken';
+    is_deeply waiting($xid), [], 'a successor that has signed off stays known';
+    ok succeeded_by('d'), 'a heartbeat that names another successor is taken';
+    is_deeply waiting($xid), ['a'],
+        'nothing counts as applied before a heartbeat of another successor';
+    ok succeeded_by(undef), 'a heartbeat without a successor is taken';
+    is_deeply waiting($xid), [],
+        'changes count as applied without a successor';
+    ok beat('d', now()) && succeeded_by('d'),
+        'a successor sends a heartbeat before it is named';
+    is_deeply waiting($xid), [],
+        'a successor that sent a heartbeat before is known';
+    $s->run('SELECT apikeys.sign_off(?)', 'd');
+    ok beat('b', now()), 'the next test';
+}
+
+ok beat('a', now(), 'infinity'),
+    'a heartbeat with a lease without an end is taken';
 my $held = now();
 $s->key($org);
 ok beat($_, now()) for qw( b new );
 prune();
-is since($held), 'feed', 'holds all';
+is since($held), 'feed', 'a lease without an end keeps all changes';
 $s->run('SELECT apikeys.sign_off(?)', 'a');
 prune();
-is since($held), 'epoch', 'until its owner signs off';
+is since($held), 'epoch',
+    'the changes are pruned once the instance has signed off';
 
 {
     my $open = ApiKeys::Sql->new($db);
@@ -96,10 +138,11 @@ is since($held), 'epoch', 'until its owner signs off';
     my $before = now();
     ok beat($_, now()) for qw( b new );
     prune();
-    is since($before), 'feed', 'an open transaction holds its own';
+    is since($before), 'feed', 'changes of an open transaction are not pruned';
     $open->dbh->commit;
     is $s->value('SELECT count(*) FROM apikeys.feed_since(?, ?)
-        WHERE id = ?', $identity, $before, $org), 1, 'and is seen';
+        WHERE id = ?', $identity, $before, $org), 1,
+        'the changes of the transaction are in the feed after its commit';
 }
 
 {
@@ -130,7 +173,7 @@ $s->dbh->commit;
 
 ok !beat('x', now(), '600', 'another'), 'a heartbeat for another database';
 is $s->value('SELECT count(*) FROM apikeys.instances WHERE uuid = ?', 'x'),
-    0, 'is not written';
+    0, 'a heartbeat for another database is not written';
 
 
 # receipts
@@ -141,25 +184,31 @@ my $xid = $state->{xid};
 like $xid, qr/^\d+$/, 'a mutation has a transaction';
 is_deeply waiting($xid, undef), [qw( b new )], 'none has applied it';
 beat('b', now());
-is_deeply waiting($xid, undef), ['new'], 'one has';
+is_deeply waiting($xid, undef), ['new'],
+    'waiting_for() names the node that has not applied a change';
 beat('new', undef);
 is_deeply waiting($xid, undef), ['new'], 'nothing applied is not applied';
 beat('new', now());
-is_deeply waiting($xid, undef), [], 'all have';
+is_deeply waiting($xid, undef), [],
+    'waiting_for() is empty when all nodes have applied a change';
 beat('slow', $start);
-is_deeply waiting($xid, undef), ['slow'], 'a slow one counts';
+is_deeply waiting($xid, undef), ['slow'],
+    'waiting_for() names an instance that is behind';
 $s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
           - interval '10 s' WHERE uuid = 'slow'});
-is_deeply waiting($xid, 3000), [], 'but not when only those heard of do';
-is_deeply waiting($xid, 60000), ['slow'], 'within a time';
+is_deeply waiting($xid, 3000), [],
+    'an instance without a heartbeat for 3 s does not count within 3 s';
+is_deeply waiting($xid, 60000), ['slow'],
+    'an instance with a heartbeat in the last 60 s counts within 60 s';
 beat('slow', $start, '0');
-is_deeply waiting($xid, undef), [], 'nor without a lease';
+is_deeply waiting($xid, undef), [],
+    'an instance without a lease does not count';
 
 
 # use
 
-my $use = 'SELECT apikeys.flush_usage(?::text[], ?::text[], ?::bigint[],
-    ?::float8[], ?::text[])';
+my $use = 'SELECT apikeys.flush_usage(?::text[], ?::cidr[], ?::bigint[],
+    ?::float8[], ?::inet[])';
 my $entry = 'SELECT count, last_used, last_used_address
     FROM apikeys.access_entries WHERE key_id = ? AND cidr = ?';
 
@@ -181,7 +230,7 @@ is_deeply [ $s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8') ],
 is $s->value($use, [$owner], ['10.0.0.0/8'], [1], [1800000000],
     ['10.7.7.7']), 1;
 is +($s->dbh->selectrow_array($entry, undef, $owner, '10.0.0.0/8'))[2],
-    '10.7.7.7', 'which moves on';
+    '10.7.7.7', 'last_used_address is that of the last use';
 $s->call('delete_access_entry', org => $org, key => $owner,
     entry => '10.0.0.0/8');
 $s->call('add_access_entries', org => $org, key => $owner,
@@ -214,50 +263,57 @@ my ($was, $is) = map { (split m{/}, $_)[3] } $identity,
     $r->value('SELECT apikeys.identity()');
 isnt $is, $was, 'the feed has another uuid';
 is $r->value('SELECT kind FROM apikeys.feed_since(?, ?)', $identity, $start),
-    'epoch', 'no cursor fits';
+    'epoch', 'a cursor of the old database must load';
 
 my ($new, $at) = $r->dbh->selectrow_array(
     'SELECT identity, snapshot FROM apikeys.load LIMIT 1');
 is $r->value('SELECT kind FROM apikeys.feed_since(?, ?)', $new, $at), 'feed',
-    'what the old feed pruned does not matter';
+    'a restored database ignores what the old one has pruned';
 is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 1,
-    'nor what it had not';
+    'a restored database ignores the changes of the old one';
 is $r->value('SELECT count(*) FROM apikeys.leased_instances'), 0,
-    'nor who followed it';
+    'a restored database ignores the instances of the old one';
 sub unknown { return join ' ', $_[0]->column('SELECT name
     FROM apikeys.waiting_for($${3}$$)') }
-is unknown($r), 'unknown', 'who has not been heard of since may be there';
+is unknown($r), 'unknown', 'waiting_for() reports "unknown" after a restore';
 is $r->value('SELECT count(*) FROM apikeys.waiting_for($${3}$$)
-    WHERE heard IS NOT NULL'), 0, 'but was never heard of';
+    WHERE heard IS NOT NULL'), 0, '"unknown" has no time of a heartbeat';
 
 $r->dbh->do('UPDATE apikeys.history SET lease = 600');
 my $beat = 'SELECT apikeys.heartbeat(?, ?, ?, ?, ?)';
-ok $r->value($beat, 'r', 'host:r', $new, $at, '5'), 'one is heard of';
-is unknown($r), 'unknown', 'that says nothing of others';
+ok $r->value($beat, 'r', 'host:r', $new, $at, '5'),
+    'a heartbeat to the restored database is taken';
+is unknown($r), 'unknown',
+    'waiting_for() still reports "unknown" after one heartbeat';
 is $r->value('SELECT lease FROM apikeys.history'), 600,
-    'whose leases are as long as the longest was';
+    'history.lease keeps the longest lease';
 $r->dbh->do(q{UPDATE apikeys.history SET begun = begun - interval '599 s'});
-is unknown($r), 'unknown', 'before they are over';
+is unknown($r), 'unknown',
+    '"unknown" is reported while the longest lease runs';
 $r->dbh->do(q{UPDATE apikeys.history SET begun = begun - interval '1 s'});
-is unknown($r), '', 'when they are over';
-ok $r->value($beat, 'r', 'host:r', $new, $at, 'infinity'), 'without an end';
-is unknown($r), 'unknown', 'they never are';
+is unknown($r), '', '"unknown" ends with the longest lease';
+ok $r->value($beat, 'r', 'host:r', $new, $at, 'infinity'),
+    'a heartbeat with a lease without an end is taken';
+is unknown($r), 'unknown',
+    '"unknown" does not end with a lease without an end';
 $r->value('SELECT apikeys.end_unknown()');
-is unknown($r), '', 'until somebody says so';
-ok $r->value($beat, 'r', 'host:r', $new, $at, '5'), 'which holds on';
+is unknown($r), '', 'end_unknown() ends "unknown"';
+ok $r->value($beat, 'r', 'host:r', $new, $at, '5'),
+    'a heartbeat after end_unknown() is taken';
 is unknown($r), '';
 $r->dbh->do('SELECT apikeys.sign_off($$r$$)');
-cmp_ok $r->value('SELECT apikeys.prune()'), '>', 0, 'all of that is pruned';
+cmp_ok $r->value('SELECT apikeys.prune()'), '>', 0,
+    'the changes are pruned after the last instance has signed off';
 is $r->value('SELECT count(*) FROM apikeys.changes'), 0;
 is $r->value('SELECT count(*) FROM apikeys.instances'), 0;
 $at = $r->value('SELECT pg_current_snapshot()::text');
-ok $r->organization, 'and life goes on';
+ok $r->organization, 'a new organization can be made';
 is $r->value('SELECT count(*) FROM apikeys.feed_since(?, ?)', $new, $at), 4,
-    'with a feed';
+    'the new organization is in the feed';
 ok $r->run('SET session_replication_role = replica')
     && $r->run('UPDATE apikeys.keys SET roles = $${}$$')
     && $r->value('SELECT count(*) FROM apikeys.changes') > 3,
-    'and its triggers are as they were';
+    'the triggers of a restored database fire for replica, too';
 $r->dbh->disconnect;
 
 $s->run('REFRESH MATERIALIZED VIEW apikeys.feed_uuid') or die $s->error;
@@ -274,12 +330,14 @@ beat('gone', now(), 600, $present);
 ok !$s->run(q(SELECT apikeys.forget_instance('host:gone'))),
     'a node is not forgotten while its lease runs';
 like $s->dbh->errstr, qr/node host:gone may decide .* until 20\d\d-/,
-    'and the message has its end';
+    'the message of forget_instance() has the end of the lease';
+like $s->dbh->errstr, qr/HINT: +Wait until then, or stop the node and repeat/,
+    'the hint of forget_instance() says what to do';
 like $s->value(q(SELECT apikeys.forget_instance('host:gone', true))),
     qr/^node host:gone, last heard of at 20.* could decide until 20/,
-    'but when it is forced';
+    'forget_instance() with p_force forgets a node with a lease';
 is $s->value('SELECT count(*) FROM apikeys.instances'), 0,
-    'nothing waits for it';
+    'a node that is forgotten has no row';
 is $s->value(q(SELECT event || ' ' || (before->>'name') FROM apikeys.audit
     ORDER BY id DESC LIMIT 1)), 'INSTANCE_FORGOTTEN host:gone',
     'the audit has it';
@@ -292,7 +350,8 @@ beat($_, now(), 600, $present) for 'one', 'two';
 $s->dbh->do(q(UPDATE apikeys.instances SET name = 'same'));
 ok !$s->run(q(SELECT apikeys.forget_instance('same', true))),
     'a name of two nodes is an error';
-is $s->value('SELECT count(*) FROM apikeys.instances'), 2, 'both stay';
+is $s->value('SELECT count(*) FROM apikeys.instances'), 2,
+    'two nodes with one name stay';
 
 
 my $own = ApiKeys::Pg->new(own => 1);
@@ -320,8 +379,8 @@ ok !$c->run('SELECT * FROM apikeys.load'), 'a standby has no answer';
 is $c->error, '55000';
 $c->dbh->do('SELECT pg_promote()');
 is +(split m{/}, $c->value('SELECT apikeys.identity()'))[2], '00000002',
-    'a promoted one has another timeline';
+    'a promoted standby has another timeline';
 is $c->value('SELECT kind FROM apikeys.feed_since(?, $$3:3:$$)', $before),
-    'epoch', 'and no cursor fits';
+    'epoch', 'a cursor of the old timeline must load';
 
 done_testing;

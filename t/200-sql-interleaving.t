@@ -51,7 +51,7 @@ for my $end (qw( commit rollback )) {
              SELECT '$org', translate(lpad((i + floor(random() * 90000000)
                         ::bigint)::text, 8, '0'), '0123456789',
                         'abcdefghij'),
-                    decode(repeat('ab', 80), 'hex'), '0123456789ab', 'd'
+                    decode(repeat('ab', 112), 'hex'), '0123456789ab', 'd'
                FROM generate_series(1, 498) i
              ON CONFLICT DO NOTHING");
     $s->key($org) while count($org) < 499;
@@ -200,11 +200,13 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
         sub { $a->call('assign_key', @of, @grant);
             $a->call('unassign_key', @of) }, 'commit',
         unassign_key => { @of, repeatable => 1 },
-        sub { is $_[0]{projects}, '', 'it is in no project' });
+        sub { is $_[0]{projects}, '',
+            "removed twice, repeatable: the key is in no project" });
     after('set twice',
         sub { $a->call('set_key_grants', @of, @grant) }, 'commit',
         set_key_grants => { @of, grants => ['GROUP_OWNER'] },
-        sub { is $_[0]{projects}, "$project:GROUP_OWNER", 'last one wins' });
+        sub { is $_[0]{projects}, "$project:GROUP_OWNER",
+            'set twice: the last one wins' });
     after('described while removed', sub { $a->call('unassign_key', @of) },
         'commit', set_key_grants => { @of, descr => 'x' }, "key_not_found $key");
 }
@@ -311,10 +313,12 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
             org => $org, key => $owner, descr => 'x') }, 'commit',
         delete_project => { project => $s->value('SELECT id
             FROM apikeys.projects WHERE org_id = ? AND name = ?', $org,
-            'one') }, sub { is $_[0]{deleted}, 1, 'goes after them' });
+            'one') }, sub { is $_[0]{deleted}, 1,
+            'a project is deleted after a change of its keys' });
 
     for my $case ([ 'commit', sub { "org_not_empty $_[0]" } ],
-        [ 'rollback', sub { sub { is $_[0]{deleted}, 1, 'it is gone' } } ])
+        [ 'rollback', sub { sub { is $_[0]{deleted}, 1,
+        'the organization is deleted after a rollback' } } ])
     {
         my ($end, $expected) = @$case;
         my ($going, $key, $in) = $s->organization;
@@ -349,8 +353,8 @@ for my $function (sort grep { $calls{$_}[-1] eq 'key' } keys %calls) {
 
 # use against deletion
 
-my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?], ARRAY[?]::bigint[],'
-    . ' ARRAY[?]::float8[], ARRAY[?]) AS count';
+my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?]::cidr[], ARRAY[?]::bigint[],'
+    . ' ARRAY[?]::float8[], ARRAY[?]::inet[]) AS count';
 
 {
     my ($org) = $s->organization;
@@ -366,14 +370,15 @@ my $flush = 'SELECT apikeys.flush_usage(ARRAY[?], ARRAY[?], ARRAY[?]::bigint[],'
     ok $b->waits, 'used while deleted: the second waits';
     $a->dbh->commit;
     my ($row) = $b->finish;
-    is $b->error, '', 'and is no error';
-    is $row->{count}, 0, 'nothing took it';
+    is $b->error, '',
+        'flush_usage() of an entry that is being deleted is no error';
+    is $row->{count}, 0, 'flush_usage() updates no row of a deleted entry';
 
     after('deleted while used', sub { $a->run($flush, @use) }, 'commit',
         delete_key => { org => $org, key => $key }, sub {});
-    ok $s->run($flush, @use), 'use of what is gone is no error';
+    ok $s->run($flush, @use), 'flush_usage() of a deleted key is no error';
     is $s->value('SELECT count(*) FROM apikeys.access_usage'), 0,
-        'and leaves nothing';
+        'flush_usage() of a deleted key leaves no row';
 }
 
 
@@ -422,9 +427,9 @@ sub holds_none {
     $b->start('delete_key', org => $org, key => $key);
     ok $b->waits, 'a key that is referred to: the deletion waits';
     ok $a->run('UPDATE apikeys.keys SET descr = ? WHERE id = ?', 'x', $key),
-        'and lets the other change it';
+        'the key whose deletion waits can be changed';
     $a->dbh->commit;
-    ok $b->finish, 'and deletes it';
+    ok $b->finish, 'the deletion that waited deletes the key';
 }
 
 
@@ -484,8 +489,8 @@ sub batch {
             sub { $w->call('delete_access_entry', @as, entry => $some[1]) },
             sub { $w->call('set_key_grants', @in) },
             sub { $w->call('unassign_key', @in[0 .. 7]) },
-            sub { $w->run('SELECT apikeys.flush_usage(?::text[], ?::text[],
-                ?::bigint[], ?::float8[], ?::text[])',
+            sub { $w->run('SELECT apikeys.flush_usage(?::text[], ?::cidr[],
+                ?::bigint[], ?::float8[], ?::inet[])',
                 [ map { $keys[rand @keys] } 1 .. 4 ], \@some, [ (1) x 4 ],
                 [ (1700000000) x 4 ], \@some) },
             sub { my ($k) = $w->call('create_key', @as[0 .. 5],

@@ -41,7 +41,7 @@ sub sealing {
         @row;
 }
 
-sub secret { return $_[0] x 4 . 'ab' x 76 }
+sub secret { return $_[0] x 4 . 'ab' x 108 }
 
 sub key {
     my ($org, $line) = @_;
@@ -61,7 +61,7 @@ is fits('a1'), '', 'a new database records the first line';
 is fits('a1'), '', 'the same file may follow';
 is fits('a2'), undef, 'another file may not';
 is fits('a2', 'a1'), '', 'a file with one more line before it may';
-is known(), 'a1 a2', '... whose first line is recorded';
+is known(), 'a1 a2', 'the first line of the file is recorded';
 is fits('a1'), '', 'a file that lacks it may still';
 is $s->value('SELECT apikeys.check_master_keys(?, ?)', lines('a1'),
     ['other realm']), undef, 'a file under another realm may not';
@@ -79,7 +79,7 @@ is fits('a1'), 'a2' x 4, 'a node that lacks it is told which';
 is fits('a2', 'a1'), '', 'a node that has both lacks none';
 ok !$s->run('DELETE FROM apikeys.master_keys WHERE line LIKE $$a2%$$'),
     'a line that a secret needs stays';
-is $s->error, '23503', '... by a constraint';
+is $s->error, '23503', 'a foreign key protects a line that a secret needs';
 
 
 # which line seals
@@ -88,9 +88,10 @@ is sealing('x', 'a1'), 'a1 a1,a2 ', 'one node: its first line';
 is sealing('y', 'a2', 'a1'), 'a1 a1,a2 host:x',
     'a line that another node lacks does not seal yet';
 is sealing('x', 'a1', 'a2'), 'a1 a1,a2 host:y', 'both have both lines';
-is sealing('y', 'a2', 'a1'), 'a2 a1,a2 host:x', '... the first of each seals';
+is sealing('y', 'a2', 'a1'), 'a2 a1,a2 host:x',
+    'the first line of each node seals';
 is sealing('x', 'a2', 'a1'), 'a2 a1,a2 ', 'the same first line: one node';
-is sealing('y', 'a2', 'a1'), 'a2 a1,a2 null', '... seals anew, and no other';
+is sealing('y', 'a2', 'a1'), 'a2 a1,a2 null', 'only one node seals anew';
 $s->run(q{UPDATE apikeys.instances SET heartbeat = now() - interval '20 s'
            WHERE uuid = 'x'}) or die $s->error;
 is $s->dbh->selectrow_array('SELECT anew FROM apikeys.sealing(?, ?)', undef,
@@ -108,8 +109,10 @@ sub otherwise {
 
 my @keys = sort map { key($org, 'a1') } 1 .. 5;
 is_deeply [ otherwise('a1') ], [$key], 'secrets of another line';
-is_deeply [ otherwise('a2') ], \@keys, '... in the order of their ids';
-is_deeply [ otherwise('a2', $keys[1], 2) ], [ @keys[ 2, 3 ] ], '... in parts';
+is_deeply [ otherwise('a2') ], \@keys,
+    'secrets of another line are sorted by id';
+is_deeply [ otherwise('a2', $keys[1], 2) ], [ @keys[ 2, 3 ] ],
+    'secrets of another line are read in parts';
 
 sub counts {
     return join ' ', map { $s->value("SELECT count(*) FROM apikeys.$_") }
@@ -130,15 +133,17 @@ my ($counts, $versions) = (counts(), versions());
 my ($listen) = $db->connect;
 $listen->do('LISTEN apikeys');
 is anew('a1', 'a2', @keys[ 0 .. 2 ]), 3, 'three are sealed anew';
-is_deeply [ otherwise('a2') ], [ @keys[ 3, 4 ] ], '... two are left';
-is counts(), $counts, '... without a row of the audit, the events, the feed';
-is versions(), $versions, '... without a version';
-is $listen->pg_notifies, undef, '... without a notification';
+is_deeply [ otherwise('a2') ], [ @keys[ 3, 4 ] ],
+    'two secrets of the old line are left';
+is counts(), $counts,
+    'sealing anew adds no row to the audit, the events, the feed';
+is versions(), $versions, 'sealing anew makes no new version';
+is $listen->pg_notifies, undef, 'sealing anew sends no notification';
 is anew('a1', 'a2', @keys[ 0 .. 2 ]), 0,
     'a secret that is another one by now stays';
 is $s->value('SELECT apikeys.end_pass(?)', @{ lines('a2') }), 2,
     'the end of a pass: how many are left';
-is known(), 'a1 a2', '... their line is kept';
+is known(), 'a1 a2', 'a line that secrets need is kept at the end of a pass';
 
 # a key that is being changed, in another session
 my $other = ApiKeys::Sql->new($db);
@@ -147,8 +152,10 @@ $other->run('UPDATE apikeys.keys SET descr = $$changed$$ WHERE id = ?',
     $keys[3]) or die $other->error;
 is anew('a1', 'a2', @keys[ 3, 4 ]), 1, 'a key that is being changed is left';
 $other->dbh->commit;
-is_deeply [ otherwise('a2') ], [ $keys[3] ], '... to the next pass';
-is anew('a1', 'a2', $keys[3]), 1, '... which seals it';
+is_deeply [ otherwise('a2') ], [ $keys[3] ],
+    'the key that was locked is left for the next pass';
+is anew('a1', 'a2', $keys[3]), 1,
+    'the next pass seals the key that was locked';
 
 # a key that is being made, in another session
 $other->dbh->begin_work;
@@ -157,10 +164,11 @@ $other->call('create_key', org => $org, ApiKeys::Sql::credential(),
     or die $other->error;
 is $s->value('SELECT apikeys.end_pass(?)', @{ lines('a2') }), 0,
     'no secret needs the old line';
-is known(), 'a1 a2', '... which stays while a key is made with it';
+is known(), 'a1 a2', 'a line stays while a key is being made with it';
 $other->dbh->rollback;
-is $s->value('SELECT apikeys.end_pass(?)', @{ lines('a2') }), 0, 'after that';
-is known(), 'a2', '... the old line is forgotten';
+is $s->value('SELECT apikeys.end_pass(?)', @{ lines('a2') }), 0,
+    'no secret needs the old line after the rollback';
+is known(), 'a2', 'the old line is deleted at the end of the last pass';
 is sealing('y', 'a2', 'a1'), 'a2 a2 null', 'nothing needs to be sealed anew';
 is fits('a1'), undef, 'a node with the old line alone may not follow';
 
@@ -168,10 +176,10 @@ is fits('a1'), undef, 'a node with the old line alone may not follow';
 # what is typed is a change
 
 $counts = counts();
-$s->run(q{UPDATE apikeys.keys SET secret = decode(repeat('cd', 80), 'hex')
+$s->run(q{UPDATE apikeys.keys SET secret = decode(repeat('cd', 112), 'hex')
            WHERE id = ?}, $key) or die $s->error;
 isnt counts(), $counts, 'a secret that is changed with psql is a change';
-is known(), 'a2 cd', '... with its line';
+is known(), 'a2 cd', 'the line of a secret that psql sets is recorded';
 $s->dbh->do('SET client_min_messages = error');
 my $role = "writer_$$";
 $s->dbh->do("CREATE ROLE $role");

@@ -39,11 +39,21 @@ sub counted {
         undef, $id);
 }
 
+# entries whose key is gone, which the foreign key forbids
+sub orphans {
+    return join "\n", map { join ' ', map { $_ // '' } @$_ }
+        @{ $s->dbh->selectall_arrayref('SELECT key_id, cidr, created,
+            ctid::text, xmin::text, xmax::text FROM apikeys.access_list a
+             WHERE NOT EXISTS (SELECT FROM apikeys.keys k
+                                WHERE k.id = a.key_id)') };
+}
+
 sub exact {
     my ($name, $expected) = @_;
 
     is usage($org), $expected, "$name: the counters" if defined $expected;
-    is usage($_), counted($_), "$name: are what there is" for $org, $other;
+    is usage($_), counted($_), "$name: are what there is"
+        or diag orphans() for $org, $other;
 }
 
 
@@ -184,7 +194,7 @@ my @create = (descr => 'd', roles => []);
 
 ok quota(keys => 3), 'a quota of keys';
 ok $s->call('create_key', @as_owner, ApiKeys::Sql::credential(), @create),
-    'the last key';
+    'the last key of the quota is created';
 refused('max_keys 3', 'one more', 'create_key', @as_owner,
     ApiKeys::Sql::credential(), @create);
 refused('max_keys 3', 'by the operator, too', 'create_key', org => $org,
@@ -194,11 +204,11 @@ refused('max_keys 3', 'through a project, too', 'create_key',
     grants => ['GROUP_OWNER']);
 ok $s->key($other), 'another organization is not bound by it';
 ok $s->run("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
-    descr) VALUES ('$org', 'aaaaaaaa', decode(repeat('ab', 80), 'hex'),
+    descr) VALUES ('$org', 'aaaaaaaa', decode(repeat('ab', 112), 'hex'),
     '0123456789ab', 'd')"), 'psql is counted and not refused';
 refused('max_keys 3', 'above the quota', 'create_key', org => $org,
     ApiKeys::Sql::credential(), @create);
-ok quota(keys => 5), 'a larger one';
+ok quota(keys => 5), 'a larger quota of keys';
 ok $s->call('create_key', @as_owner, ApiKeys::Sql::credential(), @create),
     'has room';
 
@@ -213,19 +223,22 @@ refused('max_org_entries 4', 'on another key, too', 'add_access_entries',
 refused('entry_exists 10.0.0.3', 'a duplicate is reported before',
     'add_access_entries', @list, entries => [qw( 10.0.0.4 10.0.0.3 )]);
 ok $s->run('UPDATE apikeys.default_quotas SET key_entries = 3');
-refused('max_key_entries 3', 'and so is the bound of a key',
+refused('max_key_entries 3',
+    'the quota of a key is reported before that of the organization',
     'add_access_entries', @list, entries => [qw( 10.0.0.4 10.0.0.5 )]);
 ok $s->run('UPDATE apikeys.default_quotas SET key_entries = 10000');
 ok $s->call('add_access_entries', @list, entries => [qw( 10.0.0.4 )]),
-    'the last entry';
+    'the last entry of the quota is added';
 ok quota(entries => 0), 'a quota below what there is';
 ok $s->call('delete_access_entry', @list, entry => '10.0.0.1'),
-    'lets go';
-refused('max_org_entries 0', 'and takes nothing', 'add_access_entries',
+    'an entry can be deleted above the quota';
+refused('max_org_entries 0', 'no entry can be added above the quota',
+    'add_access_entries',
     @list, entries => [qw( 10.0.0.1 )]);
 
 ok quota(projects => 2), 'a quota of projects';
-ok $s->call('create_project', @as_owner, name => 'last'), 'the last project';
+ok $s->call('create_project', @as_owner, name => 'last'),
+    'the last project of the quota is created';
 refused('max_projects 2', 'one more', 'create_project', @as_owner,
     name => 'more');
 refused('max_projects 2', 'by the operator, too', 'create_project',
@@ -248,16 +261,20 @@ refused('max_assignments 2', 'a project made by a key', 'create_project',
 ok $s->call('create_project', org => $org, name => 'more'),
     'by the operator it assigns nobody';
 
-ok $s->run('SELECT apikeys.set_quota(NULL, p_keys => 1)'), 'the default';
+ok $s->run('SELECT apikeys.set_quota(NULL, p_keys => 1)'),
+    'set_quota() sets the default quota of keys';
 my ($small) = $s->organization;
 is +($s->call('create_key', org => $small, ApiKeys::Sql::credential(),
     @create), $s->error)[0], 'max_keys 1', 'binds who has no own quota';
 ok $s->call('create_key', org => $other, ApiKeys::Sql::credential(), @create)
     || $s->error eq 'max_keys 1';
-ok !$s->run('SELECT apikeys.set_quota(?, -1)', $org), 'less than none';
-is $s->error, '23514', 'is refused';
-ok !$s->run('SELECT apikeys.set_quota(?, 1)', $none), 'no organization';
-is $s->error, '23503', 'is refused';
+ok !$s->run('SELECT apikeys.set_quota(?, -1)', $org),
+    'a negative quota is refused';
+is $s->error, '23514', 'a negative quota violates a CHECK';
+ok !$s->run('SELECT apikeys.set_quota(?, 1)', $none),
+    'a quota of an unknown organization is refused';
+is $s->error, '23503',
+    'a quota of an unknown organization violates a foreign key';
 ok $s->run('SELECT apikeys.set_quota(NULL, 500)');
 
 # at the bound, two at once: exactly one
@@ -273,7 +290,8 @@ ok $s->run('SELECT apikeys.set_quota(NULL, 500)');
     ok $b->waits, 'the second waits';
     $a->dbh->commit;
     $b->finish;
-    is $b->error, 'max_keys 2', 'and is refused';
+    is $b->error, 'max_keys 2',
+        'the second of two keys, with room for one, is refused';
 }
 
 
@@ -338,11 +356,12 @@ for (my ($rows, $events) = (49, $old); $rows > 0 || $events > 0;
     is $s->value('SELECT apikeys.forget_before(?, 20)', $at), $sum,
         'the oldest rows and events go, 20 of each at a time at most';
 }
-is $s->value('SELECT apikeys.forget_before(?)', $at), 0, 'and no more';
+is $s->value('SELECT apikeys.forget_before(?)', $at), 0,
+    'forget_before() deletes nothing a second time';
 is_deeply [ $s->column('SELECT id FROM apikeys.audit ORDER BY id') ],
-    [ @ids[49 .. $#ids] ], 'those that stay keep their ids';
+    [ @ids[49 .. $#ids] ], 'audit rows that stay keep their ids';
 is_deeply [ $s->column('SELECT id FROM apikeys.events ORDER BY id') ],
-    \@kept, 'and so do events';
+    \@kept, 'events that stay keep their ids';
 is $s->value('SELECT apikeys.forget_before($$-infinity$$)'), 0;
 
 for my $sql ('DELETE FROM apikeys.audit', 'UPDATE apikeys.audit SET event = 1',
@@ -365,7 +384,8 @@ my $role = "clerk_$$";
 $s->dbh->do("CREATE ROLE $role");
 $s->dbh->do("GRANT USAGE ON SCHEMA apikeys TO $role");
 $s->dbh->do("SET ROLE $role");
-ok !$s->run('SELECT apikeys.forget_before(now())'), 'others may not';
+ok !$s->run('SELECT apikeys.forget_before(now())'),
+    'a role without rights may not call forget_before()';
 is $s->error, '42501';
 $s->dbh->do('RESET ROLE');
 $s->dbh->do("DROP OWNED BY $role");

@@ -94,6 +94,36 @@ my %calls = (
     delete_global_entry => [ id => $entry ],
 );
 
+# each mutation: a function that takes the caller and returns outcomes
+my @mutations = $s->column(q{SELECT proname FROM pg_proc
+    WHERE pronamespace = 'apikeys'::regnamespace
+      AND prorettype = 'apikeys.outcome'::regtype
+      AND proargnames[1] = 'p_caller' ORDER BY 1});
+
+is "@mutations", join(' ', sort keys %calls),
+    'this test calls each function that returns outcomes';
+
+is_deeply [ $s->column(q{SELECT proname FROM pg_proc
+    WHERE pronamespace = 'apikeys'::regnamespace AND proname = ANY (?)
+      AND NOT (prosecdef AND EXISTS (SELECT FROM unnest(proconfig) c
+          WHERE c LIKE 'search_path=%, "apikeys audited"'))}, \@mutations) ],
+    [], 'each mutation is SECURITY DEFINER and has the audit mark';
+
+# what runs as the owner and returns outcomes checks its caller
+is_deeply [ $s->column(q{SELECT proname FROM pg_proc
+    WHERE pronamespace = 'apikeys'::regnamespace AND prosecdef
+      AND prorettype = 'apikeys.outcome'::regtype
+      AND proname <> ALL (?)}, \@mutations) ],
+    [], 'each function that returns outcomes as the owner takes the caller';
+
+{
+    open my $f, '<', "$FindBin::Bin/../sql/grants.sql" or die $!;
+    my ($granted) = join('', <$f>) =~ /GRANT EXECUTE ON FUNCTION(.*?)\bTO\b/s;
+
+    is_deeply [ grep { $granted !~ /\b$_\b/ } @mutations ], [],
+        'sql/grants.sql has each mutation';
+}
+
 my %seen;
 
 sub refused {
@@ -156,6 +186,10 @@ refused('entry_not_found', 'delete_access_entry', entry => '10.0.0.9');
 refused('own_address', 'delete_access_entry', caller => $key,
     guard => '10.0.0.1');
 refused('demotes_last_owner', 'update_key', @by, key => $owner);
+refused('unauthorized', 'update_key', caller => $key, roles => ['ORG_MEMBER'],
+    descr => undef);
+refused('unauthorized', 'update_key', caller => $key,
+    key_attributes => '{"desc":"x","new":1}', descr => undef, roles => undef);
 refused('deletes_last_owner', 'delete_key', @by, key => $owner);
 refused('already_assigned', 'assign_key', key => $key);
 refused('key_not_found', 'unassign_key', key => $member);
@@ -190,7 +224,8 @@ is_deeply [ sort keys %seen ], [ sort keys %known ], 'each refusal was tried';
 # the test would see a line
 my $log = length $pg->log_text;
 $s->call('update_key', org => $org, key => $key, descr => '');
-is $s->error, '23514', 'what is no refusal of ours is an error';
-like substr($pg->log_text, $log), qr/ERROR/, 'and in the log';
+is $s->error, '23514', 'a violated constraint is an error, not a refusal';
+like substr($pg->log_text, $log), qr/ERROR/,
+    'a violated constraint is in the log of PostgreSQL';
 
 done_testing;

@@ -26,13 +26,18 @@ is($s->value('SELECT count(*) FROM apikeys.schema_version'), $newest,
     'each version is recorded');
 is(system($apply, $db->conninfo), 0, 'a second time nothing is applied');
 is($s->value('SELECT count(*) FROM apikeys.schema_version'), $newest,
-    'and nothing is recorded twice');
+    'apply.sh a second time records no version');
 
 for my $case ([ 3, 1 ], [ 2, 3 ], [ 2, 0 ]) {
     my ($gap, $compatible) = map { $newest - 1 + $_ } @$case;
     ok !$s->run('INSERT INTO apikeys.schema_version (version,
         compatible_from) VALUES (?, ?)', $gap, $compatible),
         "version $gap, compatible from $compatible, is refused";
+    next if $gap == $newest + 1;
+    like $s->dbh->errstr, qr/cannot apply schema version $gap on version $newest/,
+        "the error names schema version $gap and the current one";
+    like $s->dbh->errstr, qr/HINT:.*sql\/apply\.sh/,
+        "the hint for schema version $gap names sql/apply.sh";
 }
 
 # a version that fails leaves nothing behind
@@ -44,10 +49,11 @@ for my $case ([ 3, 1 ], [ 2, 3 ], [ 2, 0 ]) {
     print $f "SELECT 1 / 0;\n";
     close $f;
     isnt system("$copy/sql/apply.sh '" . $half->conninfo . "' 2>/dev/null"),
-        0, 'a version that fails';
+        0, 'apply.sh fails if a file of a version fails';
     is $half->psql(q{SELECT count(*) FROM pg_namespace
-        WHERE nspname = 'apikeys'}), 0, 'leaves nothing behind';
-    is system($apply, $half->conninfo), 0, 'and can be applied again';
+        WHERE nspname = 'apikeys'}), 0, 'a failed version leaves no schema';
+    is system($apply, $half->conninfo), 0,
+        'a failed version can be applied again';
 }
 
 # what was never released
@@ -65,9 +71,9 @@ for my $case ([ 3, 1 ], [ 2, 3 ], [ 2, 0 ]) {
 my ($org, $owner, $project) = $s->organization;
 my ($other_org, $other_key, $other_project) = $s->organization;
 
-like $org, qr/^[0-9a-f]{24}$/, 'an id is made';
+like $org, qr/^[0-9a-f]{24}$/, 'the default id has 24 hexadecimal digits';
 cmp_ok abs(hex(substr $org, 0, 8) - time), '<', 60,
-    'and begins with the second of creation';
+    'the default id begins with the second of creation';
 
 sub insert_key {
     my (%column) = @_;
@@ -116,12 +122,14 @@ is $s->error, '23505', 'by the primary key';
 ok insert_key(id => 'e' x 24, roles => '{ORG_OWNER,ORG_MEMBER,ORG_OWNER}'),
     'roles in any order and twice are taken';
 is $s->value('SELECT roles::text FROM apikeys.keys WHERE id = ?', 'e' x 24),
-    '{ORG_MEMBER,ORG_OWNER}', 'and kept once, ascending';
+    '{ORG_MEMBER,ORG_OWNER}', 'roles are stored once, ascending';
 
 ok !$s->run('UPDATE apikeys.keys SET id = ? WHERE id = ?', 'd' x 24, 'e' x 24),
     'the id of a key cannot change';
+like $s->dbh->errstr, qr/the id of a row of apikeys\.keys cannot be changed/,
+    'the error says that the id cannot be changed';
 ok !$s->run('UPDATE apikeys.keys SET public_key = ? WHERE id = ?',
-    'zzzzzzzz', 'e' x 24), 'nor its public key';
+    'zzzzzzzz', 'e' x 24), 'the public key of a key cannot change';
 ok $s->run('UPDATE apikeys.keys SET version = 1 WHERE id = ?', 'e' x 24);
 cmp_ok $s->value('SELECT version FROM apikeys.keys WHERE id = ?', 'e' x 24),
     '>', 1, 'nobody chooses a version';
@@ -180,15 +188,16 @@ for my $case ([ undef, '{ORG_OWNER}' ], [ undef, '{GROUP_OWNER}' ],
     is $s->error, '23514';
 }
 ok !$s->run('UPDATE apikeys.keys SET org_id = ?, roles = $${ORG_OWNER}$$
-    WHERE id = ?', $org, 'c' x 24), 'a global key stays one';
+    WHERE id = ?', $org, 'c' x 24),
+    'a global key cannot be given an organization';
 ok !$s->run('UPDATE apikeys.keys SET org_id = NULL, roles = $${}$$
-    WHERE id = ?', $owner), 'and one of an organization does';
+    WHERE id = ?', $owner), 'a key of an organization cannot be made global';
 ok !$s->run('INSERT INTO apikeys.access_list (key_id, cidr) VALUES (?, ?)',
     'c' x 24, '10.0.0.1'), 'a global key has no list of its own';
 like $s->error, qr/^(?:23502|23503)$/;
 ok !$s->run('INSERT INTO apikeys.key_projects (key_id, project_id, roles)
     VALUES (?, ?, $${GROUP_OWNER}$$)', 'c' x 24, $project),
-    'nor roles in a project';
+    'a global key has no roles in a project';
 is $s->error, '23503';
 
 my $global = 'INSERT INTO apikeys.global_access_list (cidr, descr)
@@ -205,7 +214,8 @@ for my $case ([ '0.0.0.0/0', 'd', '23514' ], [ '::/0', 'd', '23514' ],
 }
 ok $s->run($global, $_, 'd'), "an entry $_ is taken"
     for qw( 0.0.0.0/1 128.0.0.0/1 10.0.0.1 2001:db8::/32 );
-ok !$s->run($global, '10.0.0.1/32', 'd'), 'once';
+ok !$s->run($global, '10.0.0.1/32', 'd'),
+    'an entry of the global list is refused a second time';
 is $s->error, '23505';
 
 
@@ -235,7 +245,7 @@ ok $s->run($assign, $owner, $project, '{GROUP_READ_ONLY,GROUP_OWNER}');
 ok !$s->run('UPDATE apikeys.keys SET org_id = ? WHERE id = ?', $other_org,
     $_), 'a key stays in its organization' for $owner, 'e' x 24;
 ok !$s->run('UPDATE apikeys.projects SET org_id = ? WHERE id = ?', $other_org,
-    $project), 'so does a project';
+    $project), 'a project stays in its organization';
 
 
 # access lists
@@ -266,6 +276,11 @@ for my $sql ('UPDATE apikeys.audit SET caller = $$x$$',
 {
     ok !$s->run($sql), "$sql is refused";
     is $s->error, '55000';
+    my ($verb) = $sql =~ /^(\w+)/;
+    like $s->dbh->errstr, qr/apikeys\.audit is append-only, $verb is not all/,
+        "the error of $verb says that the audit is append-only";
+    like $s->dbh->errstr, qr/HINT: .*forget_before\(\)/,
+        "the hint of $verb names forget_before()";
 }
 ok $s->run('SET session_replication_role = replica');
 ok !$s->run('DELETE FROM apikeys.audit'), 'whatever the session\'s role';

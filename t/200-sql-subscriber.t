@@ -42,14 +42,16 @@ $from->psql('CREATE PUBLICATION p FOR TABLE apikeys.orgs, apikeys.keys');
 subscribe('');
 says(0, 'a copy of what is there');
 $to->dbh->do('DROP SUBSCRIPTION s');
-is($to->psql('SELECT count(*) FROM apikeys.orgs'), 0, 'is refused');
+is($to->psql('SELECT count(*) FROM apikeys.orgs'), 0,
+    'a copy by logical replication is refused');
 
 # changes
 my $mark = length $subscriber->log_text;
 subscribe('WITH (copy_data = off)');
 $f->org;
 says($mark, 'a change');
-is($to->psql('SELECT count(*) FROM apikeys.orgs'), 0, 'is refused');
+is($to->psql('SELECT count(*) FROM apikeys.orgs'), 0,
+    'a change by logical replication is refused');
 $to->dbh->do('DROP SUBSCRIPTION s');
 
 # a session may load data

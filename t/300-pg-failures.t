@@ -27,7 +27,7 @@ my $sql = q{SELECT pg_backend_pid(), pg_sleep(0.8)};
 
 my $nginx = pgtest(
     conninfo => $db->conninfo,
-    database => 'connections=2 queue=64 connect_timeout=1s timeout=6s',
+    database => 'connections=2 queue=64 connect_timeout=3s timeout=20s',
     locations => {
         one => 'pgtest_query "SELECT pg_backend_pid()";',
         slow => qq{pgtest_query "$sql";},
@@ -74,10 +74,11 @@ ok(eventually(sub { stat_of($nginx)->{open} == 0 }),
     'an idle backend is terminated: seen when it happens');
 like($nginx->error_log,
     qr/\[warn\].*closed after.*terminating connection due to administrator/,
-    '... with the reason the server gave');
+    'the log has the reason of the server for a closed connection');
 my $a = get($nginx, '/one');
-is($a->{rc}, 'OK', '... the next query connects');
-isnt($a->{lines}[0], $pid, '... anew');
+is($a->{rc}, 'OK', 'a query after a terminated backend succeeds');
+isnt($a->{lines}[0], $pid,
+    'a query after a terminated backend has a new connection');
 
 for (1 .. 20) {
     terminate(backends('idle'));
@@ -95,18 +96,21 @@ is($a->{rc}, 'OK', 'a read whose backend is terminated is run again');
 $client = start($nginx, '/write');
 terminate(@{ running(1) });
 $a = answer($client);
-is("$a->{rc} $a->{unknown}", 'LOST 1', 'a write is not: outcome unknown');
-like($a->{message}, qr/terminating connection/, '... and why');
+is("$a->{rc} $a->{unknown}", 'LOST 1',
+    'a write on a terminated connection: outcome unknown');
+like($a->{message}, qr/terminating connection/,
+    'the message of a lost write has the reason of the server');
 
 $client = start($nginx, '/rows');
 ok(eventually(sub {
     $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
         WHERE application_name = 'nginx apikeys' AND state = 'active'
         AND query_start < clock_timestamp() - interval '0.2 s'});
-}), 'rows are read');
+}), 'a query that delivers rows runs');
 terminate(@{ running(1) });
 $a = answer($client);
-is("$a->{rc} $a->{unknown}", 'LOST 0', 'nor are rows that were given');
+is("$a->{rc} $a->{unknown}", 'LOST 0',
+    'a read that has delivered rows is not run again');
 
 my @clients = map { start($nginx, '/slow') } 1 .. 6;
 terminate(@{ running(2) });
@@ -117,7 +121,8 @@ is_deeply([ map { answer($_)->{rc} } @clients ], [ ('OK') x 6 ],
 $client = start($nginx, '/slow');
 my ($first) = @{ running(1) };
 terminate($first);
-ok(eventually(sub { grep { $_ != $first } backends('active') }), 'again');
+ok(eventually(sub { grep { $_ != $first } backends('active') }),
+    'a terminated read runs again');
 terminate(@{ running(1) });
 is(answer($client)->{rc}, 'LOST', 'a read is run again once');
 is(errors(), 0, 'none of this is an [error]: the database was there');
@@ -129,7 +134,8 @@ is(errors(), 0, 'none of this is an [error]: the database was there');
 kill 'KILL', running(2)->[0];
 my %rc = map { $_ => 1 } map { answer($_)->{rc} } @clients;
 ok($rc{LOST}, 'kill -9 of a backend: a write is lost');
-ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }), '... it recovers');
+ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }),
+    'queries succeed after kill -9 of a backend');
 
 
 # a restart, with queries in flight and waiting
@@ -139,7 +145,8 @@ for my $mode (qw( immediate fast )) {
 
     delete $db->{dbh};
     @clients = map { start($nginx, '/slow') } 1 .. 8;
-    ok(eventually(sub { stat_of($nginx)->{waiting} == 6 }), 'eight queries');
+    ok(eventually(sub { stat_of($nginx)->{waiting} == 6 }),
+        'eight queries: six wait');
     delete $db->{dbh};
     $pg->stop($mode);
 
@@ -150,33 +157,40 @@ for my $mode (qw( immediate fast )) {
     my $begin = time;
     is(get($nginx, '/one')->{rc}, 'UNAVAILABLE', 'a query while it is away')
         for 1 .. 5;
-    cmp_ok(time - $begin, '<', 25, '... fails when an attempt has failed');
-    is(get($nginx, '/insert')->{unknown}, 0, '... a write was not run');
+    cmp_ok(time - $begin, '<', 25,
+        'queries without a server fail after one attempt to connect');
+    is(get($nginx, '/insert')->{unknown}, 0,
+        'the outcome of a write without a server is known');
     is(stat_of($nginx)->{open}, 0, 'no connection is left');
     is(errors() - $before, 1, 'one error in the log');
 
     $pg->start;
-    ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }), 'it is back');
-    like($nginx->error_log, qr/\[notice\].*the database is available again/,
-        '... and the log says so');
+    ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }),
+        "queries succeed again after a $mode stop");
+    like($nginx->error_log, qr/\[notice\].*connected to database \S+ again/,
+        "the log says that the database is back after a $mode stop");
 }
 
 
 # frozen: whatever is waited for, nothing blocks
 
 # so that its PREPARE is not what the frozen server is asked for
-is(get($nginx, '/brief_write')->{rc}, 'OK', 'the connection used last');
+is(get($nginx, '/brief_write')->{rc}, 'OK',
+    'a write prepares its statement before the server is frozen');
 $pg->signal_all('STOP');
 
 for my $name (qw( brief_write brief )) {
     my $begin = time;
     $client = start($nginx, "/$name");
     is(get($nginx, '/alive')->{rc}, 'alive', 'a frozen server: others go on');
-    cmp_ok(time - $begin, '<', 0.4, '... at once');
+    cmp_ok(time - $begin, '<', 0.4,
+        'others are served at once beside a frozen server');
     $a = answer($client);
-    is($a->{rc}, 'TIMEOUT', "... $name ends");
-    cmp_ok(time - $begin, '<', 1.5, '... in time');
-    is($a->{unknown}, $name =~ /write/ ? 1 : 0, '... outcome unknown?');
+    is($a->{rc}, 'TIMEOUT', "$name on a frozen server times out");
+    cmp_ok(time - $begin, '<', 1.5,
+        "$name on a frozen server times out in time");
+    is($a->{unknown}, $name =~ /write/ ? 1 : 0,
+        "$name on a frozen server: unknown outcome of writes only");
 }
 
 @clients = map { start($nginx, '/brief') } 1 .. 10;
@@ -185,12 +199,15 @@ ok(!grep({ !/^(?:TIMEOUT|UNAVAILABLE)$/ } keys %rc),
     'ten more: all come to an end');
 is(get($nginx, '/one')->{rc}, 'UNAVAILABLE', 'a login that is not answered');
 @clients = map { start($nginx, '/slow') } 1 .. 4;
-ok(eventually(sub { stat_of($nginx)->{waiting} == 4 }), 'four wait');
+ok(eventually(sub { stat_of($nginx)->{waiting} == 4 }),
+    'four queries wait for a connection of a frozen server');
 close $_ for @clients;
-ok(eventually(sub { stat_of($nginx)->{waiting} == 0 }), '... and go away');
+ok(eventually(sub { stat_of($nginx)->{waiting} == 0 }),
+    'waiting queries are gone when their clients disconnect');
 
 $pg->signal_all('CONT');
-ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }), 'it goes on');
+ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }),
+    'queries succeed again when the server resumes');
 
 
 is(stat_of($nginx)->{busy}, 0, 'nothing is left busy');
@@ -229,9 +246,11 @@ $half = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
 $half->syswrite('GET /one HT');
 $a = get($few, '/one');
 is($a->{rc}, 'UNAVAILABLE', 'none left: the query ends');
-like($a->{message}, qr/no free worker_connections/, '... and why');
+like($a->{message}, qr/no free worker_connections/,
+    'the message says that there are no free worker_connections');
 close $half;
-ok(eventually(sub { get($few, '/one')->{rc} eq 'OK' }), '... it recovers');
+ok(eventually(sub { get($few, '/one')->{rc} eq 'OK' }),
+    'a query succeeds when worker_connections are free again');
 $few->quit(5);
 
 done_testing();

@@ -57,22 +57,25 @@ $nginx->start;
 
 is(port($nginx), $pa, 'one is down, one is a standby, the third serves');
 my $log = $nginx->error_log;
-like($log, qr/\[warn\].*127\.0\.0\.1:$none: .*Connection refused/, '... says the log');
-like($log, qr/\[warn\].*127\.0\.0\.1:$pb: the server is read-only/, '... both');
-unlike($log, qr/\[error\]/, '... without an [error]');
+like($log, qr/\[warn\].*127\.0\.0\.1:$none: .*Connection refused/,
+    'the log has a warning of the host that is down');
+like($log, qr/\[info\].*127\.0\.0\.1:$pb: server is a standby/,
+    'the log has the standby at info');
+unlike($log, qr/\[error\]/,
+    'a host that is down beside a good one is no error');
 
 my $before = stat_of($nginx);
 my @clients = map { start($nginx, '/one') } 1 .. 8;
 is(answer($_)->{rc}, 'OK', 'more connections') for @clients;
 is(stat_of($nginx)->{failures}, $before->{failures},
-    '... begin with the host that is good');
+    'further connections begin with the good host');
 
 $a->stop('fast');
 is(port($nginx), 'UNAVAILABLE', 'the primary is gone, the standby is no help');
 my $dbh = DBI->connect($b->_dsn('postgres'), '', '', { RaiseError => 1 });
 $dbh->do('SELECT pg_promote()');
 ok(eventually(sub { port($nginx) eq $pb }), 'a promotion is followed');
-is(port($nginx, '/write'), $pb, '... for writes');
+is(port($nginx, '/write'), $pb, 'writes follow a promotion');
 
 $dbh->do('ALTER SYSTEM SET default_transaction_read_only = on');
 $dbh->do('SELECT pg_reload_conf()');
@@ -92,9 +95,11 @@ $nginx->reload;
 my $begin = time;
 my $client = start($nginx, '/one');
 is(get($nginx, '/alive')->{rc}, 'alive', 'the first host is frozen: no wait');
-is(answer($client)->{rc}, 'OK', '... the second serves');
+is(answer($client)->{rc}, 'OK',
+    'the second host serves while the first is frozen');
 my $took = time - $begin;
-ok($took > 0.6 && $took < 3, '... when the first has had its time');
+ok($took > 0.6 && $took < 3,
+    'the second host is tried after connect_timeout of the first');
 $b->signal_all('CONT');
 
 # unix sockets, localhost
@@ -161,21 +166,25 @@ kill 'STOP', $server;
 $client = start($nginx, '/one');
 ok(eventually(sub { stat_of($nginx)->{waiting} }), 'a name that takes time');
 close $client;
-ok(eventually(sub { !stat_of($nginx)->{waiting} }), '... client gone');
+ok(eventually(sub { !stat_of($nginx)->{waiting} }),
+    'a query that waits for a name ends with its client');
 $client = start($nginx, '/one');
-is(get($nginx, '/alive')->{rc}, 'alive', '... others go on');
+is(get($nginx, '/alive')->{rc}, 'alive',
+    'others are served while a name is being resolved');
 kill 'CONT', $server;
-is(answer($client)->{rc}, 'OK', '... and an answer');
+is(answer($client)->{rc}, 'OK', 'a query succeeds when the name is resolved');
 $nginx->quit(5);
 
 $nginx = named('unknown.test');
 is(port($nginx), 'UNAVAILABLE', 'a name that there is not');
-like($nginx->error_log, qr/unknown\.test: .*Host not found/, '... in the log');
+like($nginx->error_log, qr/unknown\.test: .*Host not found/,
+    'the log says that the host was not found');
 $nginx->quit(5);
 
 $nginx = named('silent.test', '500ms');
 is(port($nginx), 'UNAVAILABLE', 'a server of names that does not answer');
-like($nginx->error_log, qr/silent\.test: .*timed out/, '... in the log');
+like($nginx->error_log, qr/silent\.test: .*timed out/,
+    'the log says that resolving timed out');
 $client = start($nginx, '/one');
 ok(eventually(sub { stat_of($nginx)->{waiting} }), 'asked again');
 close $client;
@@ -184,7 +193,8 @@ $nginx->quit(5);
 $nginx = pgtest(conninfo => "$base host=nowhere.test sslmode=disable",
     locations => $location)->start;
 is(port($nginx), 'UNAVAILABLE', 'no resolver, no address');
-like($nginx->error_text, qr/"nowhere\.test" is not found/, '... as nginx said');
+like($nginx->error_text, qr/host "nowhere\.test" in .* cannot be resolved/,
+    'nginx has warned that the host cannot be resolved');
 $nginx->quit(5);
 
 kill 'TERM', $server;

@@ -60,49 +60,62 @@ sub listener {
 }
 
 
-ok(eventually(sub { notified() == 1 }), 'it listens, and says so');
-is(stat_of($nginx)->{l_open}, 1, '... on one connection');
+ok(eventually(sub { notified() == 1 }),
+    'the handler is called once LISTEN has succeeded');
+is(stat_of($nginx)->{l_open}, 1, 'one connection listens');
 
 $db->dbh->do(q{NOTIFY news});
-ok(eventually(sub { notified() == 2 }), 'a notification');
+ok(eventually(sub { notified() == 2 }), 'a notification is delivered');
 $db->dbh->do(q{NOTIFY other});
-is(get($nginx, '/notify')->{rc}, 'OK', 'from a connection of the pool');
-ok(eventually(sub { notified() == 3 }), '... one is heard of, not the other');
+is(get($nginx, '/notify')->{rc}, 'OK',
+    'a connection of the pool sends a notification');
+ok(eventually(sub { notified() == 3 }),
+    'a notification of another channel is not delivered');
 
-is(get($nginx, '/one')->{rc}, 'OK', 'it serves queries as well');
-is(get($nginx, '/rows')->{rows}, 9, '... with rows');
-is(get($nginx, '/fail')->{rc}, 'FAILED', '... and errors');
+is(get($nginx, '/one')->{rc}, 'OK', 'the listening connection runs queries');
+is(get($nginx, '/rows')->{rows}, 9,
+    'the listening connection runs queries with rows');
+is(get($nginx, '/fail')->{rc}, 'FAILED',
+    'the listening connection reports errors of queries');
 
 my $slow = start($nginx, '/slow');
-ok(eventually(sub { stat_of($nginx)->{l_busy} }), 'it is busy');
+ok(eventually(sub { stat_of($nginx)->{l_busy} }),
+    'the listening connection is busy with a slow query');
 $db->dbh->do(q{NOTIFY news});
-is(answer($slow)->{rc}, 'OK', '... and answers');
-ok(eventually(sub { notified() == 4 }), '... and then hears');
-is(get($nginx, '/self')->{rc}, 'OK', 'notified by itself');
-ok(eventually(sub { notified() == 5 }), '... is notified');
+is(answer($slow)->{rc}, 'OK',
+    'a slow query on the listening connection is answered');
+ok(eventually(sub { notified() == 4 }),
+    'a notification is delivered after the slow query');
+is(get($nginx, '/self')->{rc}, 'OK',
+    'the listening connection sends a notification');
+ok(eventually(sub { notified() == 5 }),
+    'a notification that the listening connection sent is delivered');
 
-is(stat_of($nginx)->{closed}, 0, 'it was never lost');
+is(stat_of($nginx)->{closed}, 0, 'no connection has been closed');
 my $pid = listener();
 loses(sub { $db->dbh->do("SELECT pg_terminate_backend($pid)") },
-    'terminated: it says so', '... and listens again')->();
+    'a terminated LISTEN connection is noticed',
+    'LISTEN again after a terminated connection')->();
 my $heard = notified();
 $db->dbh->do(q{NOTIFY news});
-ok(eventually(sub { notified() > $heard }), '... really');
+ok(eventually(sub { notified() > $heard }),
+    'a notification is delivered after the reconnect');
 
 loses(sub {
     is(answer(start($nginx, '/late'))->{rc}, 'TIMEOUT', 'a time-out');
-}, '... closes it', '... and it listens again')->();
+}, 'a timeout closes the connection', 'LISTEN again after a timeout')->();
 
 $slow = start($nginx, '/gone');
 ok(eventually(sub {
     $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
         WHERE state = 'active' AND query = 'SELECT pg_sleep(31)'});
 }), 'a client');
-loses(sub { close $slow }, '... gone: closed', '... and it listens again')->();
+loses(sub { close $slow }, 'a client that left: the connection is closed',
+    'LISTEN again after a client left')->();
 
 delete $db->{dbh};
 my $again = loses(sub { $pg->stop('immediate') }, 'the server is gone',
-    '... and back: it listens again');
+    'LISTEN again after a restart of the server');
 $pg->start;
 $again->();
 
@@ -114,19 +127,22 @@ my $other = pgtest(conninfo => $db->conninfo . ' application_name=other',
 $other->start;
 $pid = listener();
 $again = loses(sub { kill 'STOP', $pid },
-    'a connection that died silently is noticed', '... and replaced', 30);
-like($nginx->error_log, qr/it does not answer in time/, '... and why');
+    'a connection that died silently is noticed',
+        'a connection that died silently is replaced', 30);
+like($nginx->error_log, qr/closed after.*: timed out/,
+    'the log says that the connection timed out');
 $again->();
 
 ok(eventually(sub {
     $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
         WHERE application_name = 'other listener' AND query = ''});
-}, 30), 'one that is alive is asked');
-is(stat_of($other)->{closed}, 0, '... and kept');
+}, 30), 'an idle LISTEN connection is pinged');
+is(stat_of($other)->{closed}, 0,
+    'an idle LISTEN connection that answers is kept');
 
 $other->quit(5);
 $nginx->quit(5);
 kill 'KILL', $pid;     # takes the server with it
-is(scalar(() = $nginx->error_log =~ /\[error\].*unavailable/g), 1,
-    'one error a change of state');
+is(scalar(() = $nginx->error_log =~ /\[error\].*no database host/g), 1,
+    'each loss of the server is one error in the log');
 done_testing();

@@ -117,7 +117,8 @@ $nginx->start;
 for my $time (qw( first second )) {
     my $a = get($nginx, '/one');
     is($a->{rc}, 'OK', "a query, the $time time");
-    is($a->{lines}[0], '1|~||t|~|~|~|~|', '... with its values and NULL');
+    is($a->{lines}[0], '1|~||t|~|~|~|~|',
+        "a query has its values and NULL, the $time time");
 }
 
 is(get($nginx, '/none')->{rows}, 0, 'no rows');
@@ -148,10 +149,12 @@ my ($worker) = $nginx->workers;
 kill 'STOP', $worker;
 ok(eventually(sub { $dbh->selectrow_array(q{SELECT count(*)
     FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%(1, 789)%'
-    AND pid <> pg_backend_pid()}) }), '... and has been sent');
+    AND pid <> pg_backend_pid()}) }),
+        'the answer was sent while the worker was stopped');
 kill 'CONT', $worker;
 $a = answer($client);
-is("$a->{rc} $a->{rows}", 'OK 789', '... and is read to its end');
+is("$a->{rc} $a->{rows}", 'OK 789',
+    'an answer that was sent meanwhile is read to its end');
 
 $a = get($nginx, '/echo?size=12000000');
 is("$a->{rc} $a->{bytes}", 'OK 12000008', 'a large parameter');
@@ -165,51 +168,57 @@ is($a->{lines}[0], '5s|5s|nginx apikeys|UTF8|~|~|~|~|',
 is(get($nginx, '/limit_long')->{lines}[0], '12s|~|~|~|~|~|~|~|',
     'a query with a longer time-out gets it from the server');
 is((split /\|/, get($nginx, '/limit')->{lines}[0])[0], '5s',
-    '... and the next one does not');
+    'the next query has the usual statement_timeout');
 
 is(get($nginx, '/loud')->{rc}, 'OK', 'a warning is not an error');
-like($nginx->error_log, qr/\[warn\].*: so loud/, '... and is logged');
+like($nginx->error_log, qr/\[warn\].*: so loud/,
+    'a warning of the server is logged');
 
 
 # the server's error
 
 $a = get($nginx, '/fail');
 is("$a->{rc} $a->{sqlstate}", 'FAILED AK012', 'an error');
-is("$a->{message}, $a->{detail}", 'refused, the detail', '... with its texts');
-is($a->{unknown}, 0, '... whose outcome is known');
+is("$a->{message}, $a->{detail}", 'refused, the detail',
+    'an error has message and detail');
+is($a->{unknown}, 0, 'the outcome of an error is known');
 is(get($nginx, '/syntax')->{sqlstate}, '42601', 'a statement that is none');
-is(get($nginx, '/syntax')->{sqlstate}, '42601', '... each time');
+is(get($nginx, '/syntax')->{sqlstate}, '42601',
+    'a statement with a syntax error fails each time');
 
 $a = get($nginx, '/deferred');
 is("$a->{rc} $a->{sqlstate}", 'FAILED 23503',
     'an error after a result: the commit failed');
-is($dbh->selectrow_array('SELECT count(*) FROM c'), 0, '... indeed');
+is($dbh->selectrow_array('SELECT count(*) FROM c'), 0,
+    'the failed commit stored no row');
 
 my $before = stat_of($nginx);
 is(get($nginx, '/transaction')->{rc}, 'OK', 'a transaction that stays open');
-is(get($nginx, '/one')->{rc}, 'OK', '... is not inherited');
-like($nginx->error_log, qr/closed after.*: it was left inside a transaction/,
-    '... its connection is closed');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the next query does not run in the open transaction');
+like($nginx->error_log, qr/closed after.*: open transaction/,
+    'a connection with an open transaction is closed');
 
 for my $copy (qw( copy copy_in )) {
     $a = get($nginx, "/$copy");
     isnt($a->{rc}, 'OK', "$copy is refused");
-    is(get($nginx, '/one')->{rc}, 'OK', '... and harms nobody');
+    is(get($nginx, '/one')->{rc}, 'OK', "a query after $copy succeeds");
 }
 
 $a = get($nginx, '/readonly');
 is($a->{rc}, 'OK', 'a server becomes read-only');
 $a = get($nginx, '/insert');
 is("$a->{rc} $a->{lines}[0]", 'OK 2|~|~|~|~|~|~|~|',
-    '... a write finds a connection that is not');
+    'a write runs on a connection that is not read-only');
 is($dbh->selectrow_array('SELECT count(*) FROM t WHERE a = 2'), 1,
-    '... and was run once');
+    'a write that was moved to another connection ran once');
 
 
 # prepared statements
 
 is(get($nginx, '/star')->{lines}[0], '1|~|~|~|~|~|~|~|', 'a statement');
-is(get($nginx, '/star')->{rc}, 'OK', '... on each connection') for 1 .. 3;
+is(get($nginx, '/star')->{rc}, 'OK',
+    'a statement is prepared on each connection') for 1 .. 3;
 $dbh->do('ALTER TABLE t ADD b text DEFAULT 5');
 for (1 .. 4) {
     is(get($nginx, '/star')->{lines}[0], '1|5|~|~|~|~|~|~|',
@@ -231,14 +240,15 @@ for my $state (qw( 40001 40P01 )) {
     $dbh->do('ALTER SEQUENCE attempts RESTART');
     $a = get($nginx, "/flaky?p1=$state&p2=9");
     is("$a->{rc} $a->{sqlstate} $a->{unknown}", "FAILED $state 0",
-        '... and given up');
+        "a statement that fails with $state twice fails");
     is($dbh->selectrow_array('SELECT last_value FROM attempts'), 2,
-        '... after the second time');
+        "a statement that fails with $state is run twice");
 }
 $dbh->do('ALTER SEQUENCE attempts RESTART');
 is(get($nginx, '/flaky?p1=23505&p2=9')->{sqlstate}, '23505',
     'other errors are not repeated');
-is($dbh->selectrow_array('SELECT last_value FROM attempts'), 1, '... really');
+is($dbh->selectrow_array('SELECT last_value FROM attempts'), 1,
+    'a statement with another error was run once');
 
 
 # time-out
@@ -247,30 +257,31 @@ for my $write ('', '_write') {
     my $begin = time;
     $a = get($nginx, "/late$write");
     is($a->{rc}, 'TIMEOUT', "a time-out$write");
-    is($a->{unknown}, $write ? 1 : 0, '... outcome unknown of writes only');
-    cmp_ok(time - $begin, '<', 2, '... in time');
+    is($a->{unknown}, $write ? 1 : 0,
+        "a time-out$write: unknown outcome of writes only");
+    cmp_ok(time - $begin, '<', 2, "a time-out$write comes in time");
 }
-is(get($nginx, '/one')->{rc}, 'OK', '... and the next query runs');
+is(get($nginx, '/one')->{rc}, 'OK', 'the next query after time-outs succeeds');
 
 
 # canceled, client gone
 
 is(get($nginx, '/canceled')->{rc}, 'canceled', 'a query is canceled, twice');
-is(get($nginx, '/one')->{rc}, 'OK', '... and the next query runs');
+is(get($nginx, '/one')->{rc}, 'OK', 'the next query after a cancel succeeds');
 
 ok(eventually(sub { !stat_of($nginx)->{busy} }), 'no connection is busy');
 $before = stat_of($nginx);
 my @gone = map { start($nginx, '/slow') } 1 .. 2;
-ok(eventually(sub { stat_of($nginx)->{busy} == 2 }), 'two are');
+ok(eventually(sub { stat_of($nginx)->{busy} == 2 }), 'two queries run');
 push @gone, start($nginx, '/slow');
-ok(eventually(sub { stat_of($nginx)->{waiting} == 1 }), 'and one waits');
+ok(eventually(sub { stat_of($nginx)->{waiting} == 1 }), 'a third query waits');
 close $_ for @gone;
 ok(eventually(sub {
     my $s = stat_of($nginx);
     return $s->{waiting} == 0 && $s->{busy} == 0;
 }), 'all clients gone: nothing waits, nothing is busy');
 is(stat_of($nginx)->{connects}, $before->{connects},
-    '... and connections that end their work soon are kept');
+    'connections whose statements end soon are kept');
 
 @gone = map { start($nginx, '/forever') } 1 .. 2;
 ok(eventually(sub {
@@ -280,8 +291,8 @@ ok(eventually(sub {
 }), 'two more');
 close $_ for @gone;
 is(get($nginx, '/one')->{rc}, 'OK', 'those that do not are closed');
-like($nginx->error_log, qr/closed after.*: it does not answer in time/,
-    '... with a reason');
+like($nginx->error_log, qr/closed after.*: timed out/,
+    'the log says that a drained connection timed out');
 
 
 # a bounded queue
@@ -301,7 +312,8 @@ is(get($nginx, '/alive')->{rc}, 'alive', 'the worker serves others');
 my %rc;
 $rc{ answer($_)->{rc} }++ for @clients;
 is_deeply(\%rc, { OK => 5, BUSY => 3 }, 'two run, three wait, others are told');
-is(stat_of($nginx)->{refused} - $before->{refused}, 3, '... and counted');
+is(stat_of($nginx)->{refused} - $before->{refused}, 3,
+    'refused queries are counted');
 
 my $max = 0;
 @clients = map { start($nginx, '/slow') } 1 .. 5;

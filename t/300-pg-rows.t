@@ -79,11 +79,11 @@ $a = get($nginx, '/inline');
 is("$a->{rc} $a->{rows} $a->{repeated}", 'OK 20000 200',
     'resumed before the pause began');
 $a = get($nginx, '/every');
-is("$a->{rc} $a->{rows} $a->{repeated}", 'OK 300 300', '... at every row');
+is("$a->{rc} $a->{rows} $a->{repeated}", 'OK 300 300', 'a pause at every row');
 
 $a = get($nginx, '/spin');
 is("$a->{rc} $a->{rows}", 'OK 4000', 'a reader that needs 0.4 s');
-cmp_ok($a->{ticks}, '>', 20, '... lets timers run meanwhile');
+cmp_ok($a->{ticks}, '>', 20, 'timers run while a reader needs 0.4 s');
 
 my $spin = start($nginx, '/spin');
 my $begin = time;
@@ -91,8 +91,8 @@ my $alive = 0;
 while (time - $begin < 0.3) {
     $alive++ if get($nginx, '/alive')->{rc} eq 'alive';
 }
-cmp_ok($alive, '>', 4, '... and other requests');
-is(answer($spin)->{rows}, 4000, '... to its end');
+cmp_ok($alive, '>', 4, 'other requests are served while a reader is busy');
+is(answer($spin)->{rows}, 4000, 'a reader that needs 0.4 s gets all rows');
 
 
 # the server's error
@@ -100,7 +100,8 @@ is(answer($spin)->{rows}, 4000, '... to its end');
 $a = get($nginx, '/error');
 is("$a->{rc} $a->{sqlstate} $a->{rows}", 'FAILED 22012 1999',
     'an error after rows');
-is(get($nginx, '/error_first')->{sqlstate}, '22012', '... instead of rows');
+is(get($nginx, '/error_first')->{sqlstate}, '22012',
+    'an error instead of rows');
 $a = get($nginx, '/conflict');
 is("$a->{rc} $a->{sqlstate} $a->{rows}", 'FAILED 40001 10',
     'a conflict after rows is not repeated: they were given');
@@ -111,18 +112,21 @@ is("$a->{rc} $a->{sqlstate} $a->{rows}", 'FAILED 40001 10',
 $a = get($nginx, '/give_up');
 is("$a->{rc} $a->{rows} $a->{unknown}", 'CANCELED 5000 0',
     'the reader gives up');
-is(get($nginx, '/one')->{rc}, 'OK', '... the connection serves the next');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the connection serves the next query after a reader gave up');
 is(get($nginx, '/stop')->{rc}, 'stopped', 'canceled in the row handler');
-is(get($nginx, '/one')->{rc}, 'OK', '... the connection serves the next');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the connection serves the next query after a cancel in a handler');
 is(get($nginx, '/stop_first')->{rc}, 'stopped', 'canceled at once');
-is(get($nginx, '/one')->{rc}, 'OK', '... the connection serves the next');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the connection serves the next query after a cancel at once');
 
 
 # time-out
 
 $a = get($nginx, '/late');
 is($a->{rc}, 'TIMEOUT', 'rows that come too late');
-is(get($nginx, '/one')->{rc}, 'OK', '... the next query runs');
+is(get($nginx, '/one')->{rc}, 'OK', 'the next query after late rows succeeds');
 
 
 # a pause holds the server back: it cannot send what nobody reads
@@ -139,7 +143,8 @@ my $resident = (split ' ', <$f>)[1] * 4096;
 SKIP: {
     skip 'tools keep what is freed', 1
         if $ENV{APIKEYS_TEST_ASAN} || $ENV{APIKEYS_TEST_VALGRIND};
-    cmp_ok($resident, '<', 100_000_000, '... and memory does not grow');
+    cmp_ok($resident, '<', 100_000_000,
+        'memory does not grow while a reader pauses');
 }
 
 my $cpu = sub {
@@ -149,25 +154,30 @@ my $cpu = sub {
 };
 my $before = $cpu->();
 select undef, undef, undef, 1;     # nothing to wait for: ticks in a second
-cmp_ok($cpu->() - $before, '<', 20, '... nor does the worker spin');
+cmp_ok($cpu->() - $before, '<', 20,
+    'the worker is idle while a reader pauses');
 
 
 # client gone
 
 close $slow;
 ok(eventually(sub { !stat_of($nginx)->{busy} }), 'client gone in a pause');
-is(get($nginx, '/one')->{rc}, 'OK', '... the next query runs');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the next query after a client left in a pause succeeds');
 
 $a = get($nginx, '/stuck');
 is("$a->{rc} $a->{rows}", 'TIMEOUT 999', 'a pause that is too long');
-is(get($nginx, '/one')->{rc}, 'OK', '... the next query runs');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'the next query after a long pause succeeds');
 
 for (1 .. 3) {
     my $client = start($nginx, '/spin');
     ok(eventually(sub { stat_of($nginx)->{busy} == 1 }), 'rows are read');
     close $client;
-    ok(eventually(sub { !stat_of($nginx)->{busy} }), '... client gone');
-    is(get($nginx, '/one')->{rc}, 'OK', '... the next query runs');
+    ok(eventually(sub { !stat_of($nginx)->{busy} }),
+        'a client that leaves ends its query');
+    is(get($nginx, '/one')->{rc}, 'OK',
+        'the next query after a client left succeeds');
 }
 
 $nginx->quit;

@@ -62,42 +62,45 @@ sub activity {
 my $nginx = nginx();
 get($nginx, '/one');
 quits($nginx, 'idle: it ends at once', 0, 1);
-ok(eventually(sub { activity() == 0 }), '... and the server is told');
+ok(eventually(sub { activity() == 0 }),
+    'connections are ended on the server when nginx quits');
 is(scalar(() = $nginx->error_log =~ /worker process is shutting down/g), 2,
-    '... each idle connection is closed for that reason');
+    'the log says of each idle connection that the worker ends');
 
 $nginx = nginx();
 my @clients = (map { start($nginx, '/slow') } 1 .. 4, 'x');
 $clients[-1] = start($nginx, '/rows');
 ok(eventually(sub { stat_of($nginx)->{waiting} }), 'queries run and wait');
-quits($nginx, '... a quit waits for them', 0.3, 6);
-is(answer($_)->{rc}, 'OK', '... all are answered') for @clients;
+quits($nginx, 'a quit waits for running and waiting queries', 0.3, 6);
+is(answer($_)->{rc}, 'OK', 'queries are answered during a quit') for @clients;
 
 $nginx = nginx();
 @clients = map { start($nginx, '/slow') } 1 .. 3;
 ok(eventually(sub { stat_of($nginx)->{waiting} }), 'queries run and wait');
 $nginx->reload;
 is(get($nginx, '/one')->{rc}, 'OK', 'a reload: the new worker serves');
-is(answer($_)->{rc}, 'OK', '... the old one answers') for @clients;
-ok(eventually(sub { !$nginx->workers(exiting => 1) }), '... and ends');
+is(answer($_)->{rc}, 'OK',
+    'a reload: the old worker answers its queries') for @clients;
+ok(eventually(sub { !$nginx->workers(exiting => 1) }),
+    'a reload: the old worker ends');
 for (1 .. 5) {
     $nginx->reload;
     is(get($nginx, '/one')->{rc}, 'OK', 'reloaded once more');
 }
-quits($nginx, '... and it ends', 0, 2);
+quits($nginx, 'nginx ends after many reloads', 0, 2);
 
 # nothing holds the worker: the client's socket is left, that of the database
 # (which has no number) is not
 $nginx = nginx(allow => qr/\*[1-9]\d* open socket|\] \d+#\d+: aborting/);
 my $client = start($nginx, '/background');
 ok(eventually(sub { stat_of($nginx)->{busy} }), 'background work');
-quits($nginx, '... ends with the worker', 0, 1);
+quits($nginx, 'background work does not delay a quit', 0, 1);
 close $client;
 
 $nginx = nginx();
 $client = start($nginx, '/dropped');
 is(answer($client)->{rc}, 'canceled', 'a connection that is drained');
-quits($nginx, '... is not waited for', 0, 0.8);
+quits($nginx, 'a quit does not wait for a connection that is drained', 0, 0.8);
 
 $nginx = nginx(main => 'worker_shutdown_timeout 500ms;');
 @clients = map { start($nginx, '/forever') } 1 .. 3;
@@ -114,15 +117,16 @@ cmp_ok(time - $stopped, '<', 2, 'a fast stop does not wait');
 ok(eventually(sub {
     $db->dbh->selectrow_array(q{SELECT count(*) FROM pg_stat_activity
         WHERE application_name LIKE 'nginx apikeys%'}) == 0
-}), '... and what it left ends by the time-out of the server');
+}), 'queries that a fast stop left end by statement_timeout');
 
 # in all of a login's phases
 $nginx = nginx();
 $pg->signal_all('STOP');
 $client = start($nginx, '/one');
 ok(eventually(sub { stat_of($nginx)->{waiting} }), 'a login that hangs');
-quits($nginx, '... is waited for while someone waits for it', 0.5, 9);
-is(answer($client)->{rc}, 'UNAVAILABLE', '... and that one is told');
+quits($nginx, 'a quit waits for a login that a query waits for', 0.5, 9);
+is(answer($client)->{rc}, 'UNAVAILABLE',
+    'the query that waited for a login fails');
 $nginx = pgtest(%opt)->start;
 quits($nginx, 'a login that hangs alone is not', 0, 1);
 $pg->signal_all('CONT');
@@ -131,7 +135,7 @@ delete $db->{dbh};
 $pg->stop;
 $nginx = pgtest(%opt)->start;
 is(get($nginx, '/one')->{rc}, 'UNAVAILABLE', 'no server');
-quits($nginx, '... no waiting', 0, 1);
+quits($nginx, 'a quit without a server does not wait', 0, 1);
 $pg->start;
 
 # several workers, each with its own connections
@@ -140,6 +144,6 @@ $nginx = nginx(workers => 2, allow => qr/exited on signal 9/);
 is(answer($_)->{rc}, 'OK', 'two workers') for @clients;
 kill 'KILL', ($nginx->workers)[0];
 ok(eventually(sub { get($nginx, '/one')->{rc} eq 'OK' }), 'one is killed');
-quits($nginx, '... the end', 0, 2);
+quits($nginx, 'nginx ends after a worker was killed', 0, 2);
 
 done_testing();

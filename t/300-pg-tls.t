@@ -63,9 +63,10 @@ my $nginx = nginx("host=localhost sslmode=verify-full sslrootcert=$ca");
 
 my $a = get($nginx, '/one');
 is($a->{rc}, 'OK', 'verify-full, with SCRAM');
-like($a->{lines}[0], qr/^t\|TLSv1\.3\|/, '... encrypted');
+like($a->{lines}[0], qr/^t\|TLSv1\.3\|/,
+    'verify-full: the connection is encrypted');
 
-# 8 KB records and their neighbours, and whatever may stay inside OpenSSL
+# 8 KB records and their neighbors, and whatever may stay inside OpenSSL
 my @sizes = (1, 8000 .. 8400, 16000 .. 16100, 16350 .. 16420, 32700 .. 32800,
     65500 .. 65560);
 my @wrong = grep {
@@ -86,20 +87,23 @@ is(get($nginx, '/late')->{rc}, 'TIMEOUT', 'a time-out');
 my $client = start($nginx, '/slow');
 ok(eventually(sub { stat_of($nginx)->{busy} }), 'a client');
 close $client;
-ok(eventually(sub { !stat_of($nginx)->{busy} }), '... gone');
+ok(eventually(sub { !stat_of($nginx)->{busy} }),
+    'the query of a client that left ends');
 
 my $before = stat_of($nginx)->{open};
 $db->dbh->do(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE usename = 'scram'});
 ok(eventually(sub { stat_of($nginx)->{open} == 0 }), "$before terminated");
-is(get($nginx, '/one')->{rc}, 'OK', '... and back');
+is(get($nginx, '/one')->{rc}, 'OK',
+    'a query succeeds after the backends were terminated');
 
 # what OpenSSL has in its queue must not be taken for nginx's own errors
 for (1 .. 5) {
     is(get($nginx, '/tls')->{rc}, 'proxied', "nginx's own TLS");
     $db->dbh->do(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE usename = 'scram'});
-    is(get($nginx, '/one')->{rc}, 'OK', "... beside libpq's");
+    is(get($nginx, '/one')->{rc}, 'OK',
+        "libpq's TLS works beside nginx's own");
 }
 $nginx->quit(5);
 unlike($nginx->error_log, qr/\Q$password\E|p'w/, 'no password in the log');
@@ -148,11 +152,14 @@ for (@bad) {
     my $nginx = nginx($conninfo, $parameters);
     $a = get($nginx, '/one');
     is($a->{rc}, 'UNAVAILABLE', $title);
-    like($a->{message}, $message, '... the message says it');
-    is(get($nginx, '/one')->{rc}, 'UNAVAILABLE', '... each time') for 1 .. 2;
+    like($a->{message}, $message, "$title: the message has the reason");
+    is(get($nginx, '/one')->{rc}, 'UNAVAILABLE',
+        "$title: each time") for 1 .. 2;
     $nginx->quit(5);
-    is(scalar(() = $nginx->error_log =~ /\[error\]/g), 1, '... one [error]');
-    unlike($nginx->error_log, qr/wrong/, '... without the password')
+    is(scalar(() = $nginx->error_log =~ /\[error\]/g), 1,
+        "$title: one [error] in the log");
+    unlike($nginx->error_log, qr/wrong/,
+        "$title: the log does not show the password")
         if $title eq 'a wrong password';
 }
 

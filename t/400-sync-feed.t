@@ -56,7 +56,7 @@ is(code($key, $org->{path}), 200, 'a key made through the API is known');
 
 $db->psql("UPDATE apikeys.orgs SET access_list_required = true
             WHERE id = '$org->{id}'");
-soon(403, $key, $org->{path}, 'an organisation changed in psql');
+soon(403, $key, $org->{path}, 'an organization changed in psql');
 
 $db->psql("INSERT INTO apikeys.access_list (key_id, cidr)
            VALUES ('$key->{id}', '127.0.0.0/8')");
@@ -119,9 +119,12 @@ soon(200, $shared, $org->{path}, 'a key made on one node works on another',
     $node);
 
 is($org->{client}->request('DELETE',
-    "$org->{path}/apiKeys/$shared->{id}")->code, 204, 'deleted on one node');
-is(code($shared, $org->{path}), 401, 'gone where it was deleted, at once');
-soon(401, $shared, $org->{path}, 'and on the other', $node);
+    "$org->{path}/apiKeys/$shared->{id}")->code, 204,
+    'a key is deleted on one node');
+is(code($shared, $org->{path}), 401,
+    'the deleted key gets 401 on that node at once');
+soon(401, $shared, $org->{path},
+    'the deleted key gets 401 on the other node', $node);
 
 $node->quit;
 
@@ -138,13 +141,16 @@ my $made = $owner->request('POST', "$org->{path}/apiKeys",
     { desc => 'mine', roles => ['ORG_READ_ONLY'] })->json;
 $made->{secret} = "$made->{publicKey}:$made->{privateKey}";
 
-is(code($made, $org->{path}, $deaf), 200, 'a key that was just made');
+is(code($made, $org->{path}, $deaf), 200,
+    'a new key is admitted at once by the node that made it');
 is($owner->request('POST', "$org->{path}/apiKeys/$made->{id}/accessList",
-    [{ cidrBlock => '10.0.0.0/8' }])->code, 200, 'a list is made');
-is(code($made, $org->{path}, $deaf), 403, 'and holds at once');
+    [{ cidrBlock => '10.0.0.0/8' }])->code, 200, 'an access list is made');
+is(code($made, $org->{path}, $deaf), 403,
+    'a new access list is enforced at once by the node that made it');
 is($owner->request('DELETE', "$org->{path}/apiKeys/$made->{id}")->code, 204,
-    'the key is deleted');
-is(code($made, $org->{path}, $deaf), 401, 'and gone at once');
+    'the new key is deleted');
+is(code($made, $org->{path}, $deaf), 401,
+    'the new key gets 401 at once on the node that deleted it');
 $deaf->quit;
 
 
@@ -153,13 +159,14 @@ $deaf->quit;
 my $before = $f->key($org, 'ORG_READ_ONLY');
 $f->nginx->log_mark;
 $db->psql('TRUNCATE apikeys.access_list, apikeys.access_usage');
-ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
+ok(eval { $f->nginx->wait_log(qr/loaded \d+ keys from database/, 10) },
     'TRUNCATE makes the local copy load everything');
-is(code($before, $org->{path}), 200, 'what is still there still works');
+is(code($before, $org->{path}), 200,
+    'keys work after TRUNCATE of their access lists');
 
 $db->psql('REFRESH MATERIALIZED VIEW apikeys.feed_uuid;
            UPDATE apikeys.orgs SET name = name');
-ok(eval { $f->nginx->wait_log(qr/replica loaded from the database/, 10) },
+ok(eval { $f->nginx->wait_log(qr/loaded \d+ keys from database/, 10) },
     'another feed makes the local copy load everything');
 soon(200, $before, $org->{path}, 'a key after the new epoch');
 
@@ -173,7 +180,7 @@ my $survivor = $f->key($org, 'ORG_READ_ONLY');
 $f->copies($org, $survivor, 20000);
 ok(eval {
     $f->nginx->wait_log(
-        qr/20000 of 2000\d keys .* do not open with apikeys_master_key/, 60);
+        qr/20000 of 2000\d API keys cannot be decrypted with apikeys_m/, 60);
 }, 'copied secrets open nothing, and are counted, by a feed of 20,000');
 is(code({ secret => 'gggggggh:x' }, $org->{path}), 503,
     'an unreadable key is 503');
@@ -190,11 +197,11 @@ $f->nginx->wait_for(sub {
     $worst = $took if $took > $worst;
     $n++;
     return substr($f->nginx->error_log, $f->nginx->{log_offset})
-        =~ /replica loaded from the database, (\d+) keys/ && $1 > 20000;
+        =~ /loaded (\d+) keys from database/ && $1 > 20000;
 }, 60, 'not loaded');
 
 is($bad, 0, 'a key that is there works during a load of 20,000');
-cmp_ok($worst, '<', 1, 'and no request waits for it');
+cmp_ok($worst, '<', 1, 'no request takes a second during a load of 20,000');
 note("$n requests, the slowest took $worst s");
 
 $db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
@@ -210,6 +217,6 @@ $f->wait_loaded($quiet);
 my $last = $f->key($org, 'ORG_READ_ONLY');
 soon(200, $last, $org->{path}, 'a poll finds a new key', $quiet);
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$last->{id}'");
-soon(401, $last, $org->{path}, 'and one that was deleted', $quiet);
+soon(401, $last, $org->{path}, 'a poll finds a deleted key', $quiet);
 
 done_testing;

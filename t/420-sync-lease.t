@@ -26,13 +26,13 @@ my %opt = (http => 'apikeys_sync poll=500ms;', server => <<'END');
 END
 my $f = ApiKeys::Fixture->new(%opt, workers => 3, zone => '1m',
     allow => qr/worker\ process\ \d+\ (?:exited\ on\ signal\ 9
-        |was\ stopped\ with\ apikeys\ zone)|shared\ memory\ zone/x);
+        |was\ suspended\ while\ holding)|shared\ memory\ zone/x);
 my $db = $f->db;
 my $nginx = $f->nginx;
 my $org = $f->org;
 
 # the name of an instance ends with the pid of who follows
-sub syncer {
+sub leader {
     my ($pid) = $db->dbh->selectrow_array(
         'SELECT name FROM apikeys.instances') =~ /:(\d+)$/;
     return $pid;
@@ -59,16 +59,16 @@ sub follows {
     ok($ok && $took < $limit, $name) or diag("took $took s");
 }
 
-sub other_syncer {
+sub other_leader {
     my ($not, $timeout) = @_;
 
     return eval {
-        $nginx->wait_for(sub { my $pid = syncer(); $pid != $not && $pid },
+        $nginx->wait_for(sub { my $pid = leader(); $pid != $not && $pid },
             $timeout, '');
     };
 }
 
-my $first = syncer();
+my $first = leader();
 ok(scalar(grep { $_ == $first } $nginx->workers), 'a worker follows');
 follows('a change is followed', 5);
 
@@ -76,7 +76,7 @@ follows('a change is followed', 5);
 # killed
 
 $nginx->signal('KILL', $first);
-my $second = other_syncer($first, 10);
+my $second = other_leader($first, 10);
 ok($second, 'another worker takes over from one that was killed');
 follows('a change after a kill', 5);
 
@@ -89,26 +89,27 @@ $nginx->signal('STOP', $second);
 my $stopped = time;
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
 ok(eval { $nginx->wait_for(sub { code($key) == 401 }, 30, '') },
-    'a change beside a stopped process');
+    'a change is followed while the leader is stopped');
 my $took = time - $stopped;
-cmp_ok($took, '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1, 'within a second');
+cmp_ok($took, '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
+    'a change is followed within a second after the leader was stopped');
 diag(sprintf 'a stopped process delays a change by %.2f s', $took);
-my $third = other_syncer($second, 20);
+my $third = other_leader($second, 20);
 ok($third, 'another worker takes over from one that was stopped');
 
 $nginx->signal('CONT', $second);
 ok(eval { $nginx->wait_log(
-    qr/ $second#\d+: replica is synchronized by another process/, 10) },
-    'who was stopped finds that it has been replaced');
-is(syncer(), $third, 'and does not take it back');
-follows('a change after that', 5);
+    qr/ $second#\d+: apikeys: this worker was delayed, another worker/, 10) },
+    'the stopped worker logs that another one has replaced it');
+is(leader(), $third, 'the stopped worker does not take the lease back');
+follows('a change is followed after the stopped worker has resumed', 5);
 
 
 # stopped with the answer to a change in its hands, and the key was deleted
 # before it goes on: what is older than a deletion does not undo it
 
 {
-    my $follows = syncer();
+    my $follows = leader();
     my ($client, $pid);
     $nginx->wait_for(sub {
         $client = $f->client(key => $org->{key}{secret}, timeout => 30);
@@ -151,7 +152,7 @@ follows('a change after that', 5);
     $nginx->signal('CONT', $pid);
     is($client->read->code, 200, 'a change is answered by a process that was '
         . 'stopped meanwhile');
-    is(code($key), 401, 'and does not bring back the key that was deleted');
+    is(code($key), 401, 'the late answer does not bring back the deleted key');
 }
 
 
@@ -160,17 +161,18 @@ follows('a change after that', 5);
 my $client = $f->client;
 $client->send("GET /open HTTP/1.1\r\nHost: localhost\r\n");
 $nginx->reload;
-my $fourth = other_syncer($third, 10);
+my $fourth = other_leader($third, 10);
 ok($fourth, 'a new worker takes over from one that is exiting');
-ok(scalar(grep { $_ == $fourth } $nginx->workers), 'a new one');
+ok(scalar(grep { $_ == $fourth } $nginx->workers),
+    'the worker that takes over is not exiting');
 follows('a change after a reload', 5);
 $client->close;
 
 is($db->psql('SELECT count(*) FROM apikeys.instances'), 1,
-    'it has been one instance all the time');
-unlike($nginx->error_log =~ s/.*?replica loaded from the database//sr,
-    qr/replica loaded from the database/,
-    'which was loaded once: successors go on from the cursor');
+    'apikeys.instances has had one row all the time');
+unlike($nginx->error_log =~ s/.*?loaded \d+ keys from database//sr,
+    qr/loaded \d+ keys from database/,
+    'the zone was loaded once: new leaders continue from the cursor');
 
 
 # all of a zone are exiting, with requests to decide: one is killed, and the
@@ -216,7 +218,7 @@ cmp_ok($took, '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
     'a change is followed there, by the poll');
 $_->send("\r\n") for values %held;
 is(join(' ', map { $_->read->code } values %held), '401 401',
-    'and what they still have to decide is decided by it');
+    'old workers decide by the change that the poll brought');
 $nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20, 'old workers');
 
 
@@ -228,7 +230,7 @@ sub reconfigure {
         http => $_[0]));
     $nginx->reload;
     $nginx->wait_for(sub { !$nginx->workers(exiting => 1)
-        && grep { $_ == syncer() } $nginx->workers }, 20, 'old workers');
+        && grep { $_ == leader() } $nginx->workers }, 20, 'old workers');
 }
 
 # of a key that is deleted, how it is answered
@@ -258,14 +260,14 @@ sub state {
     return join ' ', $text =~ /^State:\s+(\w)/m, $text =~ /^TracerPid:\s+(\d+)/m;
 }
 
-# how long a deletion takes that comes when the syncer is stopped, within so many
-# instructions of the function; and the syncer
+# how long a deletion takes that comes when the leader is stopped, within so many
+# instructions of the function; and the leader
 sub stop_at {
     my ($function, $instructions) = @_;
 
     my $key = $f->key($org, 'ORG_READ_ONLY');
     $nginx->wait_for(sub { basic($key) == 200 }, 20, 'no new key');
-    my $pid = syncer();
+    my $pid = leader();
     my $it = $nginx->kill_at($pid, $function, $instructions, 20_000, SIGSTOP);
     $nginx->wait_for(sub { state($it) =~ /^Z/ || state($pid) !~ /^[RSD] 0/ },
         20, 'it is not traced');
@@ -288,7 +290,7 @@ my @places = ([ ngx_apikeys_store_delete_locked => 1 ],
     [ ngx_apikeys_store_publish_key_locked => 1500 ],
     [ ngx_apikeys_store_write_insert => 200 ],
     [ ngx_apikeys_arena_alloc => 80 ],
-    [ ngx_apikeys_arena_list_create => 600 ],
+    [ ngx_apikeys_arena_tree_create => 600 ],
     [ ngx_apikeys_store_reclaim_locked => 1500 ],
     [ ngx_apikeys_arena_free => 30 ]);
 
@@ -298,10 +300,11 @@ SKIP: {
     $nginx->log_mark;
     my ($pid, $took) = stop_at(@{ $places[0] });
     skip $nginx->untraced, 7 if $nginx->untraced;
-    ok($took, 'stopped while it deletes a key from the zone');
-    ok($nginx->wait_log(qr/worker process $pid was stopped with apikeys zone/,
-        10), 'it is killed');
-    ok(gone($pid) || $nginx->wait_for(sub { gone($pid) }, 20, ''), 'and goes');
+    ok($took, 'the leader is stopped while it deletes a key from the zone');
+    ok($nginx->wait_log(qr/worker process $pid was suspended while holding/,
+        10), 'the log says that the stopped worker is killed');
+    ok(gone($pid) || $nginx->wait_for(sub { gone($pid) }, 20, ''),
+        'the stopped worker ends');
     my $client = $f->client(token => $f->token, timeout => 30,
         headers => { Prefer => 'wait=10' });
     is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
@@ -318,14 +321,16 @@ SKIP: {
 
         # it may have come out of the zone by then, and goes on
         if (!gone($pid)) { $nginx->signal('CONT', $pid); $alive++ }
-        $nginx->wait_for(sub { my $syncer = syncer(); $nginx->workers == 3
-            && grep { $_ == $syncer } $nginx->workers }, 20, 'no new worker');
+        $nginx->wait_for(sub { my $leader = leader(); $nginx->workers == 3
+            && grep { $_ == $leader } $nginx->workers }, 20, 'no new worker');
     }
     @took = sort { $a <=> $b } @took;
-    cmp_ok(@took - $alive, '>=', $stops / 2, 'stopped again and again');
+    cmp_ok(@took - $alive, '>=', $stops / 2,
+        'at least half of the stops hit the locked zone');
     cmp_ok($took[ @took / 2 ], '<', $ENV{APIKEYS_TEST_ASAN} ? 3 : 1,
         'wherever it is stopped there, a change is followed within a second');
-    cmp_ok($took[-1], '<', 5, 'or within five, where the machine is busy');
+    cmp_ok($took[-1], '<', 5,
+        'a change is followed within five seconds in every case');
     diag(sprintf '%d stops inside, %d beside: a change is followed after '
         . '%.2f s (median), %.2f s (worst)', @took - $alive, $alive,
         $took[ @took / 2 ], $took[-1]);
@@ -343,22 +348,23 @@ SKIP: {
         headers => { Prefer => 'wait=1' });
     reconfigure('apikeys_sync poll=200ms; apikeys_stale 4s;');
 
-    my $pid = syncer();
+    my $pid = leader();
     $tracer = $nginx->kill_at($pid, 'ngx_apikeys_store_delete_locked', 1,
         10_000, 0);
     $db->psql("DELETE FROM apikeys.keys WHERE id = '$deleted->{id}'");
     my $done = $nginx->killed($tracer);
     skip $nginx->untraced, 6 if $nginx->untraced;
-    ok($done, 'held by a debugger while it deletes a key from the zone');
+    ok($done,
+        'a debugger holds the leader while it deletes a key from the zone');
     is($client->request('PATCH', "$org->{path}/apiKeys/$kept->{id}",
         { desc => 'y' })->code, 202, 'no receipt for any change');
     $nginx->wait_for(sub { code($kept) == 503 }, 20, 'it is not stale');
-    is(code($deleted), 503, 'after apikeys_stale nobody is let in');
-    ok(!gone($pid), 'it is not killed');
+    is(code($deleted), 503, 'after apikeys_stale the deleted key gets 503');
+    ok(!gone($pid), 'a worker held by a debugger is not killed');
     kill 'CONT', $tracer;
     ok(eval { $nginx->wait_for(sub { code($kept) == 200 }, 20, '') },
-        'when it goes on all is well');
-    is(code($deleted), 401, 'and who was deleted is');
+        'the kept key gets 200 when the debugger lets go');
+    is(code($deleted), 401, 'the deleted key gets 401');
 }
 
 $nginx->quit;

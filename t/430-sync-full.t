@@ -41,16 +41,17 @@ my $copies = $ENV{APIKEYS_TEST_ASAN} ? 16_000 : 40_000;
 
 my $unknown = { secret => 'zzzzzzzz:x' };
 my @keys = map { $f->key($org, 'ORG_READ_ONLY') } 1 .. 3;
-is(code($_), 200, 'a key') for @keys;
+is(code($_), 200, 'a key is admitted') for @keys;
 is(code($unknown), 401, 'an unknown key');
 
 $f->copies($org, $keys[0], $copies);
 ok(eval { $nginx->wait_log(
-    qr/\[crit\].*is full, the local copy is incomplete, it needs at least \d+/,
-    90) }, 'the zone is full, and what it would need');
+    qr/\[crit\].*is full, local copy is incomplete.* needs at least \d+/,
+    90) }, 'the log says that the zone is full and the size needed');
 
-becomes($unknown, 503, 'with an incomplete local copy a miss is no answer');
-is(code($keys[0]), 200, 'what is there is served');
+becomes($unknown, 503,
+    'an unknown key gets 503 while the local copy is incomplete');
+is(code($keys[0]), 200, 'a key in the zone is served while the zone is full');
 
 # no room for a new version, none needed for a deletion
 $db->psql("INSERT INTO apikeys.access_list (key_id, cidr)
@@ -65,7 +66,7 @@ is($db->dbh->selectrow_array(
     'SELECT bool_and(pg_visible_in_snapshot(x.xid, i.snapshot))
        FROM apikeys.instances i, (SELECT xid
             FROM apikeys.changes ORDER BY xid DESC LIMIT 1) x'), 0,
-    'nor does it tell that it has applied all');
+    'a node with a full zone does not report all changes as applied');
 
 $db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
 
@@ -73,7 +74,8 @@ $db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
 becomes($unknown, 401, 'with room, the local copy becomes complete', 180);
 becomes($keys[1], 403, 'the key that was restricted');
 becomes($keys[2], 401, 'the key that was deleted');
-is(code($keys[0]), 200, 'the others');
+is(code($keys[0]), 200,
+    'other keys are admitted when the copy is complete again');
 
 my $retired;
 ok(eval { $nginx->wait_for(sub {
@@ -81,7 +83,7 @@ ok(eval { $nginx->wait_for(sub {
     $retired = $client->plain('GET', '/status')->json->{zone}{retired_bytes};
     $client->close;
     return $retired == 0;
-}, 15, '') }, 'what has gone is free memory, where nothing else comes')
+}, 15, '') }, 'memory of deleted records becomes free without other changes')
     or diag("$retired bytes wait");
 
 done_testing;

@@ -24,7 +24,7 @@ my @conf = (workers => 2, server => <<'END',
             empty_gif;
         }
 END
-    allow => qr/has no room for key|do not open with|have more than 65534/);
+    allow => qr/has no room for API key|cannot be decrypted|more than 65534/);
 my $f = ApiKeys::Fixture->new(@conf, zone => '4m',
     http => 'apikeys_sync poll=200ms;');
 my $db = $f->db;
@@ -109,7 +109,7 @@ sub undisturbed {
 }
 
 undisturbed('before');
-my $loads = () = $nginx->error_log =~ /replica loaded/g;
+my $loads = () = $nginx->error_log =~ /loaded \d+ keys.* ms: /g;
 
 
 # the attack
@@ -139,22 +139,26 @@ is($status->{zone}{low}, 1, 'the zone is nearly full');
 is(scalar @{ $status->{keys_without_room} }, without_room(),
     'the keys without room are named');
 is((grep { my $id = $_; grep { $_->{id} eq $id } @lists }
-    @{ $status->{keys_without_room} }), without_room(), 'which these are');
+    @{ $status->{keys_without_room} }), without_room(),
+        'the keys without room that are named are those with long lists');
 my $metrics = do {
     my $client = $f->client;
     $client->plain('GET', '/metrics')->body };
-like($metrics, qr/^apikeys_copy_keys_without_room [5-9]$/m, 'a metric');
-like($metrics, qr/^apikeys_zone_low 1$/m, 'another');
-ok($nginx->error_log =~ /\[warn\].* is nearly full, it should have at least \d/,
+like($metrics, qr/^apikeys_copy_keys_without_room [5-9]$/m,
+    'a metric counts the keys without room');
+like($metrics, qr/^apikeys_zone_low 1$/m,
+    'a metric says that the zone is nearly full');
+ok($nginx->error_log =~ /\[warn\].* is nearly full, needs at least \d/,
     'the log warned before');
-ok($nginx->error_log =~ /\[error\].*has no room for key \w+, requests with it /,
-    'and says it');
+ok($nginx->error_log =~ /\[error\].*no room for API key \w+, requests with /,
+    'the log names a key without room');
 
 my @stubs = map { my $id = $_; grep { $_->{id} eq $id } @lists }
     @{ $status->{keys_without_room} };
-is(code($stubs[0], $hostile), 503, 'a key without room');
+is(code($stubs[0], $hostile), 503,
+    'a location answers a key without room with 503');
 is($f->client(key => $stubs[0]{secret})->request('GET', $hostile->{path})
-    ->code, 503, 'for the API, too');
+    ->code, 503, 'the API answers a key without room with 503');
 
 undisturbed('when the zone is full');
 
@@ -168,8 +172,9 @@ $nginx->wait_for(sub { status()->{copy}{keys} > 1000 }, 60 * $slow,
         ->code, 200, 'many more keys: a key is renamed');
     is($owner->request('DELETE', "$path/" . (pop @keys)->{id})->code, 204,
         'a key is deleted');
-    is(code($kept, $other), 200, 'it is let in');
-    is(code($unknown, $other), 401, 'an unknown key is unknown');
+    is(code($kept, $other), 200, 'a key is admitted beside many more keys');
+    is(code($unknown, $other), 401,
+        'an unknown key gets 401 beside many more keys');
     is(status()->{copy}{complete}, 1, 'the local copy is complete');
 }
 
@@ -179,9 +184,9 @@ $nginx->wait_for(sub { status()->{copy}{keys} > 1000 }, 60 * $slow,
 SKIP: {
     skip $nginx->untraced, 4 if $nginx->untraced;
 
-    my ($syncer) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
+    my ($leader) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
         'SELECT name FROM apikeys.instances') };
-    my ($pid) = grep { $_ != $syncer } $nginx->workers;
+    my ($pid) = grep { $_ != $leader } $nginx->workers;
     my $it = $nginx->kill_at($pid, 'ngx_apikeys_store_key', 1, 20_000,
         SIGSTOP);
     my $stopped = sub {
@@ -222,7 +227,7 @@ ok(eval { $nginx->wait_for(sub { without_room() == 0 }, 20 * $slow, '') },
     'all keys do');
 note sprintf 'within %.1f s', time - $begin;
 is_deeply(status()->{keys_without_room}, [], 'none is named');
-is(() = $nginx->error_log =~ /replica loaded/g, $loads,
+is(() = $nginx->error_log =~ /loaded \d+ keys.* ms: /g, $loads,
     'nothing was loaded for it');
 
 
@@ -245,7 +250,7 @@ $nginx->reload;
 is(code($unknown, $other), 401, 'a larger zone: complete at once');
 ok(eval { $nginx->wait_for(sub { without_room() == 0 }, 20 * $slow, '') },
     'the keys get their room');
-is(() = $nginx->error_log =~ /replica loaded/g, $loads,
+is(() = $nginx->error_log =~ /loaded \d+ keys.* ms: /g, $loads,
     'nothing was loaded for it');
 
 

@@ -1,7 +1,8 @@
 # A reload with a zone of another size: what a full zone has is carried over,
 # keys without room included, which get their room; so is an incomplete local
 # copy.  No key that is decided before is answered with 503 after it, with the
-# database down or up, and no key that is revoked meanwhile is let in.
+# database down or up, and no key that is revoked meanwhile is let in; nor is
+# a digest header that was used before.
 
 use strict;
 use warnings;
@@ -70,7 +71,7 @@ sub without_room {
         return $n ? $is >= $n : $is == 0 }, 30 * $slow, '') }, $name);
 }
 
-sub loads { return scalar(() = $nginx->error_log =~ /replica loaded/g) }
+sub loads { return scalar(() = $nginx->error_log =~ /loaded \d+ keys.* ms: /g) }
 
 sub resize {
     my ($zone) = @_;
@@ -133,7 +134,7 @@ my @lists = map { $f->key($hostile, 'ORG_MEMBER') } 1 .. 12;
 
 fill(1, @lists);
 without_room(3, 'a full zone');
-is(status()->{complete}, 1, 'it is complete');
+is(status()->{complete}, 1, 'a full zone with keys without room is complete');
 my @stubs = grep { code($_, $hostile) == 503 } @lists;
 cmp_ok(@stubs, '<', @lists, 'some keys have room, some have none');
 my ($listed) = grep { code($_, $hostile) == 403 } @lists;
@@ -153,9 +154,9 @@ sub revoke {
 }
 
 my @gone = @revoked;
-my ($syncer) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
+my ($leader) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
     'SELECT name FROM apikeys.instances') };
-my $it = $nginx->kill_at($syncer, 'ngx_apikeys_store_publish_key_locked',
+my $it = $nginx->kill_at($leader, 'ngx_apikeys_store_publish_key_locked',
     2000, 20_000);
 revoke();
 SKIP: {
@@ -195,10 +196,10 @@ is(loads(), $before, 'nothing was loaded for it');
 # database is down
 
 resize('1m');
-is(code($kept, $other), 200, 'a smaller zone: a key');
-is(code($unknown, $other), 401, 'an unknown one');
+is(code($kept, $other), 200, 'a key is admitted in a smaller zone');
+is(code($unknown, $other), 401, 'an unknown key gets 401 in a smaller zone');
 without_room(3, 'keys without room');
-is(status()->{complete}, 1, 'it is complete');
+is(status()->{complete}, 1, 'a smaller zone is complete');
 is((grep { code($_, $hostile) !~ /^(?:403|503)$/ } @lists), 0,
     'the lists that fit are followed');
 @stubs = grep { code($_, $hostile) == 503 } @lists;
@@ -209,16 +210,18 @@ $load = load(kept => [ $kept, $other ], listed => [ $listed, $hostile ],
     unknown => [ $unknown, $other ], gone => [ $gone[0], $other ]);
 resize('8m');
 is(code($stubs[0], $hostile), 503,
-    'a larger one without the database: a key without room has none');
+    'a key without room gets 503 in a larger zone without the database');
 $codes = $load->();
 is_deeply([ map { sort keys %{ $codes->{$_} } }
     qw( kept listed unknown gone ) ],
-    [ 200, 403, 401, code($gone[0], $other) ], 'all others are decided');
+    [ 200, 403, 401, code($gone[0], $other) ],
+    'all other keys are decided in a larger zone without the database');
 
 $pg->start;
-becomes(403, $_, $hostile, 'with the database it gets it') for @stubs;
-without_room(0, 'all do');
-is(loads(), $before, 'nothing was loaded for it');
+becomes(403, $_, $hostile,
+    'a key without room gets room once the database is back') for @stubs;
+without_room(0, 'all keys get room once the database is back');
+is(loads(), $before, 'keys get room without a load');
 
 
 # from an incomplete one, in which not even a key without room finds any
@@ -227,17 +230,19 @@ resize('1m');
 without_room(3, 'a small zone again');
 my $restricted = $f->key($other, 'ORG_MEMBER');
 my $late = $f->key($other, 'ORG_MEMBER');
-becomes(200, $_, $other, 'a key') for $restricted, $late;
+becomes(200, $_, $other,
+    'a key is admitted in a small zone') for $restricted, $late;
 $f->copies($other, $kept, $ENV{APIKEYS_TEST_ASAN} ? 14_000 : 20_000);
-ok(eval { $nginx->wait_log(qr/\[crit\].*is full, the local copy is/,
-    60 * $slow) }, 'an incomplete one');
-becomes(503, $unknown, $other, 'an unknown key is 503');
+ok(eval { $nginx->wait_log(qr/\[crit\].*is full, local copy is/,
+    60 * $slow) }, 'the log says that the local copy is incomplete');
+becomes(503, $unknown, $other,
+    'an unknown key gets 503 in an incomplete zone');
 $db->psql("INSERT INTO apikeys.access_list (key_id, cidr)
            SELECT '$restricted->{id}', ('10.0.' || n || '.0/24')::cidr
              FROM generate_series(0, 200) AS n");
 eval { $nginx->wait_for(sub { code($restricted, $other) =~ /403|503/ },
     20 * $slow, '') };
-is(code($kept, $other), 200, 'others are decided');
+is(code($kept, $other), 200, 'other keys are decided in an incomplete zone');
 ($listed) = grep { code($_, $hostile) == 403 } @lists;
 
 $pg->stop('fast');
@@ -245,22 +250,71 @@ $before = loads();
 $load = load(kept => [ $kept, $other ], listed => [ $listed, $hostile ],
     restricted => [ $restricted, $other ]);
 resize('16m');
-is(code($kept, $other), 200, 'a larger zone without the database: a key');
-is(code($listed, $hostile), 403, 'one with a list');
-like(code($restricted, $other), qr/^(?:403|503)$/, 'one that was restricted');
-is(code($unknown, $other), 503, 'an unknown one is 503');
-is(status()->{complete}, 0, 'it is incomplete');
+is(code($kept, $other), 200,
+    'a key is admitted in a larger zone made from an incomplete one');
+is(code($listed, $hostile), 403,
+    'a key with a list is refused in a larger zone');
+like(code($restricted, $other), qr/^(?:403|503)$/,
+    'a key that was restricted is not admitted in a larger zone');
+is(code($unknown, $other), 503,
+    'an unknown key gets 503 in a larger zone made from an incomplete one');
+is(status()->{complete}, 0,
+    'a larger zone made from an incomplete one is incomplete');
 
 $pg->start;
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$late->{id}'");
-becomes(401, $unknown, $other, 'a load completes it');
-is(loads(), $before + 1, 'one load');
+becomes(401, $unknown, $other,
+    'an unknown key gets 401 once a load has completed the zone');
+is(loads(), $before + 1, 'one load completes the zone');
 is(status()->{keys_without_room}, 0, 'all keys have room');
-is(code($late, $other), 401, 'one that was deleted meanwhile is gone');
-is(code($restricted, $other), 403, 'the one that was restricted');
+is(code($late, $other), 401, 'a key that was deleted meanwhile gets 401');
+is(code($restricted, $other), 403,
+    'the restricted key gets 403 after the load');
 $codes = $load->();
 is_deeply([ map { sort keys %{ $codes->{$_} } } qw( kept listed ) ],
-    [ 200, 403 ], 'what was decided was decided all the time');
-ok(!$codes->{restricted}{200}, 'what was restricted was never let in');
+    [ 200, 403 ], 'decisions did not change during the resize');
+ok(!$codes->{restricted}{200}, 'the restricted key was never admitted');
+
+
+# what was sent before is not admitted after it: the table of nonces is new
+
+my $owner = $other->{client};
+my $uri = "$other->{path}/apiKeys?itemsPerPage=1";
+sub sent {
+    my ($header) = @_;
+
+    my $client = $f->client;
+    my $res = $client->plain('GET', $uri, undef,
+        headers => { Authorization => $header });
+    $client->close;
+    my $challenge = $res->challenge('MD5') || {};
+    return join ' ', $res->code, $challenge->{stale} // ();
+}
+
+for my $case ([ 'a reload', '16m', 'false' ], [ 'a resize', '17m', 'true' ],
+    [ 'a restart', undef, 'true' ])
+{
+    my ($title, $zone, $stale) = @$case;
+
+    $owner->request('GET', $uri);
+    my @headers = map { $owner->authorization('GET', $uri) } 1 .. 2;
+    is(sent($headers[0]), 200, "$title: a digest header is admitted");
+    is(sent($headers[0]), '401 false', "$title: once");
+    $owner->close;
+    if ($zone) {
+        resize($zone);
+
+    } else {
+        $nginx->quit;
+        $nginx->start;
+        $f->wait_loaded($nginx);
+    }
+    is(sent($headers[0]), "401 $stale", "$title: not after it either");
+    is(sent($headers[1]), $stale eq 'true' ? '401 true' : 200,
+        $stale eq 'true' ? "$title: nor is one with the same nonce"
+        : "$title: one that was not used is");
+    is($owner->request('GET', $uri)->code, 200,
+        "$title: the client goes on, with another nonce if it is told");
+}
 
 done_testing;

@@ -123,15 +123,18 @@ my $snapshot = slurp($file);
 my $written = time;
 
 my ($mode, $uid) = (stat $file)[2, 4];
-is($mode & 07777, 0600, 'only its owner can read it');
-is($uid, $> ? $> : scalar getpwnam 'www-data', 'who is the worker');
-unlike($snapshot, qr/\Q$_->{publicKey}\E/, 'nothing can be read in it')
+is($mode & 07777, 0600, 'the snapshot file has mode 0600');
+is($uid, $> ? $> : scalar getpwnam 'www-data',
+    'the snapshot file is owned by the user of the workers');
+unlike($snapshot, qr/\Q$_->{publicKey}\E/,
+    'the snapshot file does not show a public key')
     for @keys;
-is(join(' ', glob $nginx->dir . '/state/*'), $file, 'nothing lies beside it');
+is(join(' ', glob $nginx->dir . '/state/*'), $file,
+    'there is no other file in the directory of the snapshot');
 
 # killed while it writes, and what it left
 
-sub syncer {
+sub leader {
     my ($pid) = $db->dbh->selectrow_array(
         'SELECT name FROM apikeys.instances ORDER BY heartbeat DESC')
         =~ /:(\d+)$/;
@@ -140,26 +143,27 @@ sub syncer {
 
 SKIP: {
     skip $nginx->untraced, 4 if $nginx->untraced;
-    my $writer = syncer();
+    my $writer = leader();
     my $done = $nginx->killed(scalar $nginx->kill_at($writer,
         'ngx_apikeys_snapshot_format_seal', 2000, 20_000));
     skip $nginx->untraced, 4 if $nginx->untraced;
-    ok($done, 'a worker killed while it writes');
-    ok(-e "$file.$writer", 'leaves what it has written');
+    ok($done, 'a worker is killed while it writes the snapshot');
+    ok(-e "$file.$writer", 'the killed worker leaves its temporary file');
     spew($snapshot, "$file.$_") for $$, 'old', "${writer}x";
     next_snapshot();
     is(join(' ', sort map { s/.*\.//r } glob "$file.*"),
         join(' ', sort $$, 'old', "${writer}x"),
-        'the next one removes that, and nothing else');
+        'the next snapshot removes the temporary file, and nothing else');
     unlink glob "$file.*";
     $snapshot = slurp($file);
     $written = time;
-    is(code($keys[0]{secret}), 200, 'and all goes on');
+    is(code($keys[0]{secret}), 200,
+        'a key is admitted after a worker was killed writing the snapshot');
 }
 
 my ($code, $said) = $nginx->test;
-is($code, 0, 'nginx -t');
-unlike($said, qr/snapshot/, 'does not read it');
+is($code, 0, 'nginx -t succeeds with a snapshot file');
+unlike($said, qr/snapshot/, 'nginx -t does not read the snapshot file');
 
 
 # a key is deleted while this node is down, and then the database goes too
@@ -170,46 +174,56 @@ $pg->stop('fast');
 $nginx->wait_for(sub { time - $written > 4 }, 10, 'no age');
 
 my $log = cold_start();
-like($log, qr/\[notice\].*replica loaded from snapshot.*, 4 keys, \d+ seconds/,
+like($log, qr/\[notice\].*loaded 4 keys from snapshot.*, \d+ s old/,
     'a cold start without the database');
-is(code($keys[0]{secret}), 200, 'a key of the snapshot');
-is(code($keys[1]{secret}), 200, 'one that was deleted after it');
-is(code($keys[2]{secret}), 403, 'one whose list does not have the address');
-is(code($keys[0]{secret} . 'x'), 401, 'a wrong secret');
-is(code($unknown->{secret}), 401, 'a miss has authority');
+is(code($keys[0]{secret}), 200, 'a key of the snapshot is admitted');
+is(code($keys[1]{secret}), 200,
+    'a key that was deleted after the snapshot is admitted');
+is(code($keys[2]{secret}), 403,
+    'a key of the snapshot whose list lacks the address gets 403');
+is(code($keys[0]{secret} . 'x'), 401,
+    'a wrong secret for a key of the snapshot gets 401');
+is(code($unknown->{secret}), 401,
+    'a key that is not in the snapshot gets 401');
 
 
 # another size while the database is down: from the old zone
 
 $log = log_of(sub { configure(zone => '10m'); $nginx->reload });
 unlike($log, qr/snapshot/, 'a resized zone is filled from the old one');
-is(code($keys[0]{secret}), 200, 'a key after that');
+is(code($keys[0]{secret}), 200, 'a key is admitted in the resized zone');
 
-becomes($keys[1], 503, 'it expires with apikeys_stale', 2 * $STALE);
-cmp_ok(time - $written, '<', $STALE + 2, 'counted from the snapshot');
-is(code($unknown->{secret}), 503, 'all of it does');
+becomes($keys[1], 503,
+    'a key of the snapshot gets 503 after apikeys_stale', 2 * $STALE);
+cmp_ok(time - $written, '<', $STALE + 2,
+    'apikeys_stale counts from the time of the snapshot');
+is(code($unknown->{secret}), 503,
+    'an unknown key gets 503 after apikeys_stale');
 $nginx->stop;
 
 $log = cold_start();
-like($log, qr/\[error\].*snapshot.*is not used: it is older than/,
-    'too old a snapshot');
-is(code($keys[0]{secret}), 503, 'then nothing is known');
+like($log, qr/\[error\].*snapshot.* ignored: \d+ s old, limit is apikeys_stale/,
+    'the log says that the snapshot is too old');
+is(code($keys[0]{secret}), 503, 'a key gets 503 when the snapshot is too old');
 
 
 # the database answers
 
 $pg->start;
-becomes($keys[0], 200, 'the database answers');
-is(code($keys[1]{secret}), 401, 'the deleted key');
-like($nginx->error_log, qr/replica loaded from the database/, 'a full load');
+becomes($keys[0], 200, 'a key is admitted once the database answers');
+is(code($keys[1]{secret}), 401,
+    'the deleted key gets 401 once the database answers');
+like($nginx->error_log, qr/loaded \d+ keys from database/,
+    'the node loads everything once the database answers');
 next_snapshot();
 $nginx->stop;
 $db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[2]{id}'");
 $log = cold_start();
-like($log, qr/replica loaded from snapshot/, 'a start beside the database');
-becomes($keys[2], 401, 'what was deleted meanwhile is gone');
+like($log, qr/loaded \d+ keys from snapshot/,
+    'the snapshot is loaded beside a running database');
+becomes($keys[2], 401, 'a key deleted while nginx was down gets 401');
 unlike(substr($nginx->error_log, -length $log),
-    qr/replica loaded from the database/,
+    qr/loaded \d+ keys from database/,
     'the feed goes on from the snapshot, without a load');
 
 
@@ -227,9 +241,10 @@ sub refused {
 
     spew($text) if defined $text;
     my $log = cold_start();
-    like($log, qr/\[error\].*snapshot "\S+" is not used: $reason/, $name);
-    unlike($log, qr/loaded from snapshot/, '... and not loaded');
-    is(code($keys[0]{secret}), 503, '... nothing is known');
+    like($log, qr/\[error\].*snapshot "\S+" ignored: $reason/, $name);
+    unlike($log, qr/loaded \d+ keys from snapshot/,
+        "$name: the snapshot is not loaded");
+    is(code($keys[0]{secret}), 503, "$name: a key gets 503");
     $nginx->stop;
 }
 
@@ -241,15 +256,15 @@ sub flipped {
     return $text;
 }
 
-my $torn = qr/it is torn, or no snapshot/;
-my $sealed = qr/no line of apikeys_master_key_file opens it, or it is damaged/;
+my $torn = qr/incomplete or not a snapshot file/;
+my $sealed = qr/damaged, or encrypted with a line that/;
 
 refused('an empty file', '', $torn);
 refused("$_ bytes of $size", substr($good, 0, $_), $torn)
     for 47, 48, 51, 100, $size - 1;
 refused('a byte too many', "${good}x", $torn);
 refused('another file', "no snapshot\n" x 100, $torn);
-refused('another version', flipped(8), qr/it is of another version/);
+refused('another version', flipped(8), qr/format of another module version/);
 refused('a bit in the salt', flipped(30), $sealed);
 refused('in the length', flipped(50), $torn);
 refused('the mark of the last chunk', do {
@@ -267,28 +282,31 @@ refused('another master key', undef, $sealed);
 $nginx->write_file('master.key', "$f->{master_key}\n"
     . encode_base64('k' x 32, '') . "\n", 0600);
 $log = cold_start();
-like($log, qr/loaded from snapshot/, 'one more line in the master key file');
-is(code($keys[0]{secret}), 200, '... the keys are known');
+like($log, qr/loaded \d+ keys from snapshot/, 'one more line in the master key file');
+is(code($keys[0]{secret}), 200,
+    'a key is admitted with one more line in the master key file');
 $nginx->stop;
 $nginx->write_file('master.key', "$f->{master_key}\n", 0600);
 
 configure(stale => 3600, realm => 'another');
-refused('another realm', undef, qr/it was made with another apikeys_realm/);
+refused('another realm', undef, qr/apikeys_realm has changed/);
 configure(stale => 3600);
 unlink $file;
 mkdir $file;
-refused('a directory', undef, qr/it is not a regular file/);
+refused('a directory', undef, qr/not a regular file/);
 rmdir $file;
 
 $log = cold_start();
-unlike($log, qr/snapshot/, 'that there is none is no error');
-is(code($keys[0]{secret}), 503, 'but nothing is known');
+unlike($log, qr/snapshot/, 'a missing snapshot is not logged');
+is(code($keys[0]{secret}), 503,
+    'a key gets 503 without a snapshot and without the database');
 $nginx->stop;
 
 spew($good);
 $log = cold_start();
-like($log, qr/loaded from snapshot/, 'the whole one is loaded');
-is(code($keys[0]{secret}), 200, 'and good');
+like($log, qr/loaded \d+ keys from snapshot/,
+    'the undamaged snapshot is loaded');
+is(code($keys[0]{secret}), 200, 'a key of the undamaged snapshot is admitted');
 $nginx->stop;
 
 
@@ -316,21 +334,26 @@ SKIP: {
     my $good = slurp($file);
     my $key = $f->key($org, 'ORG_READ_ONLY');
     ok(eval { $nginx->wait_log(
-        qr/\[error\].*snapshot .* cannot be written.*No space left/s, 30) },
+        qr/\[error\].*cannot write snapshot .*No space left/s, 30) },
         'a full disk is logged');
     ok($nginx->wait_for(sub { substr($nginx->error_log, $mark)
-        =~ /\[info\].*snapshot .* cannot be written/ }, 30, 'not tried again'),
-        'once, and tried again');
+        =~ /\[info\].*cannot write snapshot/ }, 30, 'not tried again'),
+        'a full disk is logged once as an error, and the write is tried'
+        . ' again');
     $db->psql("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
     ok(eval { $nginx->wait_for(sub { code($key->{secret}) == 401 }, 30, '') },
-        'the database is followed all the while');
-    is(slurp($file), $good, 'the old one is left as it was');
+        'a deletion is followed while the disk is full');
+    is(slurp($file), $good, 'the old snapshot is kept while the disk is full');
     is(join(' ', sort glob "$disk/*"), "$disk/fill $file",
-        'and nothing beside it');
+        'no temporary file is left while the disk is full');
 
     unlink "$disk/fill";
     close $fill;
-    ok(eval { next_snapshot(); 1 }, 'with room it is written again');
+    ok(eval { next_snapshot(); 1 },
+        'a snapshot is written once the disk has room');
+    ok(eval { $nginx->wait_log(
+        qr/\[notice\].*writing snapshot \S+ again, after \d+ s/, 10, $mark) },
+        'the log says that snapshots can be written again');
     $nginx->stop;
     system 'umount', $disk;
     $file = $old;
@@ -340,17 +363,27 @@ SKIP: {
 # where it may lie
 
 mkdir $nginx->dir . '/closed';
-for ([ '%%DIR%%/closed/replica', qr/closed" of apikeys_snapshot cannot be/ ],
-    [ '%%DIR%%/no/such/replica', qr/mkdir\(\) .* for apikeys_snapshot failed/ ],
-    [ '%%DIR%%/state/', qr/"apikeys_snapshot" directive must name a file/ ],
+my $user = $> ? getpwuid $> : 'www-data';
+$nginx->write_file('plain', '');
+for ([ '%%DIR%%/closed/replica', qr/directory ".*\/closed" of apikeys_snap/ ],
+    [ '%%DIR%%/closed/replica',
+        qr/snapshot is not writable by user "$user": change the owner, or/ ],
+    [ '%%DIR%%/plain/replica', qr/plain" is not a directory, correct the pa/ ],
+    [ '%%DIR%%/no/such/replica', qr/cannot create directory ".*\/no\/such" o/ ],
+    [ '%%DIR%%/no/such/replica',
+        qr/the parent for user "$user": mkdir\(\) failed \(2: / ],
+    [ '%%DIR%%/state/',
+        qr{invalid parameter "\S+/state/" in "apikeys_snapshot": must name a f} ],
+    [ 'x' x 4070,
+        qr/the path in "apikeys_snapshot" has \d+ bytes, at most \d+/ ],
     [ 'a; apikeys_snapshot b', qr/"apikeys_snapshot" directive is duplicate/ ])
 {
     my ($path, $reason) = @$_;
 
     configure(path => $path);
     my ($code, $said) = $nginx->test;
-    ok($code, "$path is refused");
-    like($said, $reason, '... with the reason');
+    ok($code, sprintf '%.40s is refused', $path);
+    like($said, $reason, 'the message has the reason');
 }
 
 done_testing;

@@ -110,23 +110,75 @@ instances_become($other, 'the old one signs off when they have gone');
     ok(eval { $nginx->wait_for(sub { $db->dbh->selectrow_array(
         "SELECT count(*) FROM pg_stat_activity
           WHERE query LIKE 'SELECT apikeys.sign_off%'") }, 10, '') },
-        'the old one asks while the new one is not known');
-    is(instances(), $old, 'it does not sign off');
+        'the old zone signs off only if the new one is known');
+    is(instances(), $old,
+        'the row of the old zone stays while the new zone is unknown');
     $lock->rollback;
     ok(eval { $nginx->wait_for(sub { my $now = instances();
         $now ne '' && $now !~ /$old/ }, 5, '') },
-        'it does when the new one is known');
+        'the row of the old zone goes when the new zone is known');
     $other = instances();
 }
 
 
-# the same, with a copy that the database does not know
+# the same, with a successor that the database does not know: what the old zone
+# applies proves nothing about the successor, which decides requests by now
 
+sub applied {
+    my ($xid) = @_;
+
+    return $db->dbh->selectrow_array('SELECT pg_visible_in_snapshot(
+            ?::xid8, snapshot) FROM apikeys.instances WHERE uuid = ?',
+        undef, $xid, $other);
+}
+
+sub waits_for {
+    my ($xid) = @_;
+
+    return join ' ', @{ $db->dbh->selectcol_arrayref(
+        'SELECT uuid FROM apikeys.waiting_for(ARRAY[?])', undef, $xid) };
+}
+
+sub change {
+    my $xid = $db->dbh->selectrow_array('SELECT pg_current_xact_id()');
+    $db->psql("INSERT INTO apikeys.orgs (name) VALUES ('$xid')");
+    return $xid;
+}
+
+my $held_too = hold();
+my $xid = change();
+ok(eval { $nginx->wait_for(sub { waits_for($xid) eq '' }, 15, '') },
+    'a receipt waits for nothing once the node has applied the change');
 $nginx->configure(http => $f->http_conf(%opt, zone => '12m')
     =~ s/dbname=[^\s"]+/dbname=none/r);
 $nginx->reload;
+$xid = change();
+ok(eval { $nginx->wait_for(sub { applied($xid) }, 15, '') },
+    'the old zone applies a change');
+is(waits_for($xid), $other, 'a receipt waits while the successor is unknown');
+$nginx->configure(http => $f->http_conf(%opt, zone => '12m'));
+$nginx->reload;
+ok(eval { $nginx->wait_for(sub { waits_for($xid) eq '' }, 15, '') },
+    'a receipt does not wait when the successor has applied the change');
+my ($successor) = grep { $_ ne $other } split ' ', instances();
+$db->psql("DELETE FROM apikeys.instances WHERE uuid = '$successor'");
+$xid = change();
+ok(eval { $nginx->wait_for(sub { applied($xid) && waits_for($xid) eq '' },
+    15, '') }, 'a successor that was known stays known');
+$held_too->close;
+instances_become($successor,
+    'the row of the old zone goes when its last worker ends');
+$other = $successor;
+
+
+# the same, without a request that holds the old workers
+
+$nginx->configure(http => $f->http_conf(%opt, zone => '13m')
+    =~ s/dbname=[^\s"]+/dbname=none/r);
+$nginx->reload;
 $nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 10, 'old workers');
-is(instances(), $other, 'it does not while its heir is unknown');
+is(instances(), $other,
+    'the row of the old zone stays while its successor is unknown');
 $nginx->configure(http => $f->http_conf(%opt));
 $nginx->quit;
 $db->psql('DELETE FROM apikeys.instances');
@@ -137,7 +189,7 @@ $db->psql('DELETE FROM apikeys.instances');
 $nginx->start;
 $f->wait_loaded($nginx);
 $nginx->kill;
-isnt(instances(), '', 'what is killed signs nothing');
+isnt(instances(), '', 'the row of a killed nginx stays');
 $db->psql('DELETE FROM apikeys.instances');
 
 $nginx->start;
@@ -155,7 +207,7 @@ $nginx->configure(http => $f->http_conf(%opt,
 $nginx->start;
 $f->wait_loaded($nginx);
 quits('a quit with snapshots', 2);
-isnt(instances(), '', '... signs nothing off');
+isnt(instances(), '', 'the row stays after a quit with snapshots');
 
 
 # a stop: workers leave the event loop at once
@@ -208,36 +260,36 @@ starts();
 $pg->signal_all('STOP');
 stops('with a frozen database', 2);
 $pg->signal_all('CONT');
-ok($nginx->error_log =~ /\[warn\].*instance [-\w]{36} did not sign off: the da/
-    && $nginx->error_log =~ /did not answer, receipts wait for it until its l/
-    && $nginx->error_log =~ /its lease ends in (?:59|60)\d s$/m,
+ok($nginx->error_log =~ /\[warn\].*apikeys: node [-\w]{36} not removed from a/
+    && $nginx->error_log =~ /: the database did not answer, "Prefer: wait" wa/
+    && $nginx->error_log =~ /until the lease ends in (?:59|60)\d s$/m,
     'the log says so, and until when');
 
 starts();
 $db->psql(q{ALTER ROLE apikeys_nginx NOLOGIN;
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
      WHERE usename = 'apikeys_nginx'});
-$nginx->wait_log(qr/the database is unavailable/, 20);
+$nginx->wait_log(qr/no database host is available/, 20);
 stops('without a connection', 2);
 $db->psql('ALTER ROLE apikeys_nginx LOGIN');
-ok($nginx->error_log =~ /did not sign off: it has no connection to the datab/,
-    'the log says so');
-isnt(instances(), '', 'it did not sign off');
+ok($nginx->error_log =~ /apikeys.instances: no connection to the database, /,
+    'the log says that the row stays for want of a connection');
+isnt(instances(), '', 'the row stays when nginx stops without a connection');
 
 starts(http => 'apikeys_snapshot %%DIR%%/state/replica;');
 stops('with snapshots', 2);
-ok($nginx->error_log =~ /did not sign off: it writes snapshots, receipts wait/,
-    'the log says so');
-isnt(instances(), '', 'it did not sign off');
+ok($nginx->error_log =~ /apikeys.instances: the snapshot may be loaded again/,
+    'the log says that the row stays because of the snapshot');
+isnt(instances(), '', 'the row of a node with a snapshot stays');
 
 starts();
 my ($writer) = map { /:(\d+)$/ } @{ $db->dbh->selectcol_arrayref(
     'SELECT name FROM apikeys.instances') };
 $nginx->log_mark;
 $nginx->signal('TERM', $writer);
-ok($nginx->wait_log(qr/did not sign off: another process decides by its zone/,
+ok($nginx->wait_log(qr/apikeys.instances: another worker still runs/,
     10), 'one of several workers is stopped: the log says so');
-isnt(instances(), '', 'it did not sign off');
+isnt(instances(), '', 'the row stays when one of several workers is stopped');
 $nginx->wait_for(sub { $db->psql('SELECT name FROM apikeys.instances')
     !~ /:$writer$/ }, 20, 'no other worker follows');
 stops('after that', 2);

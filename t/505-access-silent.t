@@ -1,160 +1,124 @@
-# Configurations that would protect nothing, and say so: each combination of
-# the directives at each level, with what nginx -t says to it.
+# Configurations that would protect nothing, and say so: the directives at each
+# level and together, with what nginx -t says to it.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Access ();
-use Test::More;
+names(
+    req => 'apikeys_require role=ORG_OWNER;', auth => 'apikeys_auth basic;',
+    off => 'apikeys_auth off;', gif => 'empty_gif;',
+    server => 'in the server block in \S+/nginx\.conf:\d+',
+    needs => 'needs "apikeys_auth": name a scheme ',
+    both => 'has no effect with "apikeys_auth off" at the same level',
+    method => 'lets every key use method',
+);
+run_tests();
 
-my $t = ApiKeys::Access->new(zone => '4m');
+__DATA__
 
-my $require = 'apikeys_require role=ORG_OWNER;';
-my $auth = 'apikeys_auth basic;';
-my $off = 'apikeys_auth off;';
-my $gif = 'empty_gif;';
+=== TEST 1: apikeys_require of http or a server needs a scheme
+--- refused
+http: $req || $req -> ~"apikeys_require" $server $needs
 
-my $none = qr/demands nothing in %s without "apikeys_auth", name a scheme /;
-my $both = qr/demands nothing in %s with "apikeys_auth off" at the same leve/;
+=== TEST 2: a scheme in each location does not help apikeys_require above them
+--- refused
+http: $req | location / { $auth $gif } || $req location / { $auth $gif }
+    -> ~"apikeys_require" $server $needs
 
-sub place {
-    my ($message, $place) = @_;
+=== TEST 3: apikeys_require of a location needs a scheme, and the message names the location
+--- refused
+location /a { $req $gif } || location = /a { $req $gif } -> "apikeys_require" in location "/a" $needs
+location @a { $req $gif } -> "apikeys_require" in location "@a" $needs
+location ~ ^/a { $req $gif } -> "apikeys_require" in location "^/a" $needs
 
-    $message =~ s/%s/$place/;
-    return qr/$message/;
-}
+=== TEST 4: apikeys_require of limit_except needs a scheme
+--- refused: location /a { $gif limit_except GET { $req } } -> "apikeys_require" in limit_except in location "/a" $needs
 
-my $server = qr{the server block in \S+/nginx\.conf:\d+};
+=== TEST 5: a nested apikeys_require does not get the scheme that is above apikeys_auth off
+--- refused: location /a { $auth $gif location /a/b { $off location /a/b/c { $req $gif } } } -> in location "/a/b/c" $both
 
-# what is written where, and the refusal, or undef
-for (
+=== TEST 6: apikeys_require of http has no effect with apikeys_auth off there
+--- refused
+http: $req $off | api: apikeys_auth digest; -> ~$server $both
+http: $req $off | $auth -> in the http block $both
 
-    # lines without a scheme
-    [ 'http', { http => $require }, place($none, $server) ],
-    [ 'server', { server => $require }, place($none, $server) ],
-    [ 'location', { server => "location /a { $require $gif }" },
-        place($none, 'location "/a"') ],
-    [ 'exact location', { server => "location = /a { $require $gif }" },
-        place($none, 'location "/a"') ],
-    [ 'named location', { server => "location \@a { $require $gif }" },
-        place($none, 'location "@a"') ],
-    [ 'regex location', { server => "location ~ ^/a { $require $gif }" },
-        place($none, 'location "\^/a"') ],
-    [ 'nested location', { server => "location /a { $auth $gif
-        location /a/b { $off location /a/b/c { $require $gif } } }" },
-        place($both, 'location "/a/b/c"') ],
-    [ 'limit_except', { server => "location /a { $gif
-        limit_except GET { $require } }" },
-        place($none, 'limit_except in location "/a"') ],
-    [ 'http, with a scheme in all locations', { http => $require,
-        server => "location / { $auth $gif }" }, place($none, $server) ],
-    [ 'server, with a scheme in all locations', { server =>
-        "$require location / { $auth $gif }" }, place($none, $server) ],
+=== TEST 7: apikeys_require of a server has no effect with apikeys_auth off there
+--- refused: $req $off | api: apikeys_auth digest; -> ~$server $both
 
-    # lines, and "off" beside them or above
-    [ 'http: both', { http => "$require $off", api => 'apikeys_auth digest;' },
-        place($both, $server) ],
-    [ 'http: both, with a scheme in the server', { http => "$require $off",
-        server => $auth }, place($both, 'the http block') ],
-    [ 'server: both', { server => "$require $off",
-        api => 'apikeys_auth digest;' }, place($both, $server) ],
-    [ 'location: both', { server => "location /a { $require $off $gif }" },
-        place($both, 'location "/a"') ],
-    [ 'limit_except: both', { server => "location /a { $auth $gif
-        limit_except GET { $require $off } }" },
-        place($both, 'limit_except in location "/a"') ],
-    [ 'off above the lines', { server => "$off
-        location /a { $require $gif }", api => 'apikeys_auth digest;' },
-        place($both, 'location "/a"') ],
-    [ 'off above a scheme above lines beside off', { server => "$off
-        location /a { $auth $gif location /a/b { $require $off $gif } }",
-        api => 'apikeys_auth digest;' }, place($both, 'location "/a/b"') ],
+=== TEST 8: apikeys_require of a location has no effect with apikeys_auth off there
+--- refused: location /a { $req $off $gif } -> in location "/a" $both
 
-    # the API
-    [ 'the API with off', { api => $off },
-        qr/"apikeys_auth off" cannot be used with "apikeys_api"/ ],
-    [ 'the API below off', { server => $off },
-        qr/"apikeys_auth off" cannot be used with "apikeys_api"/ ],
-    [ 'the API in a dry run', { server => 'apikeys_dry_run on;' },
-        qr/"apikeys_dry_run on" cannot be used with "apikeys_api"/ ],
-    [ 'the API with old data', { server => 'apikeys_stale 1m expired=allow;' },
-        qr/"expired=allow" cannot be used with "apikeys_api"/ ],
+=== TEST 9: apikeys_require of limit_except has no effect with apikeys_auth off there
+--- refused: location /a { $auth $gif limit_except GET { $req $off } } -> in limit_except in location "/a" $both
 
-    # demands that hold for everybody
-    [ 'a line with a method alone', { server =>
-        "location /a { $auth apikeys_require method=POST; $gif }" },
-        qr/needs "org=", "project=" or "role="/ ],
-    [ 'a role of a project without one', { server =>
-        "location /a { $auth apikeys_require role=GROUP_OWNER; $gif }" },
-        qr/role of a project, which needs "project="/ ],
+=== TEST 10: apikeys_require of a location has no effect below apikeys_auth off
+--- refused
+$off location /a { $req $gif } | api: apikeys_auth digest; -> in location "/a" $both
+$off location /a { $auth $gif location /a/b { $req $off $gif } } | api: apikeys_auth digest; -> in location "/a/b" $both
 
-    # what protects
-    [ 'lines and a scheme in http', { http => "$require $auth" } ],
-    [ 'lines and a scheme in the server', { server => "$require $auth" } ],
-    [ 'lines in http, a scheme in the server', { http => $require,
-        server => $auth } ],
-    [ 'a scheme in http, lines in a location', { http => $auth,
-        server => "location /a { $require $gif }" } ],
-    [ 'lines and a scheme in limit_except', { server =>
-        "location /a { $gif limit_except GET { $require $auth } }" } ],
-    [ 'a scheme in the location, lines in limit_except', { server =>
-        "location /a { $auth $gif limit_except GET { $require } }" } ],
-    [ 'an if that inherits both', { server => "location /a { $require $auth
-        if (\$arg_a) { set \$b 1; } $gif }" } ],
-    [ 'lines for an API', { api => $require } ],
-    [ 'lines around an API', { server => "$require $auth" } ],
+=== TEST 11: the API refuses apikeys_auth off, in its location and above
+--- refused: api: $off || api: | $off -> "apikeys_auth off" cannot be used with "apikeys_api"
 
-    # "off" below the lines is meant
-    [ 'off in a server below http', { http => "$require $auth",
-        server => $off, api => 'apikeys_auth digest;' } ],
-    [ 'off in a server, no scheme in http', { http => $require,
-        server => $off, api => 'apikeys_auth digest;' } ],
-    [ 'off in a location', { server =>
-        "$require $auth location /a { $off $gif
-            location /a/b { $gif } if (\$arg_a) { set \$b 1; } }" } ],
-    [ 'off in limit_except', { server => "location /a { $require $auth $gif
-        limit_except GET { $off } }" } ],
-    [ 'a scheme below off below lines', { server => "$require $auth
-        location /a { $off $gif location /a/b { $auth $gif } }" } ],
-) {
-    my ($name, $conf, $message) = @$_;
-    my %conf = %$conf;
-    my $said = $t->refused(delete $conf{server} // '', %conf);
+=== TEST 12: the API refuses a dry run
+--- refused: api: | apikeys_dry_run on; -> "apikeys_dry_run on" cannot be used with "apikeys_api"
 
-    defined $message ? like($said // 'nothing', $message, "refused: $name")
-        : is($said, undef, "taken: $name");
-}
+=== TEST 13: the API refuses to decide with old data
+--- refused: api: | apikeys_stale 1m expired=allow; -> "expired=allow" cannot be used with "apikeys_api"
 
+=== TEST 14: apikeys_require refuses a method alone
+--- refused: location /a { $auth apikeys_require method=POST; $gif } -> needs "org=", "project=" or "role="
 
-# methods of which lines demand nothing: a warning
+=== TEST 15: apikeys_require refuses a role of projects without a project
+--- refused: location /a { $auth apikeys_require role=GROUP_OWNER; $gif } -> names a GROUP_ role, which needs "project="
 
-for (
-    [ 'method=GET,HEAD,POST,PUT,PATCH,DELETE', 'MKCOL' ],
-    [ 'method=POST', 'GET' ],
-    [ 'method=!GET', 'GET' ],
-    [ 'method=HEAD method_', undef ],
-    [ '', undef ],
-    [ 'method=!GET; apikeys_require role=ORG_READ_ONLY method=GET', undef ],
-    [ 'method=!POST; apikeys_require role=ORG_READ_ONLY method=POST', undef ],
-    [ 'method=!GET; apikeys_require role=ORG_READ_ONLY method=HEAD', 'GET' ],
-    [ 'method=!GET; apikeys_require org=$apikeys_org_id', undef ],
-    [ 'method=!FOO', undef ],
-) {
-    my ($line, $method) = @$_;
-    next if $line =~ /method_/;
-    my ($code, $text) = $t->tested(
-        "location /a { $auth apikeys_require role=ORG_OWNER $line; $gif }");
-    my @warned = $text =~ /\[warn\] .*lets every key use method "(\w+)" in loc/g;
+=== TEST 16: apikeys_require takes a scheme of its own level or of one above
+--- taken
+http: $req $auth || $req $auth || http: $req | $auth ||
+    http: $auth | location /a { $req $gif }
 
-    is("$code @warned", '0 ' . ($method // ''),
-        "$line: " . ($method ? "warns of $method" : 'does not warn'));
-}
+=== TEST 17: apikeys_require of limit_except takes its own scheme or that of the location
+--- taken
+location /a { $gif limit_except GET { $req $auth } } ||
+    location /a { $auth $gif limit_except GET { $req } }
 
-my ($code, $text) = $t->tested("$auth apikeys_require role=ORG_OWNER
-    method=!GET; location /a { $gif } location /b { $gif }");
-is(() = $text =~ /\[warn\]/g, 1, 'it warns once, where the lines are');
+=== TEST 18: an if inherits the requirement and the scheme
+--- taken: location /a { $req $auth if ($arg_a) { set $b 1; } $gif }
 
-done_testing;
+=== TEST 19: a location of the API takes requirements, of its own and from above
+--- taken: api: $req || api: | $req $auth
+
+=== TEST 20: apikeys_auth off of a server releases it from the requirements of http
+--- taken
+http: $req $auth | $off | api: apikeys_auth digest; ||
+    http: $req | $off | api: apikeys_auth digest;
+
+=== TEST 21: apikeys_auth off of a location releases it and what is in it
+--- taken
+$req $auth location /a { $off $gif location /a/b { $gif } if ($arg_a) { set $b 1; } }
+
+=== TEST 22: apikeys_auth off of limit_except releases the other methods
+--- taken: location /a { $req $auth $gif limit_except GET { $off } }
+
+=== TEST 23: a scheme below apikeys_auth off is allowed
+--- taken: $req $auth location /a { $off $gif location /a/b { $auth $gif } }
+
+=== TEST 24: nginx warns of a method that no apikeys_require names
+--- conf: location /a { $auth apikeys_require role=ORG_OWNER method=...; $gif }
+--- warned
+GET,HEAD,POST,PUT,PATCH,DELETE -> $method "MKCOL" in location "/a"
+POST || !GET || !GET; apikeys_require role=ORG_READ_ONLY method=HEAD
+    -> $method "GET" in location "/a"
+
+=== TEST 25: nginx does not warn if every method needs something
+--- conf: location /a { $auth apikeys_require ...; $gif }
+--- taken
+role=ORG_OWNER || role=ORG_OWNER method=!FOO ||
+    role=ORG_OWNER method=!GET; apikeys_require role=ORG_READ_ONLY method=GET ||
+    role=ORG_OWNER method=!POST; apikeys_require role=ORG_READ_ONLY method=POST ||
+    role=ORG_OWNER method=!GET; apikeys_require org=$apikeys_org_id
+
+=== TEST 26: nginx warns once, in the block that has apikeys_require
+--- warned: $auth apikeys_require role=ORG_OWNER method=!GET; location /a { $gif } location /b { $gif } -> $method "GET" in

@@ -112,7 +112,8 @@ for my $http (2, 3) {
         $is->($member, "/owner?org=$org->{id}", 403, 'a rule for PUT',
             '-X', 'PUT');
         $is->($org->{key}, "/owner?org=$org->{id}", 405,
-            'which an owner may use, and the handler refuses', '-X', 'PUT');
+            'an owner passes the rule for PUT, and the handler refuses it',
+            '-X', 'PUT');
 
         $is->($org->{key}, $list, 200, 'an access list of 100 kB', '-H',
             'Content-Type: application/json', '--data-binary', "\@$body");

@@ -128,8 +128,9 @@ ask(7, $key, from => '127.0.0.3', for => '192.0.2.1', code => 403);
 ask(6, $key, uri => '/in/page', from => '127.0.0.2');
 my $asked = time;
 
-until_count($key, 300, 'stored within an interval', 6.5);
-until_count($other, 10, 'those of another key', 6.5);
+until_count($key, 300, 'uses of a key are stored within an interval', 6.5);
+until_count($other, 10,
+    'uses of another key are stored within an interval', 6.5);
 is_deeply([ used($key) ], [ '10.0.0.0/8 4 10.1.2.3',
     '127.0.0.0/8 56 127.0.0.2', '127.0.0.1/32 230 127.0.0.1',
     '2001:db8::/32 10 2001:db8::8' ],
@@ -138,11 +139,13 @@ is_deeply([ used($key) ], [ '10.0.0.0/8 4 10.1.2.3',
 my ($last) = $db->dbh->selectrow_array('SELECT extract(epoch FROM
     max(last_used)) FROM apikeys.access_usage WHERE key_id = ?', undef,
     $key->{id});
-ok($last >= int $begin && $last <= $asked, 'when it was');
+ok($last >= int $begin && $last <= $asked,
+    'last_used is the time of the requests');
 like($org->{client}->request('GET',
     "$org->{path}/apiKeys/$key->{id}/accessList")->json->{results}[0]{lastUsed},
-    qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'as the API tells it');
-is(changes(), $before, 'and nothing has changed that anybody follows');
+    qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/,
+        'the API shows lastUsed in ISO 8601');
+is(changes(), $before, 'uses of entries add no row to the feed');
 
 my $statements = () = substr($db->pg->log_text, $mark)
     =~ /\Q$name\E .*execute.*flush_usage/g;
@@ -163,7 +166,7 @@ for my $n (0 .. 3499) {
 }
 $client->close;
 ok(eval { $t->nginx->wait_for(sub { count($many) >= 3072 }, 2.5, '') },
-    'a full table is stored at once');
+    'uses are stored at once when the table of a worker is full');
 
 
 # the database is away: kept, and stored when it is back
@@ -176,11 +179,11 @@ $admin->do('SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 $t->nginx->log_mark;
 ask(20, $key);
 ok(eval { $t->nginx->wait_log(
-    qr/the use of access list entries could not be stored/, 10) },
-    'a flush without the database');
+    qr/cannot store usage counters of access lists/, 10) },
+    'the log says that uses cannot be stored without the database');
 ask(20, $key);
 $admin->do(qq{ALTER DATABASE "$name" ALLOW_CONNECTIONS true});
-is(count($key), 300, 'nothing is stored');
+is(count($key), 300, 'no uses are stored while the database is away');
 
 
 # meanwhile: a reload and a quit store first, a kill loses an interval
@@ -199,9 +202,11 @@ $three->wait_for(sub { my ($new) = $three->workers;
     $new && $new != $worker }, 10, 'no new worker');
 ask(5, $other, nginx => $three);
 
-until_count($key, 343, 'what a reload and the absence have kept', 15);
-until_count($many, 3500, 'and nothing of it is lost', 15);
-until_count($other, 24, 'what a quit has stored and a kill has lost', 15);
+until_count($key, 343,
+    'a reload while the database is away loses no uses', 15);
+until_count($many, 3500, 'a quit loses no uses', 15);
+until_count($other, 24,
+    'a quit stores uses, a kill loses those of an interval', 15);
 $two->quit;
 $t->nginx->wait_for(sub { !grep { kill 0, $_ } @old }, 10,
     'the workers of before the reload do not end');

@@ -1,21 +1,27 @@
-# What is decided while the local copy cannot be trusted in full: not loaded
-# yet, the database away, too old, a zone that is too small, resized, or
-# under other master keys.
+# What is decided while the local copy cannot be trusted in full: the database
+# away, the copy too old, or not loaded yet, the zone resized, or under other
+# master keys.  Each configuration is a reload: the zone stays if its name does.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Access ();
-use ApiKeys::Prober ();
-use DBI ();
-use MIME::Base64 qw( encode_base64 );
-use Test::More;
-use Time::HiRes qw( sleep time );
+names(
+    unavailable => '{"detail":"The service is temporarily unavailable.",'
+        . '"error":503,"errorCode":"SERVICE_UNAVAILABLE","parameters":[],'
+        . '"reason":"Service Unavailable"}',
+    again => "Retry-After: 1\nContent-Type: application/json",
+    unknown => 'zzzzzzzz:000000000000000000000000000000000000',
+);
 
-my $server = <<'END';
+use_hup();
+master_on();
+$ENV{TEST_NGINX_COMMON} = 'apikeys_sync poll=100ms; apikeys_stale 1h;';
+$ENV{TEST_NGINX_OTHER_KEY} = fixture()->nginx->write_file('other.key',
+    'a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=', 0600);
+locations(<<'END', $ENV{TEST_NGINX_COMMON});
     location /long { apikeys_auth basic digest; empty_gif; }
     location /short { apikeys_auth basic digest; apikeys_stale 1s; empty_gif; }
     location /always { apikeys_auth basic digest;
@@ -23,395 +29,119 @@ my $server = <<'END';
     location /next { apikeys_auth basic; apikeys_stale 1s expired=allow;
                      error_page 404 = /short; }
     location /inner { apikeys_auth basic; apikeys_stale 1s expired=allow;
-                      empty_gif;
         location /inner/allow { empty_gif; }
         location /inner/deny { apikeys_stale 1s; empty_gif; } }
     location = /status { apikeys_status; }
 END
-my $http = 'apikeys_sync poll=100ms; apikeys_stale 1h;';
-my @common = (http => $http, database => 'connect_timeout=1s timeout=2s');
-
-# sanitizers open each secret slowly, and a full zone is loaded rarely then
-my $slow = $ENV{APIKEYS_TEST_ASAN} ? 4 : 1;
-
-my $t = ApiKeys::Access->new(@common, zone => '4m', workers => 2);
-$t->serve($server);
-my $f = $t->fixture;
-my $db = $t->db;
-my $org = $t->org;
-my @keys = map { $t->key($org, 'ORG_MEMBER') } 1 .. 3;
-my $key = $keys[0];
-my $unknown = { secret => 'zzzzzzzz:' . '0' x 36, publicKey => 'zzzzzzzz' };
-$t->settle;
-
-my $admin = DBI->connect($db->pg->_dsn('postgres'), '', '',
-    { RaiseError => 1, PrintError => 0 });
-my $name = $db->name;
-
-sub away {
-    $admin->do(qq{ALTER DATABASE "$name" ALLOW_CONNECTIONS false});
-    $admin->do('SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE datname = ?', undef, $name);
-}
-
-sub back { $admin->do(qq{ALTER DATABASE "$name" ALLOW_CONNECTIONS true}) }
-
-sub ask {
-    my ($nginx, $uri, $who) = @_;
-
-    my $client = $f->client(nginx => $nginx);
-    my $res = $client->plain('GET', $uri, undef, headers => $who
-        ? { Authorization => 'Basic ' . encode_base64($who->{secret}, '') }
-        : {});
-    $client->close;
-    return $res;
-}
-
-sub code { return ask(@_)->code }
-
-sub becomes {
-    my ($code, $nginx, $uri, $who, $name, $timeout) = @_;
-
-    my $got;
-    eval { $nginx->wait_for(sub { ($got = code($nginx, $uri, $who)) == $code },
-        $timeout || 15, '') };
-    is($got, $code, $name);
-}
-
-sub is_503 {
-    my ($res, $name) = @_;
-
-    is(join(' ', $res->code, $res->header('retry-after') // 'none',
-        $res->header('content-type'), $res->json->{errorCode} // ''),
-        '503 1 application/json SERVICE_UNAVAILABLE', $name);
-}
-
-sub status {
-    my ($nginx) = @_;
-
-    return ask($nginx, '/status')->json;
-}
-
-
-# the shortest apikeys_stale of all has proofs of freshness enough
-
-my %codes;
-my $end = time + 2.5;
-while (time < $end) {
-    $codes{ code($t->nginx, '/short', $key) }++;
-    sleep 0.02;
-}
-is(join(' ', keys %codes), '200', 'apikeys_stale 1s while nothing changes');
-
-
-# the database goes away
-
-away();
-is(code($t->nginx, '/long', $key), 200, 'decisions go on');
-becomes(503, $t->nginx, '/short', $key, 'apikeys_stale 1s ends');
-
-my @basic = (scheme => 'basic');
-is_503($t->is('/short', $key, 503, 'expired', 'a key after it', @basic),
-    'the client is to come again');
-is_503($t->is('/short', $key, 503, 'expired', 'by digest'),
-    'by digest');
-is_503($t->is('/short', $unknown, 503, 'expired', 'an unknown key', @basic),
-    'is not called unknown');
-is_503($t->is('/inner/deny', $key, 503, 'expired', 'deny inside of allow',
-    @basic), 'deny inside of allow');
-is_503($t->is('/next', $key, 503, 'expired',
-    'let in by one location, not by the next', @basic), 'the next');
-$t->is('/long', $key, 200, 'allow', 'apikeys_stale 1h goes on', @basic);
-$t->is('/long', $unknown, 401, 'unknown_key', 'with authority', @basic);
-$t->is('/always', $key, 200, 'allow_expired', 'expired=allow, flagged',
-    @basic);
-$t->is('/always', $key, 200, 'allow_expired', 'by digest');
-$t->is('/always', $unknown, 401, 'unknown_key', 'which lets in no others',
-    @basic);
-$t->is('/inner/allow', $key, 200, 'allow_expired', 'expired=allow, inherited',
-    @basic);
-
-my $status = status($t->nginx);
-cmp_ok($status->{copy}{age_milliseconds}, '>', 1000, 'the age is told');
-ok(eval { $t->nginx->wait_for(sub {
-        status($t->nginx)->{feed}{lag_milliseconds} > 1500;
-    }, 15) }, 'and the lag grows');
-cmp_ok($status->{decisions}{expired}, '>=', 5, 'what expired is counted');
-cmp_ok($status->{decisions}{allow_expired}, '>=', 3, 'what is flagged, too');
-
-
-# a node that has never loaded
-
-my $new = $f->node(@common, zone => '4m', server => $server,
-    allow => qr/master key|signal 9/);
-$new->start;
-
-for my $uri ('/long', '/short', '/always') {
-    is_503(ask($new, $uri, $key), "not loaded, $uri, a key");
-    is_503(ask($new, $uri, $unknown), "not loaded, $uri, an unknown key");
-}
-my $digest = $f->client(nginx => $new, key => $key->{secret});
-is_503($digest->request('GET', '/long'), 'not loaded, by digest');
-is(code($new, '/long'), 401, 'without a credential it is a challenge');
-is_503($digest->request('GET', $org->{path}), 'not loaded, the API');
-$status = status($new);
-is($status->{copy}{complete}, 0, 'the local copy says so');
-is($status->{copy}{age_milliseconds}, undef, 'and has no age');
-is($status->{feed}{lag_milliseconds}, undef, 'nor a lag');
-cmp_ok($status->{decisions}{not_loaded}, '>=', 7, 'which is counted');
-
-
-# a zone of another size is filled from the old one, without the database
-
-$t->serve($server, zone => '6m');
-is(code($t->nginx, '/long', $_), 200, 'a key in a larger zone') for @keys;
-is(code($t->nginx, '/long', $unknown), 401, 'and no others');
-is(code($t->nginx, '/short', $key), 503, 'it is no fresher for that');
-my $size = status($t->nginx)->{zone}{size_bytes};
-$t->serve($server, zone => '3m');
-is(code($t->nginx, '/long', $key), 200, 'a key in a smaller zone');
-cmp_ok(status($t->nginx)->{zone}{size_bytes}, '<', $size, 'which it is');
-
-
-# and comes back
-
-back();
-becomes(200, $t->nginx, '/short', $key, 'fresh again');
-becomes(200, $new, '/long', $key, 'loaded');
-is(code($new, '/long', $unknown), 401, 'an unknown key is unknown now');
-$t->is('/always', $key, 200, 'allow', 'nothing is flagged anymore', @basic);
-
-
-# a zone that is too small
-
-my $small = $f->node(@common, zone => '1m', server => $server,
-    allow => qr/\[crit\].* is full/);
-$f->copies($org, $key, 14_000);
-$small->start;
-ok(eval { $small->wait_log(qr/\[crit\] .* is full, .* at least \d+/, 15) },
-    'a zone that is too small says what it needs');
-is_503(ask($small, '/long', $unknown), 'what it lacks is no unknown key');
-$db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[1]{id}'");
-becomes(401, $t->nginx, '/long', $keys[1], 'a key is revoked elsewhere');
-
-%codes = ();
-$end = time + 2;
-while (time < $end) {
-    $codes{revoked}{ code($small, '/long', $keys[1]) }++ if time > $end - 1;
-    $codes{key}{ code($small, '/long', $key) }++;
-    $codes{unknown}{ code($small, '/long', $unknown) }++;
-    sleep 0.02;
-}
-like(join(' ', sort keys %{ $codes{revoked} }), qr/^(?:401|503|401 503)$/,
-    'a revoked key stays out');
-unlike(join(' ', keys %{ $codes{key} }), qr/401/, 'no key is called unknown');
-is(join(' ', keys %{ $codes{unknown} }), '503', 'nor what may be one');
-is(() = $small->error_log =~ /is full/g, 1, 'said once');
-$status = status($small);
-is($status->{copy}{complete}, 0, 'the local copy says so');
-cmp_ok($status->{zone}{full_total}, '>', 0, 'and that it is full');
-is($status->{feed}{behind}, 1, 'and that it lacks something');
-
-$small->configure(http => $f->http_conf(@common, zone => '16m'));
-$small->reload;
-becomes(200, $small, '/long', $key, 'with room after a reload');
-ok(eval { $small->wait_for(sub { !status($small)->{feed}{behind} }, 15) },
-    'and nothing lacks');
-becomes(401, $small, '/long', $unknown, 'it is complete');
-is(code($small, '/long', $keys[1]), 401, 'and the revoked key is out');
-$small->quit;
-$db->psql("DELETE FROM apikeys.keys WHERE descr = 'copy'");
-
-# workers that die while the zone is full, or nearly so
-
-my $tight = $f->node(@common, zone => '1m', workers => 2, server => $server,
-    allow => qr/is full|signal 9|was locked by|\[alert\].*mutex/);
-my ($stable, $flip, $gone, @large) = map { $t->key($org, 'ORG_MEMBER') } 1 .. 6;
-my ($more, @spare) = $t->org;      # fillers take all that one may have
-
-$tight->start;
-$f->wait_loaded($tight);
-
-# the one that follows the database: it writes
-sub writer {
-    my %workers = map { $_ => 1 } $tight->workers;
-    my ($pid) = grep { $workers{$_} } map { /:(\d+)$/ } @{ $db->dbh
-        ->selectcol_arrayref('SELECT name FROM apikeys.instances') };
-    return $pid;
-}
-
-sub follows {
-    my ($what) = @_;
-
-    my $status;
-    return eval { $tight->wait_for(sub {
-        my ($applied) = $db->dbh->selectrow_array(<<'END', undef,
-SELECT pg_visible_in_snapshot(x.xid, i.snapshot) FROM apikeys.instances i,
-       (SELECT xid FROM apikeys.changes ORDER BY xid DESC LIMIT 1) x
- WHERE i.name LIKE $1
-END
-            '%:' . (writer() // 0));
-        $status = status($tight);
-        return $applied && $status->{copy}{complete}
-            && !$status->{copy}{keys_without_room}
-            && !$status->{feed}{behind};
-    }, 30 * $slow, $what) } ? $status : diag($@ =~ /^(.*)/);
-}
-
-# lists that do not fit, keys that do and do not, and one that changes
-sub lists {
-    my ($dbh, @of) = @_;
-
-    $dbh->do(<<'END', undef, $_->{id}) for @of;
-INSERT INTO apikeys.access_list (key_id, cidr)
-    SELECT $1, c FROM unnest('{127.0.0.0/8}'::cidr[] || ARRAY(
-        SELECT ('10.0.0.0'::inet + n * 256)::cidr
-          FROM generate_series(1, 1000) n)) c
-END
-}
-
-sub churn {
-    my ($first) = @_;
-
-    my $pid = fork // die "fork: $!\n";
-    return $pid if $pid;
-
-    my $dbh = $db->connect;
-    $dbh->do(q{SET application_name = 'churn'});
-    for (my $n = 0; ; $n++) {
-        lists($dbh, $large[ $n % @large ]);
-        $f->copies($org, $key, 20, $first) if $n % 4 == 0;
-        $dbh->do('UPDATE apikeys.keys SET roles = $1 WHERE id = $2', undef,
-            $n % 2 ? '{ORG_MEMBER}' : '{ORG_READ_ONLY}', $flip->{id});
-        $dbh->do('DELETE FROM apikeys.access_list WHERE key_id = $1', undef,
-            $large[ ($n - 2) % @large ]{id});
-        $dbh->do('DELETE FROM apikeys.keys WHERE id >= $1 AND descr = $2',
-            undef, sprintf('%024x', $first), 'copy') if $n % 4 == 2;
-    }
-}
-
-my %places = (ngx_apikeys_arena_alloc => 80,
-    ngx_apikeys_arena_list_create => 600,
-    ngx_apikeys_store_retire_reserve => 1500,
-    ngx_apikeys_store_publish_key_locked => 1500,
-    ngx_apikeys_store_repair => 3000);
-
-my $base = follows('the zone is not complete')
-    or die "the zone is not complete\n";
-$f->copies($org, $key, 100, 1);
-my $each = ($f->used(follows('100 keys')) - $f->used($base)) / 100;
-lists($db->dbh, $large[0]);
-my $list = $f->used(follows('a list')) - $f->used($base) - 100 * $each;
-$db->psql('DELETE FROM apikeys.access_list');
-my $fit = int(($base->{zone}{free_bytes} - 1.5 * $list) / $each);
-$f->copies($org, $key, $fit - 100, 101);
-ok($status = follows('all that fits'), "$fit keys more fit, and are there");
-cmp_ok($status->{zone}{free_bytes}, '<', 2 * $list,
-    "with room for one list of $list bytes");
-
-my @watch = ($stable, $flip, $unknown, $gone);
-my $prober = ApiKeys::Prober->new(port => $tight->port);
-$db->psql("DELETE FROM apikeys.keys WHERE id = '$gone->{id}'");
-becomes(401, $tight, '/long', $gone, 'one of them is revoked');
-$prober->watch(map { [ '/long', $_->{secret} ] } @watch);
-
-my $churn = churn($fit + 1);
-my ($inside, @names) = (0, sort keys %places);
-for my $n (1 .. 24) {
-    if ($n % 2 && !$tight->untraced) {
-        my $writer;
-        $tight->wait_for(sub { $writer = writer() }, 30, 'nobody follows');
-        my $name = $names[ $n / 2 % @names ];
-        my $it = $tight->kill_at($writer, $name, $places{$name}, 200);
-        $inside += $tight->killed($it);
-    }
-    else {
-        my @workers;
-        $tight->wait_for(sub { @workers = $tight->workers }, 30, 'no worker');
-        $tight->signal('KILL', $workers[ rand @workers ]);
-    }
-    sleep rand 0.05;
-}
-kill 'KILL', $churn;
-waitpid $churn, 0;
-$tight->wait_for(sub { $tight->workers && !$db->dbh->selectrow_array(
-    q{SELECT count(*) FROM pg_stat_activity
-       WHERE application_name = 'churn'}) }, 30, 'the churn does not end');
-
-my @seen = $prober->seen;
-is(join(', ', map { my %c = %{ $_->{codes} }; delete $c{503} if $_ != $seen[0];
-    join ' ', sort keys %c } @seen[0 .. 3]), '200, 200, 401, 401',
-    'nobody enters, and what was there is served throughout');
-SKIP: {
-    skip $tight->untraced, 2 if $tight->untraced;
-    $status = status($tight);
-    cmp_ok($inside, '>=', 3, 'workers died in the zone');
-    cmp_ok($status->{zone}{repairs_total}, '>=', 1, 'and it was repaired');
-    diag("$inside killed inside, $status->{zone}{repairs_total} repairs, "
-        . "full $status->{zone}{full_total} times, of all "
-        . "$seen[0]{asked} rounds $seen[0]{lost} died with their worker");
-}
-
-# more than fits, which stays so
-sub overfull {
-    $f->copies($org, $key, 500, $fit + 1000);
-    lists($db->dbh, @large);
-    push @spare, map { $t->key($more, 'ORG_MEMBER') } 1 .. 2;
-    ok(eval { $tight->wait_for(sub {
-        my $status = status($tight);
-        !$status->{copy}{complete} && $status->{feed}{behind};
-    }, 15, '') }, 'more than fits');
-}
-
-$db->psql("DELETE FROM apikeys.access_list;
-    DELETE FROM apikeys.keys WHERE descr = 'copy'
-        AND id > '" . sprintf('%024x', $fit) . "'");
-overfull();
-is(code($tight, '/long', $stable), 200, 'what fits is served');
-is(join(' ', grep { $_ !~ /200|503/ } map { code($tight, '/long', $_) }
-    @large, @spare), '', 'what does not is 503');
-like(code($tight, '/long', $gone), qr/401|503/, 'a revoked key stays out');
-is(code($tight, '/long', $unknown), 503, 'what it lacks is no unknown key');
-
-# room is made
-$db->psql("DELETE FROM apikeys.access_list;
-    DELETE FROM apikeys.keys WHERE descr = 'copy'");
-ok(follows('room'), 'with room again all is there');
-is(join(' ', map { code($tight, '/long', $_) } $stable, $flip, @large, @spare,
-    $gone, $unknown), '200 ' x 7 . '401 401', 'and decided as it ought');
-$db->psql("DELETE FROM apikeys.keys WHERE id = '$_->{id}'") for @spare;
-my ($used, $retired);
-ok(eval { $tight->wait_for(sub {
-    my $now = follows('as at first') or return;
-    ($used, $retired) = ($f->used($now), $now->{zone}{retired_bytes});
-    # the revoked key's record and body
-    $used == $f->used($base) - 128 && $retired <= 128;
-}, 15 * $slow, '') }, 'no cell is lost') or diag("$used used, $retired retired");
-
-
-# other master keys: the zone stays, keys of a missing line are not decided;
-# t/445 has the rotation
-
-my $other = encode_base64('k' x 32, '');
-
-sub master_keys {
-    my ($nginx, @lines) = @_;
-
-    $nginx->write_file('master.key', join("\n", @lines, ''), 0600);
-    $nginx->reload;
-}
-
-$new->log_mark;
-master_keys($new, $other);
-ok(eval { $new->wait_log(qr/master_key_file/, 10) },
-    'a file without any line of the database: an error in the log');
-becomes(503, $new, '/long', $key, '... its keys are not decided');
-is_503(ask($new, '/long', $key), '... and answered with 503');
-is(code($new, '/long', $unknown), 401, '... an unknown key stays unknown');
-
-master_keys($new, $f->{master_key});
-becomes(200, $new, '/long', $key, 'the right file again');
-
-$new->quit;
-
-done_testing;
+run_tests();
+
+__DATA__
+
+=== TEST 1: a copy that is too old for a location decides nothing there
+--- keys
+owner: ORG_OWNER
+key: ORG_MEMBER
+two: ORG_MEMBER
+three: ORG_MEMBER
+--- sql: $away
+--- until: /status "age_milliseconds":[2-9]\d{3}\b
+--- requests
+key basic: GET /short
+key: GET /short
+$unknown basic: GET /short
+--- answers: 503 expired: $unavailable
+--- response_headers: $again
+
+=== TEST 2: expired=deny of an inner location and of a redirect's holds after expired=allow
+--- requests
+key basic: GET /inner/deny -> 503 expired: $unavailable
+key basic: GET /next -> 503 expired: $unavailable
+--- response_headers: $again
+
+=== TEST 3: a longer apikeys_stale decides with authority
+--- requests
+key basic: GET /long -> 200 allow
+$unknown basic: GET /long -> 401 unknown_key
+
+=== TEST 4: expired=allow admits a key, and says that the copy is too old
+--- requests
+key basic: GET /always -> 200 allow_expired
+key: GET /always -> 200 allow_expired
+key basic: GET /inner/allow -> 200 allow_expired
+$unknown basic: GET /always -> 401 unknown_key
+
+=== TEST 5: the lag grows without the database, and the decisions are counted
+--- until: /status "lag_milliseconds":(1[5-9]\d\d|[2-9]\d{3})\b
+--- requests: GET /status -> 200
+--- response_body_like: ^(?=.*"allow_expired":4\}).*"expired":5,
+
+=== TEST 6: a larger zone is filled from the old one, and keeps the age of the copy
+--- http_config: apikeys_zone zone=apikeys:12m; $TEST_NGINX_COMMON
+--- until: /status "size_bytes":1\d{7}\b
+--- requests
+key basic: GET /long -> 200 allow
+two basic: GET /long -> 200 allow
+three basic: GET /long -> 200 allow
+$unknown basic: GET /long -> 401 unknown_key
+key basic: GET /short -> 503 expired: $unavailable
+
+=== TEST 7: a smaller zone is filled from the old one
+--- http_config: apikeys_zone zone=apikeys:3m; $TEST_NGINX_COMMON
+--- until: /status "size_bytes":[12]\d{6}\b
+--- requests: key basic: GET /long -> 200 allow
+
+=== TEST 8: a node that has never loaded decides on no key
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- until: /status "complete":0
+--- requests
+key basic: GET /long
+key basic: GET /short
+key basic: GET /always
+$unknown basic: GET /long
+$unknown basic: GET /short
+$unknown basic: GET /always
+key: GET /long
+--- answers: 503 not_loaded: $unavailable
+--- response_headers: $again
+
+=== TEST 9: a node that has never loaded challenges a request without a credential
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- requests: GET /long -> 401 no_credential
+--- challenges: Digest Basic
+
+=== TEST 10: the API of a node that has never loaded is unavailable
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- requests: owner: GET $atlas/orgs/$org_id -> SERVICE_UNAVAILABLE
+--- response_headers: Retry-After: 1
+
+=== TEST 11: the status of a node that has never loaded has no age and no lag
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- requests: GET /status -> 200
+--- response_body_like: "copy":\{"complete":0,"age_milliseconds":null,.*"lag_milliseconds":null,.*"not_loaded":8,
+
+=== TEST 12: a node decides with fresh data when the database is back
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- sql: $back
+--- until: /status "complete":1,"age_milliseconds":\d{1,3},
+--- requests
+key basic: GET /short -> 200 allow
+key basic: GET /long -> 200 allow
+key basic: GET /always -> 200 allow
+$unknown basic: GET /long -> 401 unknown_key
+
+=== TEST 13: keys whose line the master key file lacks are not decided
+--- http_config
+apikeys_zone zone=new:8m; apikeys_master_key_file $TEST_NGINX_OTHER_KEY;
+$TEST_NGINX_COMMON
+--- until: /status "missing":true
+--- requests
+key basic: GET /long -> 503 not_loaded: $unavailable
+$unknown basic: GET /long -> 401 unknown_key
+--- error_log: apikeys_master_key_file
+--- may_log: alert|crit
+
+=== TEST 14: the right master key file decides its keys again
+--- http_config: apikeys_zone zone=new:8m; $TEST_NGINX_COMMON
+--- until: /status "missing":false
+--- requests: key basic: GET /long -> 200 allow
+--- may_log: error

@@ -103,9 +103,10 @@ isnt($other->{pid}, $writer, 'the other one answers');
 decide("decisions under the lock, $_") for 1 .. 3;
 $other = $t->status;
 is("$other->{feed}{behind} $other->{sync}{leader}", '1 0',
-    'for which a writer waits');
+    '/status while the zone is locked: behind = 1, leader = 0');
 
-ok((grep { $_ == $writer } $nginx->workers), 'which is left to its tracer');
+ok((grep { $_ == $writer } $nginx->workers),
+    'a worker that is traced is not killed');
 
 kill 'CONT', $it;
 $nginx->wait_for(sub { !$t->status->{feed}{behind} }, 20,

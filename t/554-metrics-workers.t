@@ -96,7 +96,8 @@ for ([ $pid, 'its worker' ], [ $other, 'the other worker' ]) {
     is(metrics($process)->{'pool.busy'}, 1, "$who counts its connection");
 }
 $lock->rollback;
-is($client->read->code, 200, 'it ends');
+is($client->read->code, 200,
+    'the statement that held a connection is answered');
 wait_for_metrics('then no connection is busy', 'pool.busy' => 0);
 $client->close;
 
@@ -104,7 +105,8 @@ my $before = metrics();
 my $auth = { Authorization => 'Basic ' . encode_base64($key->{secret}, '') };
 for (1 .. 20) {
     my $c = $t->fixture->client;
-    is($c->plain('GET', '/in', undef, headers => $auth)->code, 200, 'let in')
+    is($c->plain('GET', '/in', undef, headers => $auth)->code, 200,
+        'a key is admitted')
         if $_ == 1;
     $c->plain('GET', '/in', undef, headers => $auth) if $_ > 1;
     $c->close;
@@ -112,10 +114,13 @@ for (1 .. 20) {
 my $after = metrics();
 is($after->{'decisions.allow'} - $before->{'decisions.allow'}, 20,
     'decisions of both workers are counted');
-cmp_ok($after->{'usage.pending'}, '>=', 1, 'uses are to be stored');
-wait_for_metrics('and are stored', 'usage.pending' => 0);
+cmp_ok($after->{'usage.pending'}, '>=', 1,
+    'usage.pending counts uses that are not stored yet');
+wait_for_metrics('usage.pending is 0 once uses are stored',
+    'usage.pending' => 0);
 cmp_ok(metrics()->{'usage.flushes_total'}, '>',
-    $before->{'usage.flushes_total'}, 'by statements that are counted');
+    $before->{'usage.flushes_total'},
+        'usage.flushes_total counts the statements that store uses');
 is(metrics($_)->{'sync.leader'} . metrics($_)->{'sync.listening'}, '11',
     "one worker follows the database, says $_") for @workers;
 
@@ -133,8 +138,10 @@ $nginx->signal('STOP');
 $nginx->signal('KILL', $pid);
 wait_for_metrics('the connection of a killed worker is not busy',
     'pool.busy' => 0);
-cmp_ok(metrics()->{'pool.open'}, '<', $open, 'nor open');
-is_deeply([ $nginx->workers ], [ $other ], 'before another worker starts');
+cmp_ok(metrics()->{'pool.open'}, '<', $open,
+    'the connection of a killed worker is not open');
+is_deeply([ $nginx->workers ], [ $other ],
+    'no other worker has started meanwhile');
 $nginx->signal('CONT');
 $lock->rollback;
 $client->close;
@@ -166,18 +173,18 @@ my @new = $nginx->workers;
 $nginx->wait_for(sub { $nginx->workers(exiting => 1) == 1 }, 20,
     'an old worker without work does not leave');
 is_deeply([ $nginx->workers(exiting => 1) ], [ $pid ],
-    'an old worker is left');
+    'an old worker with a statement is still exiting');
 is(metrics($_)->{'pool.busy'}, 1, "its connection counts, says $_") for @new;
 cmp_ok(metrics()->{"decisions.$_"}, '>=', $before->{"decisions.$_"},
     "decisions of before the reload: $_") for qw( allow no_credential );
 $lock->rollback;
-is($client->read->code, 200, 'it ends');
+is($client->read->code, 200, 'the statement of the old worker is answered');
 $client->close;
 $nginx->wait_for(sub { !$nginx->workers(exiting => 1) }, 20,
     'the old worker does not leave');
 wait_for_metrics('an old worker takes its gauges with it', 'pool.busy' => 0,
     'sync.leader' => 1);
 cmp_ok(metrics()->{'pool.queries_total'}, '>=',
-    $before->{'pool.queries_total'}, 'and leaves its counters');
+    $before->{'pool.queries_total'}, 'an old worker leaves its counters');
 
 done_testing;

@@ -44,13 +44,21 @@ cmp_ok(keys %type, '>', 30, 'metrics of a node');
 
 is(promtool($output, 'check metrics <'), '0 ', 'promtool check metrics');
 isnt(promtool($output =~ s/_lag_seconds/_lag_milliseconds/gr,
-    'check metrics <'), '0 ', 'which can tell');
+    'check metrics <'), '0 ', 'promtool rejects a metric named _milliseconds');
 
 
 # the table
 
 my %row = $manual =~ /^\| `(apikeys_\w+)` \| (\w+) \| \S/mg;
 is_deeply(\%row, \%type, 'the table has all metrics, with their types');
+
+my @rows = $manual =~ /^\| `(apikeys_\w+)` \|/mg;
+is(@rows, keys %row, 'each row is one metric, once');
+my %sample = map { $_ => 1 } $output =~ /^(\w+)(?:\{.*\})? \S+$/mg;
+is_deeply([ grep { !$row{$_} } sort keys %sample ], [],
+    'and each line of the output has its row');
+is_deeply([ grep { !$sample{$_} } sort keys %row ], [],
+    'and each row has a line in the output');
 
 
 # alerts
@@ -77,13 +85,14 @@ for (@alerts) {
 
     like($severity // '', qr/^(?:critical|warning)$/, "$name: severity");
     ok(/^ +summary: \S/m && /^ +description: \S/m, "$name: what to do");
-    like($link // '', qr/^(?:database-away|zone-full|master-key|node-lost|
-        overload)$/x, "$name: where that is described");
+    like($link // '', qr/^(?:database-unreachable|zone-full|master-key|
+        node-lost|worker-suspended|overload)$/x, "$name: where that is described");
     like($tests, qr/ALERTS\{alertname="$name"/, "$name: a test");
 }
 
 is_deeply(unknown($alerts), [], 'alerts name metrics that there are');
-is_deeply(unknown($tests), [], 'so do their tests');
+is_deeply(unknown($tests), [],
+    'tests of the alerts name metrics that there are');
 
 
 # the dashboard
@@ -108,13 +117,14 @@ my $rules = join '', "groups:\n- name: dashboard\n  rules:\n", map {
     my $expr = $_->{expr} =~ s/\$__rate_interval/5m/gr
         =~ s/\$node/.*/gr =~ s/'/''/gr;
     "  - record: panel\n    expr: '$expr'\n" } @targets;
-like(promtool($rules, 'check rules'), qr/^0 /, 'promtool can parse them');
+like(promtool($rules, 'check rules'), qr/^0 /,
+    'promtool can parse the queries of the dashboard');
 unlike(promtool($rules =~ s/\[5m\]\)/[5m]/r, 'check rules'), qr/^0 /,
-    'which can tell');
+    'promtool rejects a malformed query');
 my $exprs = join "\n", map { $_->{expr} } @targets;
-is_deeply(unknown($exprs), [], 'they name metrics that there are');
+is_deeply(unknown($exprs), [], 'the dashboard names metrics that there are');
 is_deeply([ grep { $exprs !~ /\b$_\b/ } sort keys %type ], [],
-    'and all of them');
+    'the dashboard names all metrics');
 
 done_testing;
 

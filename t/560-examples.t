@@ -1,247 +1,228 @@
-# What the examples promise, beyond being taken by nginx: credentials that
-# stay here, addresses from whom they are believed, dry runs, limits, an
-# Ops Manager, and nodes that agree.
+# What the examples promise, beyond being taken by nginx: credentials that stay
+# here, addresses from whom they are believed, dry runs, an Ops Manager.
 
 use strict;
 use warnings;
 
-use FindBin ();
-use lib "$FindBin::Bin/lib";
+use lib 't/lib';
+use Test::Nginx::ApiKeys 'no_plan';
 
-use ApiKeys::Access ();
-use ApiKeys::Nginx ();
-use MIME::Base64 qw( encode_base64 );
-use Test::More;
+add_block_preprocessor(sub {
+    $_[0]->set_value('user_files', ">>> index.html\nhello\n");
+});
 
-my $t = ApiKeys::Access->new(zone => '8m');
-my $f = $t->fixture;
-my $org = $t->org;
-my ($one, $two) = map { $t->project($org) } 1 .. 2;
-my $owner = $org->{key};
-my $viewer = $t->assign($org, $one, $t->key($org, 'ORG_MEMBER'),
-    'GROUP_READ_ONLY');
-my $billing = $t->key($org, 'ORG_BILLING_ADMIN');
-my $far = $t->allow($org, $t->key($org, 'ORG_MEMBER'), '198.51.100.0/24');
-my $near = $t->allow($org, $t->key($org, 'ORG_MEMBER'), '127.0.0.0/8');
+$ENV{TEST_NGINX_BACKEND} = '127.0.0.1:' . fixture()->nginx->port(2);
 
-sub basic { return 'Basic ' . encode_base64($_[0]{secret}, '') }
-
-
-# an nginx of an example; its places and peers are the test's
-sub example {
-    my ($name, %opt) = @_;
-
-    my $nginx = ApiKeys::Nginx->new(conf => '#');
-    my $dir = $nginx->dir;
-    my $info = $f->db->conninfo(user => 'apikeys_nginx');
-    my $load = join '', map { "load_module $_;\n" } @{ $nginx->{load} };
-    my $user = $> == 0 ? "user www-data;\n" : '';
-    my $temp = join '', map { "${_}_temp_path $dir/tmp/$_;\n" }
-        qw( client_body proxy fastcgi uwsgi scgi );
-
-    open my $file, '<', "$FindBin::Bin/../conf-examples/$name.conf" or die $!;
-    my $text = do { local $/; <$file> };
-
-    $text =~ s{"host=[^"]*dbname=apikeys[^"]*"}{"$info"} or die;
-    $text =~ s{\s*password_file=\S+}{};
-    $text =~ s{resolver [^;]*;}{};
-    $text =~ s{/etc/nginx/apikeys/|/var/log/nginx/|/var/lib/nginx/}{$dir/}g;
-    $text =~ s{/var/www/html}{$dir/html}g;
-    $text =~ s{127\.0\.0\.1:8081}{127.0.0.1:%%PORT_1%%}g;
-    $text =~ s{listen (?:443 ssl|(?:127\.0\.0\.1:)?\d+);}
-              {listen 127.0.0.1:%%PORT%%;};
-    $text =~ s{ssl_certificate\S* [^;]*;}{}g;
-    $text =~ s{^load_module [^\n]*\n}{}m;
-    $text =~ s{^user [^\n]*\n}{}m;
-    $text =~ s{(?<=\nhttp \{\n)}{$temp};
-    $text =~ s{(?<=\nhttp \{\n)}{access_log off;}
-        if $text !~ /^    access_log/m;
-
-    $nginx->write_file('master.key', "$f->{master_key}\n", 0600);
-    $nginx->write_file('operator.token', $f->token . "\n", 0600);
-    $nginx->write_file('html/index.html', "hello\n");
-    chown +(getpwnam 'www-data')[ 2, 3 ], $dir if $> == 0;
-
-    $nginx->configure(conf => "${load}daemon off;\npid $dir/nginx.pid;\n"
-        . "$user error_log $dir/error.log info;\n$text");
-    $nginx->start;
-
-    # a dry run refuses nothing, not even then: it shows
-    $nginx->wait_for(sub {
-        return get($nginx, $opt{metrics})->body =~ /_copy_age_seconds \d/
-            if $opt{metrics};
-        return get($nginx, $opt{wait} || '/', key => 'aaaaaaaa:x')
-            ->code != 503;
-    }, 20, "$name is not loaded");
-    return $nginx;
-}
-
-sub get {
-    my ($nginx, $uri, %opt) = @_;
-
-    my $client = $f->client(nginx => $nginx, key => $opt{key},
-        local => $opt{local});
-    my $res = $client->request($opt{method} || 'GET', $uri, $opt{body}, %opt);
-    $client->close;
-    return $res;
-}
-
-
-subtest 'protect.conf' => sub {
-    my $nginx = example('protect', wait => '/readings/');
-    my $backend = ApiKeys::Nginx->new;
-    $backend->{ports}[0] = $nginx->port(1);
-    $backend->configure(server => <<'END');
+# the backend of protect.conf, and clients of another address
+locations(<<'END', <<'HTTP');
+location /other/ { apikeys_auth off; access_log off; proxy_bind 127.0.0.2;
+                   proxy_set_header Host $host;
+                   proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/; }
+END
+server {
+    listen $TEST_NGINX_BACKEND;
+    access_log off;
     location / {
+        apikeys_auth off;
         set $credentials "$http_authorization$http_x_api_key";
         set $who "$http_x_key_id $http_x_org_id $http_x_roles";
         return 200 '$request_method [$credentials] $who';
     }
-END
-    $backend->start;
+}
+HTTP
 
-    my $uri = "/projects/$one->{id}/data";
-    my $told = "$viewer->{id} $org->{id} ORG_MEMBER,$one->{id}:GROUP_READ_ONLY";
-    is(get($nginx, $uri, key => $viewer->{secret})->body, "GET [] $told",
-        'by digest: the backend is told who, not how');
-    is(get($nginx, $uri, headers => { Authorization => basic($viewer) })
-        ->body, "GET [] $told", 'by basic');
-    is(get($nginx, $uri, headers => { 'X-Api-Key' => $viewer->{secret} })
-        ->body, "GET [] $told", 'by a header');
-    is(get($nginx, $uri, headers => { 'X-Api-Key' => $viewer->{secret},
-        'X-Key-Id' => 'me', 'X-Org-Id' => 'me', 'X-Roles' => 'ORG_OWNER' })
-        ->body, "GET [] $told", 'nor by the client itself');
-    is(get($nginx, $uri, key => $viewer->{secret}, method => 'POST',
-        body => 'x')->code, 403, 'who may read may not write');
-    is(get($nginx, $uri, key => $owner->{secret}, method => 'POST',
-        body => 'x')->code, 200, 'an owner may');
-    is(get($nginx, "/projects/$two->{id}/data", key => $viewer->{secret})
-        ->code, 403, 'nor read in another project');
-    is(get($nginx, '/billing/', key => $billing->{secret})->code, 403,
-        'another organization');
-    is(get($nginx, '/readings/', key => $billing->{secret})->code, 200,
-        'any key');
-    is(get($nginx, '/health')->code, 200, 'anybody');
+names(
+    data => '/projects/$one_id/data', orgs => '/api/atlas/v1.0/orgs',
+    keys => '/api/public/v1.0/orgs/$org_id/apiKeys',
+    told => '$viewer_id $org_id ORG_MEMBER,$one_id:GROUP_READ_ONLY',
+    role => '{"detail":"Access to this resource is forbidden for current user."'
+        . ',"error":403,"errorCode":"ACCESS_FORBIDDEN","parameters":[],'
+        . '"reason":"Forbidden"}',
+);
+# how many more decisions "role" Prometheus text has
+my $roles;
 
-    my $log = $nginx->wait_for(sub {
-        my $text = ApiKeys::Nginx::_read($nginx->dir . '/keys.log');
-        return $text =~ /GET \/health/ && $text }, 10, 'no log');
-    like($log, qr/ $viewer->{publicKey} role "POST $uri /, 'the log tells');
-    unlike($log, qr/$viewer->{privateKey}/, 'but no secret');
-};
+sub more_roles {
+    my ($n) = $_[0] =~ /decision="role"\} (\d+)/ or return $_[0] =~ s/\n//r;
+    my $more = $n - ($roles // $n);
+    $roles = $n;
+    return "$more more";
+}
 
+run_tests();
 
-subtest 'behind-proxy.conf' => sub {
-    my $path = '/api/atlas/v1.0/orgs';
-    my @from = (headers => { 'X-Forwarded-For' => '198.51.100.7' });
-    my @other = (@from, local => '127.0.0.2');
+__DATA__
 
-    my $nginx = example('behind-proxy', wait => $path);
-    is(get($nginx, $path, key => $near->{secret}, @other)->code, 200,
-        'the header of another client is not used');
-    is(get($nginx, $path, key => $far->{secret}, @other)->code, 403,
-        'whatever it says');
+=== TEST 1: minimal.conf serves the API to a key
+--- example: minimal
+--- keys
+owner: ORG_OWNER
+viewer: ORG_MEMBER GROUP_READ_ONLY project=one
+member: ORG_MEMBER GROUP_READ_ONLY project=two
+billing: ORG_BILLING_ADMIN
+far: ORG_MEMBER list=198.51.100.0/24
+near: ORG_MEMBER list=127.0.0.0/8
+--- requests
+none: GET $orgs -> 401
+owner: GET $orgs -> 200
 
-    is(get($nginx, $path, key => $far->{secret}, @from)->code, 200,
-        'the balancer is');
-    is(get($nginx, $path, key => $near->{secret}, @from)->code, 403,
-        'and its own address is nobody\'s');
-    is(get($nginx, $path, key => $far->{secret}, @from)
-        ->json->{links}[0]{href} =~ s/\?.*//r,
-        "https://api.example.com$path", 'links have the public name');
-};
+=== TEST 2: minimal.conf shows its site to a key
+--- example: minimal
+--- requests
+none: GET / -> 401 no_credential
+owner: GET / -> 200 allow
+--- challenges
+Digest
+none
 
+=== TEST 3: protect.conf passes the identity to the backend, without the credential
+--- example: protect
+--- requests
+viewer: GET $data -> 200 allow: GET [] $told
+viewer basic: GET $data -> 200 allow: GET [] $told
+viewer header: GET $data -> 200 allow: GET [] $told
 
-subtest 'dry-run.conf' => sub {
-    my $nginx = example('dry-run', metrics => '/metrics');
-    is(get($nginx, '/index.html?a')->code, 200, 'without a key');
-    is(get($nginx, '/index.html?b', headers =>
-        { Authorization => basic($billing) })->code, 200, 'without the role');
-    is(get($nginx, '/index.html?c', headers =>
-        { Authorization => basic($viewer) })->code, 200, 'with it');
+=== TEST 4: protect.conf ignores an identity that the client claims
+--- example: protect
+--- as: viewer header
+--- requests: GET $data -> 200 allow: GET [] $told
+--- more_headers
+X-Key-Id: me
+X-Org-Id: me
+X-Roles: ORG_OWNER
 
-    my $log = $nginx->wait_for(sub {
-        my $text = ApiKeys::Nginx::_read($nginx->dir . '/decisions.log');
-        return $text =~ /\?c/ && $text }, 10, 'no log');
-    like($log, qr/^no_credential - "GET \/index.html\?a /m, 'no key');
-    like($log, qr/^role $billing->{publicKey} "GET \/index.html\?b /m, 'role');
-    like($log, qr/^allow $viewer->{publicKey} "GET \/index.html\?c /m, 'allow');
-    like(get($nginx, '/metrics')->body,
-        qr/^apikeys_decisions_total\{decision="role"\} 1$/m, 'the metrics');
-    is(get($nginx, '/metrics', local => '127.0.0.2')->code, 403,
-        'which are not for everybody');
-};
+=== TEST 5: protect.conf admits other methods than GET for GROUP_OWNER
+--- example: protect
+--- requests
+viewer: POST $data x -> 403 role: $role
+owner: POST $data x -> 200 allow: POST [] $owner_id $org_id ORG_OWNER
 
+=== TEST 6: protect.conf admits keys of the project
+--- example: protect
+--- requests
+none: GET /projects/$two_id/data -> 401 no_credential
+viewer: GET /projects/$two_id/data -> 403 role: $role
+billing: GET $data -> 403 role: $role
+owner: GET $data -> 200 allow: GET [] $owner_id $org_id ORG_OWNER
 
-subtest 'rate-limit.conf' => sub {
-    my $nginx = example('rate-limit');
-    my (%codes, %wrong);
-    my $client = $f->client(nginx => $nginx);
+=== TEST 7: protect.conf refuses keys of another organization
+--- example: protect
+--- requests
+billing: GET /billing/ -> 403 role: $role
+owner: GET /billing/ -> 403 role: $role
 
-    # 41 at once: one, twenty more, and what a tenth of a second brings
-    $codes{ $client->plain('GET', '/', undef, headers =>
-        { Authorization => basic({ secret => "$viewer->{publicKey}:x" }) })
-        ->code }++ for 1 .. 41;
-    is_deeply(\%codes, { 401 => 41 }, 'wrong secrets count for nobody');
+=== TEST 8: protect.conf admits any key where it has the scheme alone
+--- example: protect
+--- as: billing
+--- requests: GET /readings/ -> 200 allow: GET [] $billing_id $org_id ORG_BILLING_ADMIN
 
-    # sent at once, or the delay of burst= would be waited for
-    my @clients = map { $f->client(nginx => $nginx) } 1 .. 30;
-    $_->send($_->format('GET', '/', undef,
-        headers => { Authorization => basic($viewer) })) for @clients;
-    %codes = ();
-    $codes{ $_->read->code }++ for reverse @clients;
-    cmp_ok($codes{429}, '>=', 5, 'a key has its limit');
-    cmp_ok($codes{200}, '>=', 20, 'and its burst');
-    is($client->plain('GET', '/', undef, headers =>
-        { Authorization => basic($billing) })->code, 200,
-        'which is not that of another');
-};
+=== TEST 9: protect.conf asks for no key at its health check
+--- example: protect
+--- requests: GET /health -> 200 -
+--- response_headers: Content-Type: image/gif
 
+=== TEST 10: protect.conf logs the public key and the decision, and no private key
+--- example: protect
+--- as: viewer header
+--- requests: POST $data x -> 403 role
+--- access_log: 127.0.0.1 $viewer_public role "POST $data HTTP/1.1" 403
+--- no_access_log: $viewer_private
 
-subtest 'ops-manager.conf' => sub {
-    my $nginx = example('ops-manager', wait => '/api/public/v1.0/orgs');
-    my $res = get($nginx, '/api/private/unauth/version');
-    is($res->code, 200, 'the version, for anybody');
-    like($res->header('x-mongodb-service-version'),
-        qr/^gitHash=\w+; versionString=6\.0\.\d+$/, 'as clients read it');
-    is(get($nginx, '/api/private/ipinfo')->json->{currentIpv4Address},
-        '127.0.0.1', 'the address');
-    is(get($nginx, '/api/public/v1.0/orgs')->code, 401, 'the API, for keys');
-    $res = get($nginx, "/api/public/v1.0/orgs/$org->{id}/apiKeys",
-        key => $owner->{secret});
-    is($res->code, 200, 'by digest');
-    is($res->json->{totalCount}, 5, 'as it is');
-    is(get($nginx, "/api/public/v1.0/orgs/$org->{id}/apiKeys/$viewer->{id}/"
-        . 'whitelist', key => $owner->{secret})->code, 200,
-        'older clients, too');
-    is(get($nginx, '/api/atlas/v1.0/orgs', key => $owner->{secret})->code,
-        404, 'and no other product');
-};
+=== TEST 11: behind-proxy.conf ignores X-Forwarded-For of an unknown proxy
+--- example: behind-proxy
+--- requests
+near digest uri=$orgs: GET /other$orgs -> 200
+far digest uri=$orgs: GET /other$orgs -> 403
+--- more_headers: X-Forwarded-For: 198.51.100.7
+--- contains
+"href":"https://api.example.com$orgs?
+"IP_ADDRESS_NOT_ON_ACCESS_LIST","parameters":["127.0.0.2"]
 
+=== TEST 12: behind-proxy.conf takes X-Forwarded-For of the balancer
+--- example: behind-proxy
+--- requests
+far: GET $orgs -> 200
+near: GET $orgs -> 403 IP_ADDRESS_NOT_ON_ACCESS_LIST ["198.51.100.7"]
+--- more_headers: X-Forwarded-For: 198.51.100.7
 
-subtest 'nodes.conf' => sub {
-    my @nodes = map { example('nodes') } 1 .. 2;
-    my $path = "/api/atlas/v1.0/orgs/$org->{id}/apiKeys";
+=== TEST 13: behind-proxy.conf has links with the public name
+--- example: behind-proxy
+--- as: owner
+--- requests: GET $orgs -> 200
+--- contains: "links":[{"href":"https://api.example.com$orgs?
 
-    # all clients of both ask at once, without waiting
-    for my $n (0 .. 1) {
-        my $res = get($nodes[$n], $path, method => 'POST',
-            key => $owner->{secret},
-            body => { desc => "node $n", roles => ['ORG_MEMBER'] });
-        my $made = $res->json;
-        my $secret = "$made->{publicKey}:$made->{privateKey}";
-        is(get($nodes[ 1 - $n ], '/', key => $secret)->code, 200,
-            "made on node $n, known on the other");
-        is(get($nodes[ 1 - $n ], "$path/$made->{id}", method => 'DELETE',
-            key => $owner->{secret})->code, 204, 'deleted there');
-        is(get($nodes[$n], '/', key => $secret)->code, 401,
-            "and unknown on node $n");
-    }
-    like($nodes[0]->wait_for(sub { -s $nodes[0]->dir . '/apikeys/snapshot' },
-        20, 'no snapshot'), qr/^\d+$/, 'a snapshot is written');
-    is(get($nodes[0], '/health')->code, 200, 'its health');
-    is(get($nodes[0], '/health', local => '127.0.0.2')->code, 403,
-        'which is not for everybody');
-};
+=== TEST 14: dry-run.conf refuses nothing and logs the decisions
+--- example: dry-run
+--- requests
+none: GET /index.html?a
+billing basic: GET /index.html?b
+viewer basic: GET /index.html?c
+owner basic: GET /index.html?d
+--- response_body
+hello
+--- access_log
+no_credential - "GET /index.html?a HTTP/1.1"
+role $billing_public "GET /index.html?b HTTP/1.1"
+allow $viewer_public "GET /index.html?c HTTP/1.1"
+allow $owner_public "GET /index.html?d HTTP/1.1"
 
-done_testing;
+=== TEST 15: dry-run.conf counts the decisions
+--- example: dry-run
+--- requests
+none: GET /metrics -> 200: 0 more
+billing basic: GET /index.html -> 200: hello
+none: GET /metrics -> 200: 1 more
+--- response_body_filters eval: \&main::more_roles
+
+=== TEST 16: dry-run.conf shows the decisions to its own address
+--- example: dry-run
+--- requests: GET /other/metrics -> 403 -
+--- contains: 403 Forbidden
+--- may_log: error
+
+=== TEST 17: rate-limit.conf admits a key
+--- example: rate-limit
+--- requests
+none: GET / -> 401 no_credential
+owner basic: GET / -> 200 allow
+
+=== TEST 18: rate-limit.conf does not count wrong secrets for the limit of their key
+--- example: rate-limit
+--- request eval: [("GET /") x 42]
+--- as eval: CORE::join ', ', ('$viewer_public:x basic') x 41, 'viewer basic'
+--- answers eval: CORE::join "\n", ('401 wrong_secret') x 41, '200 allow'
+
+=== TEST 19: ops-manager.conf shows the version and the address without a key
+--- example: ops-manager
+--- requests
+GET /api/private/unauth/version -> 200 -:
+GET /api/private/ipinfo -> 200 -: {"currentIpv4Address":"127.0.0.1"}
+--- response_headers_like eval
+['X-MongoDB-Service-Version: gitHash=\w+; versionString=6\.0\.\d+',
+    'Content-Type: application/json']
+
+=== TEST 20: ops-manager.conf serves the API of Ops Manager to a key
+--- example: ops-manager
+--- requests
+none: GET /api/public/v1.0/orgs -> 401
+owner: GET $keys -> 200
+owner: GET $keys/$viewer_id/whitelist -> 200
+--- contains
+"error" : 401
+"totalCount":6
+"totalCount":0
+
+=== TEST 21: ops-manager.conf has no paths of Atlas
+--- example: ops-manager
+--- as: owner
+--- requests: GET $orgs -> 404 -
+--- contains: 404 Not Found
+
+=== TEST 22: api.conf serves the three APIs by digest with MD5 and SHA-256
+--- example: api
+--- requests
+GET /api/atlas/v1.0/orgs
+GET /api/atlas/v2/orgs
+GET /api/public/v1.0/orgs
+--- error_code: 401
+--- challenges: Digest Digest

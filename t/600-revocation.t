@@ -33,7 +33,7 @@ END
 # one that is stopped while it writes the zone is killed by the other
 my %conf = (workers => 2, server => $server,
     allow => qr/worker\ process\ \d+\ (?:exited\ on\ signal\ 9
-        |was\ stopped\ with\ apikeys\ zone)|shared\ memory\ zone/x);
+        |was\ suspended\ while\ holding)|shared\ memory\ zone/x);
 my $f = ApiKeys::Fixture->new(%conf,
     http => 'apikeys_wait 0; apikeys_sync poll=1s;');
 my $db = $f->db;
@@ -174,7 +174,8 @@ sub end_series {
         @latency / @probers, scalar @probers, $asked, 1000 * $half,
         1000 * $latency[ 0.99 * @latency ], 1000 * $latency[-1]);
     is($late, 0, "$name: nobody is let in $bound s after the commit");
-    is($back, 0, "$name: nobody comes back");
+    is($back, 0,
+        "$name: no revoked key is admitted again after it was refused once");
     cmp_ok($half, '<=', $median, "$name: half of them within $median s");
 }
 
@@ -186,7 +187,7 @@ series('with NOTIFY', $total, 1 * $slow, 0.1 * $slow, @probers);
 
 # who follows the database is stopped, on each node, at any moment of a round
 
-sub syncers {
+sub leaders {
     return map { /:(\d+)$/ } @{ $dbh->selectcol_arrayref(
         'SELECT name FROM apikeys.instances') };
 }
@@ -199,19 +200,19 @@ sub syncers {
 
     begin_series();
     for (1 .. 4) {
-        my %stopped = map { $_ => 1 } syncers();
+        my %stopped = map { $_ => 1 } leaders();
         revoke($bound, [ map { key() } 1 .. $batch ], sub {
             sleep rand 0.02;
             kill 'STOP', keys %stopped;
         }, @fresh);
 
         # what goes on must find that it was replaced, and harm nobody
-        $nodes[0]->wait_for(sub { !grep { $stopped{$_} } syncers() }, 30,
-            'a stopped syncer is not replaced');
+        $nodes[0]->wait_for(sub { !grep { $stopped{$_} } leaders() }, 30,
+            'a stopped leader is not replaced');
         kill 'CONT', keys %stopped;
-        is(keys %stopped, @nodes, 'who follows is stopped on each node');
+        is(keys %stopped, @nodes, 'the leader of each node was stopped');
     }
-    end_series('with stopped syncers', $bound, $bound, @fresh);
+    end_series('with stopped leaders', $bound, $bound, @fresh);
     unshift @ways, @api;
 }
 
@@ -284,7 +285,7 @@ for my $end (qw( commit rollback commit )) {
     $f->copies($f->org, $org->{key}, 4000);
 
     begin_series();
-    my $loads = () = $nodes[0]->error_log =~ /replica loaded/g;
+    my $loads = () = $nodes[0]->error_log =~ /loaded \d+ keys/g;
 
     for (1 .. ($total >= 1000 ? 50 : 5)) {
         my @keys = map { key() } 1 .. $batch;
@@ -294,10 +295,10 @@ for my $end (qw( commit rollback commit )) {
         revoke(3 * $slow, \@keys, @probers);
     }
 
-    $loads = (() = $nodes[0]->error_log =~ /replica loaded/g) - $loads;
+    $loads = (() = $nodes[0]->error_log =~ /loaded \d+ keys/g) - $loads;
     cmp_ok($loads, '>=', 3, 'full loads ran meanwhile');
     is($late, 0, 'revoked during a load: refused within its time');
-    is($back, 0, 'and no load brings a key back');
+    is($back, 0, 'no revoked key is admitted again during a load');
     $dbh->do("DELETE FROM apikeys.keys WHERE descr = 'copy'");
 }
 

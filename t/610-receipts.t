@@ -174,19 +174,24 @@ my $took = seconds(sub {
     is(receipt(delete_key('wait=1', $key)), "202 - $host",
         'no receipt while a node is stopped, which is named');
 });
-cmp_ok($took, '>=', 1, 'after the time that the client gave');
-cmp_ok($took, '<', 1 + 1 * $slow, 'and no more');
-like(receipt(patch('wait=0')), qr/^202 - $host/, 'no patience, no receipt');
+cmp_ok($took, '>=', 1,
+    'the answer without a receipt comes after the time of Prefer: wait');
+cmp_ok($took, '<', 1 + 1 * $slow, 'the answer without a receipt is not late');
+like(receipt(patch('wait=0')), qr/^202 - $host/,
+    'Prefer: wait=0 gives 202 while a node is stopped');
 
-$took = seconds(sub { is(receipt(patch('')), '200 - -', 'unasked') });
-cmp_ok($took, '>=', 0.45, 'apikeys_wait: half a second for who is alive');
-cmp_ok($took, '<', 0.7 + 1 * $slow, 'and no more');
+$took = seconds(sub { is(receipt(patch('')), '200 - -',
+    'a change without Prefer gets 200') });
+cmp_ok($took, '>=', 0.45, 'a change without Prefer waits for apikeys_wait');
+cmp_ok($took, '<', 0.7 + 1 * $slow,
+    'a change without Prefer waits no longer than apikeys_wait');
 
 my $patient = waiting('wait=60', 'PATCH',
     "$org->{path}/apiKeys/$org->{key}{id}", { desc => 'patient' });
 $there->signal('CONT', @stopped);
-is(receipt($patient->read), '200 wait=60 -', 'a receipt when it goes on');
-is(code($key, $there), 401, 'and has caught up');
+is(receipt($patient->read), '200 wait=60 -',
+    'a receipt is given when the stopped node resumes');
+is(code($key, $there), 401, 'the resumed node refuses the deleted key');
 
 
 # a client that leaves while it waits
@@ -257,11 +262,13 @@ like(receipt($prefer->read),
 # it cannot know who is stopped, nor for how long that one may decide
 $here->wait_for(sub { code($key, $here) == 200 }, 30, 'not restored');
 is(receipt(patch('wait=1')), '202 - unknown',
-    'no receipt while instances may be unknown to it');
+    'no receipt while the restored database may lack nodes');
 is(receipt(delete_key('wait=1', $f->key($org, 'ORG_READ_ONLY'))),
-    '202 - unknown', 'nor for a deletion');
+    '202 - unknown',
+    'no receipt for a deletion while the database may lack nodes');
 $db->psql(q{UPDATE apikeys.history SET begun = begun - interval '10 min'});
-is(receipt(patch('wait=1')), '200 wait=1 -', 'when their leases have run out');
+is(receipt(patch('wait=1')), '200 wait=1 -',
+    'a receipt is given when the leases of lacking nodes have run out');
 
 $there->signal('CONT', @stopped);
 $here->wait_for(sub { receipt(patch('wait=1')) eq '200 wait=1 -' }, 30,
@@ -269,7 +276,7 @@ $here->wait_for(sub { receipt(patch('wait=1')) eq '200 wait=1 -' }, 30,
 is(code($key, $here), 200, 'a receipt of the restored database means that '
     . 'the node has it');
 ok($here->wait_for(sub { code($key, $there) == 200 }, 30, 'not restored'),
-    'and the other follows');
+    'the other node follows the restored database');
 
 
 # the end of a lease
@@ -282,10 +289,11 @@ $there->{opt}{allow} = qr/exited on signal 9/;
 $there->kill;
 cmp_ok($db->psql('SELECT min(extract(epoch FROM lease_until - heartbeat))
     FROM apikeys.instances'), '>=', 3.1,
-    'a lease ends when nobody decides by any clock');
+    'lease_until is at least apikeys_stale + margin after the heartbeat');
 like(receipt(patch('wait=0')), qr/^202 - $host/,
-    'who was killed may come back');
-is(receipt(patch('wait=20')), '200 wait=20 -', 'until its lease is over');
+    'no receipt while the lease of a killed node runs');
+is(receipt(patch('wait=20')), '200 wait=20 -',
+    'a receipt is given once the lease of the killed node is over');
 
 
 # a zone without room for the change
@@ -338,7 +346,7 @@ $here->wait_for(sub { receipt(patch('wait=1')) eq '202 - unknown' },
     30 * $slow, 'a receipt of a database that lacks the last heartbeats');
 $standby->named($db->name)->psql('SELECT apikeys.end_unknown()');
 is(receipt(patch('wait=2')), '200 wait=2 -',
-    'but for what is done there, once it is told that it knows all');
+    'a receipt is given after end_unknown()');
 
 $_->stop for $here, $there;
 

@@ -119,9 +119,9 @@ my %made = map { $_ => 1 } @{ $db->dbh->selectcol_arrayref(
 is_deeply([ grep { !/^(?:200|unknown|failed)$/ } keys %codes ], [],
     'no other answer') or diag join ' ', keys %codes;
 is(scalar(grep { !$made{$_} } @{ $codes{200} }), 0,
-    'what was called a success was made');
+    'changes that were answered with 200 were made');
 is(scalar(grep { $made{$_} } @{ $codes{failed} }), 0,
-    'what was called a failure was not');
+    'changes that were answered with an error were not made');
 cmp_ok(@{ $codes{$_} || [] }, '>', 2, "there were some of both: $_")
     for 200, 'failed';
 diag(join ', ', map { @{ $codes{$_} } . " $_" } sort keys %codes);

@@ -90,7 +90,7 @@ sub pruned {
 
 $db->psql("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
     descr) SELECT '$full->{id}', translate(lpad(to_hex(g), 8, '0'),
-    '0123456789abcdef', 'ghijklmnopqrstuv'), decode(repeat('ab', 80), 'hex'),
+    '0123456789abcdef', 'ghijklmnopqrstuv'), decode(repeat('ab', 112), 'hex'),
     repeat('a', 12), 'pile' FROM generate_series(1, 1000) g");
 
 
@@ -105,7 +105,7 @@ $db->psql("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
     $dbh->do("DELETE FROM apikeys.keys WHERE id = '$key->{id}'");
     ok(!eval { $dbh->do(q{PREPARE TRANSACTION 'ours'}) },
         'a change cannot be prepared');
-    is($dbh->state, '0A000', 'and PostgreSQL says so');
+    is($dbh->state, '0A000', 'PREPARE TRANSACTION fails with 0A000');
     is($o->code('/key', $key), 200, 'nothing has changed');
 
     $dbh->do('CREATE TABLE public.other (a int)');
@@ -183,8 +183,8 @@ sub refusals {
     $db->psql("DELETE FROM apikeys.schema_version WHERE version = $version;
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE usename = 'apikeys_nginx'");
-    ok(eval { $nginx->wait_log(qr/schema is too old, version @{[
-        $version - 1]} instead of $version, apply sql\/apply.sh/,
+    ok(eval { $nginx->wait_log(qr/schema version is @{[
+        $version - 1]}, this module needs $version: run sql\/apply.sh/,
         10 * $slow, $mark) }, 'a schema too old: the log says what to do');
     is($o->code, 200, 'a schema too old: decisions go on');
     ok(eval { $nginx->wait_for(sub { $o->code('/brief') == 503 }, 10 * $slow,
@@ -211,7 +211,7 @@ sub refusals {
     my $node = $late->nginx;
     my $before = $late->logins;
     $node->start;
-    ok(eval { $node->wait_log(qr/schema is too old/, 10 * $slow) },
+    ok(eval { $node->wait_log(qr/schema version is 0, this module needs /, 10 * $slow) },
         'too old at the start: the log says so');
     my $end = time + 2;
     my %codes;

@@ -37,7 +37,7 @@ my $http = 'apikeys_sync poll=200ms; apikeys_wait 0;';
 my $f = ApiKeys::Fixture->new(workers => 3, server => $server, http => $http,
     zone => '16m',
     allow => qr/exited\ on\ signal|shared\ memory\ zone|\[alert\].*mutex
-        |was\ stopped\ with\ apikeys\ zone/x);
+        |was\ suspended\ while\ holding/x);
 my $nginx = $f->nginx;
 my $db = $f->db;
 my $dbh = $db->dbh;
@@ -139,7 +139,7 @@ my %places = (
         ngx_apikeys_store_delete_locked => 800,
         ngx_apikeys_store_write_insert => 200 },
     'an allocation' => { ngx_apikeys_arena_alloc => 80,
-        ngx_apikeys_arena_list_create => 600 },
+        ngx_apikeys_arena_tree_create => 600 },
     'a reclamation' => { ngx_apikeys_store_reclaim_locked => 1500,
         ngx_apikeys_arena_free => 30 },
     'a repair' => { ngx_apikeys_store_repair => 3000 },
@@ -251,13 +251,13 @@ diag("$kinds[4]{all} requests since the last pause, $kinds[4]{lost} died "
 undef @probers;
 
 
-# the syncer stopped: another takes over
+# the leader stopped: another takes over
 
-my $syncer;
+my $leader;
 $nginx->wait_for(sub {
-    $syncer = status($nginx)->{leader_pid};
+    $leader = status($nginx)->{leader_pid};
 }, 10 * $slow, 'no worker follows the database');
-$nginx->signal('STOP', $syncer);
+$nginx->signal('STOP', $leader);
 my $begin = time;
 $dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_READ_ONLY}' WHERE id = ?},
     undef, $good->{id});
@@ -269,12 +269,12 @@ $nginx->wait_for(sub {
     $res && $res->code == 403;
 }, 30 * $slow, 'nobody takes over');
 my $took = time - $begin;
-cmp_ok($took, '<', 10 * $slow, 'a stopped syncer is replaced');
-diag(sprintf 'a stopped syncer is replaced within %.1f s', $took);
-$nginx->signal('CONT', $syncer);
+cmp_ok($took, '<', 10 * $slow, 'a stopped leader is replaced');
+diag(sprintf 'a stopped leader is replaced within %.1f s', $took);
+$nginx->signal('CONT', $leader);
 $dbh->do(q{UPDATE apikeys.keys SET roles = '{ORG_MEMBER}' WHERE id = ?},
     undef, $good->{id});
-ok(soon(200, $good), 'and does no harm when it goes on');
+ok(soon(200, $good), 'a leader that resumes does not undo a change');
 
 
 # reload, under load and churn
@@ -308,8 +308,9 @@ $nginx->reload;
 sleep 0.3;
 @kinds = decisions(@probers);
 is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
-    'a new key file: nobody enters');
-ok(soon(200, $good), 'who has the old key too goes on');
+    'a new master key file: no key is admitted');
+ok(soon(200, $good),
+    'a node that has the old master key, too, admits the key');
 
 # nginx must not free the new memory that this took
 $_->watch(@watch) for @probers;
@@ -436,7 +437,7 @@ sub retire {
     upgrade($up);
     my $begin = time;
     loaded($up);
-    like($up->error_log, qr/replica loaded from snapshot/,
+    like($up->error_log, qr/loaded \d+ keys from snapshot/,
         'USR2 with a snapshot: it is loaded');
     @kinds = decisions(@probers);
     right('USR2 with a snapshot', @kinds);
@@ -447,7 +448,8 @@ sub retire {
         60 * $slow, 'not asked');
     cmp_ok($seen->{last} - $begin, '<', 1 * $slow,
         'a key that was deleted after the snapshot is refused within a second');
-    is($seen->{code}, 401, 'and stays so');
+    is($seen->{code}, 401,
+        'the key that was deleted after the snapshot stays refused');
     diag(sprintf 'a key deleted after the snapshot: %d of %d requests let in',
         $seen->{codes}{200} // 0, $seen->{asked});
     undef $deleted;
@@ -488,7 +490,8 @@ is(kept($bad), 401, 'rightly');
 @idle = ();
 $dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef, $good->{id});
 ok($poor_node->wait_for(sub { code($good, $poor_node) == 401 }, 20 * $slow,
-    'the feed is lost'), 'and all is well when there are some again');
+    'the feed is lost'),
+    'a deletion is followed when there are connections again');
 $poor_node->stop;
 
 done_testing;

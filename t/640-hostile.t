@@ -88,7 +88,7 @@ for my $n (grep { $_ % 3 == 0 } 1 .. length($request) - 1) {
     $client->close;
 }
 served('requests broken off at every third byte');
-is(keys_made(), $before, 'and none of them is taken for a whole one');
+is(keys_made(), $before, 'requests broken off create no key');
 
 # whole, and gone before the answer: made or not made, never half
 for (1 .. 30) {
@@ -101,7 +101,7 @@ ok($nginx->wait_for(sub {
     my $status = status();
     !$status->{pool}{busy} && !$status->{pool}{waiting};
 }, 10 * $slow, 'busy'), 'clients that do not wait leave nothing behind');
-is($db->psql(<<'END'), '0', 'and no change without its audit row');
+is($db->psql(<<'END'), '0', 'no change lacks its audit row');
 SELECT count(*) FROM apikeys.keys k WHERE k.descr = 'hostile'
    AND NOT EXISTS (SELECT FROM apikeys.audit a
                     WHERE to_jsonb(a)::text LIKE '%' || k.id || '%')
@@ -132,7 +132,7 @@ $db->psql("DELETE FROM apikeys.keys WHERE descr = 'hostile'");
     $client->send(map { "GET /basic HTTP/1.1\r\nHost: a\r\n$_\r\n" } @ask);
     my @codes = map { $client->read->code } @ask;
     is(join(' ', @codes), join(' ', map { $_ % 2 ? 200 : 401 } 1 .. 60),
-        'a pipeline of 60: no request has its neighbour\'s right');
+        'a pipeline of 60: no request has its neighbor\'s right');
     $client->close;
 
     $client = client();
@@ -177,7 +177,7 @@ for my $case (
     $client->close;
 }
 is($db->psql("SELECT count(*) FROM apikeys.keys WHERE id = '$key->{id}'"), 1,
-    'and the key of the inner request is there');
+    'no inner request has deleted the key');
 
 {
     my $client = client();
@@ -219,7 +219,7 @@ sub flat {
     my ($grown, $taken) = (memory() - $memory,
         $zone - status()->{zone}{free_bytes});
 
-    is($wrong, 0, "$name: and $n more");
+    is($wrong, 0, "$name: $n further requests get the expected status");
 
     # instruments keep what was freed, to see late uses of it
     my $kept = $slow > 1 ? 256 * 1024 : 0;

@@ -85,7 +85,7 @@ sub open_answers {
     my $begin = time;
     my $client = client();
     is($client->plain('GET', '/open')->code, 200, "$name: others are served");
-    cmp_ok(time - $begin, '<', 2 * $slow, "$name: and soon");
+    cmp_ok(time - $begin, '<', 2 * $slow, "$name: /open is answered in 2 s");
     $client->close;
 }
 
@@ -124,7 +124,7 @@ $open = descriptors();
     open_answers('150 headers that do not end');
     leave($clients[$_], $_ % 2) for 0 .. $#clients;
     nothing_held('clients that left in the headers');
-    is(made(), 0, 'and nothing is made');
+    is(made(), 0, 'clients that left in the headers create no key');
 }
 
 
@@ -152,7 +152,7 @@ SELECT count(*) FROM apikeys.keys k WHERE descr = 'left' AND NOT EXISTS
       WHERE to_jsonb(a)::text LIKE '%' || k.id || '%')
 END
     is($bare, 0, 'no change without its audit row');
-    cmp_ok(made(), '<', 30, 'and what still could be was not begun');
+    cmp_ok(made(), '<', 30, 'fewer than 30 keys were created');
     $db->psql("DELETE FROM apikeys.keys WHERE descr = 'left'");
 }
 
@@ -268,7 +268,7 @@ sub v2_lives {
             . ($_ % 3 ? frame(3, 0, $id, pack 'N', 8) : '')
     } 1 .. 100), 1, 'HTTP/2: bodies that are broken off, or do not end');
     nothing_held('HTTP/2: half a body');
-    is(made(), 0, 'and none of it is taken for a whole one');
+    is(made(), 0, 'HTTP/2: half a body creates no key');
 
     # more than it says, less than it says
     for my $length (length($body) - 1, length($body) + 1) {
@@ -277,7 +277,7 @@ sub v2_lives {
             . frame(0, 1, 1, $body));
     }
     nothing_held('HTTP/2: a body of another length');
-    is(made(), 0, 'nor is a body of another length');
+    is(made(), 0, 'HTTP/2: a body of another length creates no key');
 }
 
 
@@ -342,7 +342,7 @@ for my $case (
     $client->close;
 }
 is($db->psql("SELECT count(*) FROM apikeys.keys WHERE id = '$key->{id}'"), 1,
-    'and the key of the inner request is there');
+    'no inner request has deleted the key');
 nothing_held('all these');
 
 
@@ -366,7 +366,8 @@ nothing_held('all these');
         $late++ if time - $begin > $slow;
     }
     is("$wrong $late", '0 0', 'nonces of many keys: each works, and an old one');
-    is(status()->{zone}{free_bytes}, $free, 'and the zone holds no more');
+    is(status()->{zone}{free_bytes}, $free,
+        'nonces of many keys take no memory of the zone');
     $_->{flood}->close for @many;
     $victim->close;
 }
@@ -393,7 +394,8 @@ nothing_held('all these');
         $worst = time - $begin if time - $begin > $worst;
     }
     is($?, 0, 'a flood of unknown keys: each gets its 401');
-    cmp_ok($worst, '<', 1 * $slow, 'and others are served meanwhile');
+    cmp_ok($worst, '<', 1 * $slow,
+        'other requests are served during a flood of unknown keys');
     diag(sprintf '%d other requests, %.0f ms at worst', $asked, 1000 * $worst);
 }
 nothing_held('after all');

@@ -242,7 +242,7 @@ END
     cmp_ok(peak($begin), '<', 24 * length($list_long) + 32 * $MB, 'the peak');
     $_->close for @waits;
     cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
-        'what is allocated when the clients have gone');
+        'memory is freed when the clients have disconnected');
 }
 
 {
@@ -258,7 +258,7 @@ END
     note "each holds $held bytes";
     $_->close for @waits;
     cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
-        'what is allocated when the clients have gone');
+        'memory is freed when the clients have disconnected');
 }
 
 # a key in 5,000 projects, whose answer is large, too
@@ -279,10 +279,11 @@ END
     cmp_ok(settled($begin->{used}, 65536 + $own), '<=', 65536 + $own,
         'a change of a key in 5,000 projects: what it holds');
     my $res = $client->read;
-    is($res->code, 202, 'it is answered');
-    is($res->header('x-apikeys-pending'), 'stuck:1', 'with who lacks it');
-    is(scalar @{ $res->json->{roles} }, 5001, 'and with all roles');
-    is($res->json->{desc}, 'projects', 'as they are now');
+    is($res->code, 202, 'the change of a key in 5,000 projects gets 202');
+    is($res->header('x-apikeys-pending'), 'stuck:1',
+        'the 202 names the node that lacks the change');
+    is(scalar @{ $res->json->{roles} }, 5001, 'the 202 has all 5,001 roles');
+    is($res->json->{desc}, 'projects', 'the 202 has the new description');
     $client->close;
 
     $client->send(request('POST', '/groups',
@@ -290,7 +291,7 @@ END
         Authorization => basic($org->{key}), Prefer => 'wait=1'));
     $res = $client->read;
     is($res->code, 202, 'a project is created');
-    is($res->json->{name}, 'by many', 'and shown');
+    is($res->json->{name}, 'by many', 'the answer shows the new project');
     $client->close;
 }
 $db->psql("DELETE FROM apikeys.instances WHERE uuid = 'stuck'");
@@ -319,14 +320,15 @@ $db->psql("DELETE FROM apikeys.instances WHERE uuid = 'stuck'");
     $lock->rollback;
     my %codes;
     $codes{ $_->read(timeout => 120)->code }++ for @waits;
-    is(join(' ', %codes), '200 24', 'then all of them are made');
+    is(join(' ', %codes), '200 24',
+        'all changes that waited for a lock are made');
     $_->close for @waits;
     is($db->psql('SELECT count(*) FROM apikeys.access_list'), 240_000,
-        'with all entries');
+        'all 240,000 entries are stored');
     cmp_ok(settled($begin->{used}, $noise), '<=', $noise,
-        'what is allocated afterwards');
+        'memory is freed after the changes');
     cmp_ok(status_of('VmRSS') - $begin->{rss}, '<', 32 * $MB,
-        'what is resident afterwards');
+        'the resident memory does not stay large');
 }
 
 
@@ -355,8 +357,9 @@ $db->psql("DELETE FROM apikeys.instances WHERE uuid = 'stuck'");
     {
         is($client->request('GET', $base . $path)->code, 200, "GET $path");
     }
-    is($stats->(), $before, 'reads no access list');
-    cmp_ok(peak($begin), '<', 4 * $MB, 'and takes little memory');
+    is($stats->(), $before, "GET of many keys reads no access list");
+    cmp_ok(peak($begin), '<', 4 * $MB,
+        'GET of many keys takes less than 4 MB');
 }
 
 done_testing;

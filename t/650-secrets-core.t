@@ -1,11 +1,11 @@
 # A core file of a worker that has served everything is searched for what is
 # secret: private keys, the operator's token, the key file and what is derived
-# from it, HA1s; and so are a snapshot, the database, logs, and what the system
+# from it, hashes of keys; and so are a snapshot, the database, logs, and what the system
 # shows of processes.
 # Credentials that a client sends in clear (basic, header, the
 # token) lie in nginx's own buffers while they are in flight and are not
 # looked for there: here all keys but one are used by digest, and of that one
-# the HA1s are looked for.
+# the hashes are looked for.
 
 use strict;
 use warnings;
@@ -76,7 +76,7 @@ for (1 .. 3) {
 $client->close;
 $f->db->psql("DELETE FROM apikeys.keys WHERE id = '$keys[0]{id}'");
 $f->db->psql('TRUNCATE apikeys.access_usage, apikeys.key_projects');
-$node->wait_log(qr/replica loaded.*replica loaded/s, 20, 0);
+$node->wait_log(qr/loaded \d+ keys.*loaded \d+ keys/s, 20, 0);
 is($codes, '200 ' x 66, 'keys are used');
 
 # made here: the worker has sent them, and is to have forgotten them
@@ -91,7 +91,7 @@ $maker->close;
 my $secrets = ApiKeys::Secrets->new;
 $secrets->add_master_key($f->{master_key});
 $secrets->add('the token', $f->token);
-$secrets->add_ha1('used as it is', @$plain{qw( publicKey privateKey )});
+$secrets->add_hashes('used as it is', @$plain{qw( publicKey privateKey )});
 for my $i (0, 1, 19 .. $#keys) {
     $secrets->add_key($i, @{ $keys[$i] }{qw( publicKey privateKey )});
 }

@@ -163,7 +163,7 @@ END
 sub told {
     my ($node) = @_;
 
-    return $node == $still && $still->error_log !~ /left to the feed/;
+    return $node == $still && $still->error_log !~ /applied with the next poll/;
 }
 
 sub basic {
@@ -306,11 +306,11 @@ for my $part (1 .. 6) {
 }
 
 is($count{wrong}, 0,
-    'every call and every request was answered as it ought');
+    'every call and every request got the expected answer');
 is(join(' ', map { status($_)->{zone}{full_total} } @nodes), '0 0',
-    'and no zone was full');
+    'no zone was full');
 is($db->psql('SELECT count(*) FROM apikeys.instances'), 2,
-    'the database knows of two zones');
+    'apikeys.instances has two rows');
 
 $_->quit for @nodes;
 

@@ -40,7 +40,7 @@ my ($code, $text) = redocly('lint', "$root/docs/openapi.yaml",
     "$root/t/arazzo/keys.arazzo.yaml", '--skip-rule=no-ambiguous-paths',
     '--skip-rule=operation-2xx-response');
 is $code, 0, 'the document and the flow are valid' or diag $text;
-unlike $text, qr/\d warning/, 'and there is nothing to be warned of'
+unlike $text, qr/\d warning/, 'the document and the flow have no warning'
     or diag $text;
 
 my $f = ApiKeys::Fixture->new(workers => 2, server => <<'END_OF_CONF');
@@ -63,6 +63,7 @@ respect();
 my $doc = bundle();
 
 codes();
+routes();
 prism();
 specmatic();
 
@@ -189,8 +190,8 @@ sub operations {
 
 # a code that is added there must be added here
 sub codes {
-    my %served = map { $_ => 1 } slurp("$root/src/ngx_http_apikeys_codes.c")
-        =~ /\{ \d{3}, ngx_string\("([A-Z_]{5,})"\)/g;
+    my %served = map { $_ => 1 } slurp("$root/src/http/ngx_http_apikeys_codes.c")
+        =~ /^ +\d{3}, ngx_string\("([A-Z_]{5,})"\)/mg;
     my %described = map { $_ => 1 }
         map { @{ $_->{properties}{errorCode}{enum} || [] } }
         values %{ copy($doc)->{components}{schemas} };
@@ -201,6 +202,25 @@ sub codes {
 
     is_deeply [ sort keys %described ], [ sort keys %served ],
         'the codes of all answers are described';
+}
+
+
+# each route of the server is described, on each base that has the route
+sub routes {
+    for my $route (ApiKeys::Fixture::routes()) {
+        my $method = lc $route->{method};
+
+        for my $name (@{ $route->{bases} }) {
+            my $base = $ApiKeys::Fixture::BASE{$name};
+            my @of = grep {
+                my $path = m{^\Q$base\E(.*)} ? $1 =~ s/\{\w+\}/x/gr : undef;
+                defined $path && $route->{matches}->($path, $name)
+            } keys %{ $doc->{paths} };
+
+            ok scalar(grep { $doc->{paths}{$_}{$method} } @of),
+                "the document has $route->{method} of $route->{name}, $name";
+        }
+    }
 }
 
 
@@ -250,7 +270,7 @@ sub prism {
         . ' other than the document has it';
 
     my @missing = grep { !$seen{$_} && !refuses($_) } templates($doc);
-    is_deeply \@missing, [], 'and the flows succeed with every operation';
+    is_deeply \@missing, [], 'the flows succeed with every operation';
 
     # does it look at all?
     my $res = client()->request('PATCH', "$org->{path}/settings",
@@ -374,6 +394,10 @@ sub flow {
         { name => 'of the flow', orgId => $org->{id} }, 201);
     call($owner, 'POST', "$base/groups",
         { name => 'of the flow', orgId => $org->{id} }, 409);
+    $f->db->psql("SELECT apikeys.set_quota('$org->{id}', p_projects => 1)");
+    call($owner, 'POST', "$base/groups",
+        { name => 'beyond the quota', orgId => $org->{id} }, 409);
+    $f->db->psql("SELECT apikeys.set_quota('$org->{id}', p_projects => 1000)");
     call($owner, 'GET', "$base/groups/$new->{id}", undef, 200);
     call($owner, 'GET', "$base/groups?itemsPerPage=1&pageNum=2", undef, 200);
     call($owner, 'GET', "$base/groups?itemsPerPage=0&pageNum=0", undef, 200);
@@ -679,7 +703,8 @@ sub specmatic {
     my ($run, $passed, $failed) = $said =~
         /Tests run: (\d+), Successes: (\d+), Failures: (\d+)/;
     cmp_ok $run // 0, '>=', 500, 'specmatic made requests up';
-    is $failed, 0, 'and all answers are such as the document has'
+    is $failed, 0,
+        'all answers to requests of specmatic are as the document says'
         or diag join "\n", ($said =~ /^.*has FAILED\n(?:.*\n){1,14}/mg)[0 .. 9];
     is $rc, 0, 'specmatic is content' or diag substr $said, -2000;
 

@@ -81,16 +81,19 @@ sub life {
     is_deeply \%status, { who => 200, create => 200, list => 200, get => 200,
         change => 200, add => 200, entries => 200, entry => 200, drop => 204,
         dropped => 404, assign => 204, grant => 200, members => 200,
-        unassign => 204, delete => 204, gone => $gone }, 'a key lives';
+        unassign => 204, delete => 204, gone => $gone },
+            'the status of every step of the client flow';
 
     my %doc = map { $_ => $step->{$_}{doc} } keys %$step;
     my $created = $doc{create};
 
-    is $doc{who}{apiKey}{id}, $org->{key}{id}, 'who it is';
+    is $doc{who}{apiKey}{id}, $org->{key}{id},
+        'the root names the calling key';
     like $created->{privateKey}, qr/^[0-9a-f]{8}-.*-[0-9a-f]{12}$/,
         'the private key is shown once';
     is $doc{get}{privateKey}, '********-****-****-'
-        . substr($created->{privateKey}, -12), 'and then no more';
+        . substr($created->{privateKey}, -12),
+        'a later GET shows only the end of the private key';
     cmp_ok $doc{list}{totalCount}, '>=', 2, 'the list counts';
     is $doc{change}{desc}, 'changed', 'the description is the new one';
     is_deeply [ map { $_->{cidrBlock} } @{ $doc{entries}{results} } ],
@@ -98,8 +101,10 @@ sub life {
     is $doc{entry}{cidrBlock}, '198.51.100.0/24', 'a block is found';
     is_deeply [ map { $_->{roleName} } @{ $doc{grant}{roles} } ],
         [ 'ORG_MEMBER', 'GROUP_OWNER' ], 'its roles are those of both';
-    is $doc{members}{results}[0]{id}, $created->{id}, 'it is in the project';
-    is $doc{gone}{errorCode}, 'API_KEY_NOT_FOUND', 'it is gone';
+    is $doc{members}{results}[0]{id}, $created->{id},
+        'the key is in the project';
+    is $doc{gone}{errorCode}, 'API_KEY_NOT_FOUND',
+        'the deleted key is not found';
     is $step->{$_}{type}, $type{$base} || 'application/json', "type of $_"
         for qw( list entry );
     is $step->{gone}{type}, 'application/json', 'type of an error';
@@ -127,7 +132,8 @@ sub axios {
     my $step = flow('axios', 'atlas_v1');
 
     is $step->{'without a query'}{status}, 200, 'signed as it is sent';
-    is $step->{'with a query'}{status}, 401, 'sent otherwise than signed';
+    is $step->{'with a query'}{status}, 401,
+        '401 if the digest uri lacks the query string';
     is $step->{'with a query'}{doc}{errorCode}, 'UNEXPECTED_ERROR',
         'as any other wrong credentials';
 }

@@ -6,7 +6,7 @@ package ApiKeys::Access;
 #   my $t = ApiKeys::Access->new;
 #   my $key = $t->key($org, 'ORG_MEMBER');
 #   $t->serve('location /a { apikeys_auth basic; }');
-#   $t->is('/a', $key, 200, 'allow', 'a valid key');
+#   $t->request('/a', $key)->{log}{decision};     # allow
 
 use strict;
 use warnings;
@@ -14,7 +14,6 @@ use warnings;
 use ApiKeys::Client ();
 use ApiKeys::Fixture ();
 use MIME::Base64 qw( encode_base64 );
-use Test::More ();
 
 my @FIELDS = qw( decision public_key key_id org_id roles access_entry );
 
@@ -64,7 +63,7 @@ sub key { my $self = shift; return $self->{fixture}->key(@_) }
 sub project { my $self = shift; return $self->{fixture}->project(@_) }
 
 
-# roles in a project, given by the organisation's owner
+# roles in a project, given by the organization's owner
 sub assign {
     my ($self, $org, $project, $key, @roles) = @_;
 
@@ -120,30 +119,6 @@ sub serve {
     my ($code, $text) = $f->nginx->test;
     $code == 0 or die $text;
     $f->nginx->reload;
-}
-
-
-# what nginx -t says to such locations: undef, or its first error
-sub refused {
-    my ($self, @conf) = @_;
-
-    my ($code, $text) = $self->tested(@conf);
-    return if $code == 0;
-    return $text =~ /\[emerg\] (.*)/ ? $1 : $text;
-}
-
-
-# the same: its exit code, and all that it says
-sub tested {
-    my ($self, $server, %opt) = @_;
-
-    my $f = $self->{fixture};
-    my %conf = (%{ $self->{opt} }, %opt, server => $server);
-    my $nginx = $self->{tested} ||= $f->node(%conf);
-
-    $nginx->configure(http => $f->http_conf(%conf),
-        server => $f->server_conf(%conf));
-    return $nginx->test;
 }
 
 
@@ -220,19 +195,6 @@ sub log {
     my %log = (status => $status);
     @log{@FIELDS} = map { $_ eq '-' ? undef : $_ } @values;
     return \%log;
-}
-
-
-# is($uri, $key, $code, $decision, $name, %opt of request)
-sub is {
-    my ($self, $uri, $key, $code, $decision, $name, %opt) = @_;
-
-    my $res = $self->request($uri, $key, %opt);
-    my $got = $res->code . ' ' . ($res->{log}{decision} // '-');
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    Test::More::is($got, "$code " . ($decision // '-'), $name);
-    return $res;
 }
 
 

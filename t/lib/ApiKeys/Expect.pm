@@ -15,7 +15,8 @@ use Test::More ();
 our @EXPORT = qw( answers refused challenged no_content json_text true false
     null );
 
-# code of the error document => status and text (atlas-api 4.2 and 10.2)
+# code of the error document => status and text, as in
+# src/ngx_http_apikeys_codes.c
 our %CODE = (
     BAD_REQUEST => [ 400, 'The request is malformed.' ],
     API_KEY_NOT_FOUND => [ 400, 'No API key with ID %s exists.' ],
@@ -134,6 +135,8 @@ our %CODE = (
     NOT_ACCEPTABLE => [ 406, undef ],
     ADDRESS_ALREADY_IN_ACCESS_LIST =>
         [ 409, 'The address %s is already on the access list.' ],
+    MAX_GROUPS_PER_ORG_EXCEEDED => [ 409, 'Maximum number of groups per '
+        . 'organization (%s) in %s exceeded while trying to add group.' ],
     GROUP_ALREADY_EXISTS =>
         [ 409, 'A group with name "%s" already exists.' ],
     MULTIPLE_GROUPS =>
@@ -215,12 +218,7 @@ sub refused {
 
     my ($status, $text, $silent) = @{ $CODE{$code} or die "no code $code\n" };
     (my $name = $code) =~ s{/whitelist$}{};
-    my $v2 = $res && ($res->{uri} // '') =~ m{^/api/atlas/v2/};
-
-    $status = 404 if $code eq 'API_KEY_NOT_FOUND' && $v2;
-    $status = 401 if $code eq 'API_KEY_CANNOT_CREATE_ORG' && $res
-        && ($res->{uri} // '') =~ m{^/api/public/v1\.0/};
-    $status = $opt{status} if $opt{status};
+    $status = $opt{status} || status($code, $res ? $res->{uri} // '' : '');
 
     if (defined $text && !$silent) {
         my @values = @$params;
@@ -235,6 +233,18 @@ sub refused {
         reason => ref $reason ? $reason->[0] : $reason });
 
     return _compare($res, $status, 'application/json', $name, $body, $title);
+}
+
+
+# the status of a code on the base of a URI
+sub status {
+    my ($code, $uri) = @_;
+
+    return 404 if $code eq 'API_KEY_NOT_FOUND'
+        && $uri =~ m{^/api/atlas/v2/};
+    return 401 if $code eq 'API_KEY_CANNOT_CREATE_ORG'
+        && $uri =~ m{^/api/public/v1\.0/};
+    return ($CODE{$code} or die "no code $code\n")->[0];
 }
 
 

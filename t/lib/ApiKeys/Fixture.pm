@@ -1,7 +1,7 @@
 package ApiKeys::Fixture;
 
 # All that a test of the API needs, in one object: a database with the
-# schema, key material, an nginx with the three bases, and organisations,
+# schema, key material, an nginx with the three bases, and organizations,
 # keys and projects made through the API itself.
 #
 #   my $f = ApiKeys::Fixture->new;
@@ -166,7 +166,7 @@ sub uri {
 }
 
 
-# an organisation and its owner's key: id, name, path, key, client
+# an organization and its owner's key: id, name, path, key, client
 sub org {
     my ($self, %opt) = @_;
 
@@ -185,7 +185,7 @@ sub org {
 }
 
 
-# key($org, @roles): one more key, made by the organisation's owner; what
+# key($org, @roles): one more key, made by the organization's owner; what
 # the API answered, with client and secret ("public:private")
 sub key {
     my ($self, $org, @roles) = @_;
@@ -232,6 +232,50 @@ INSERT INTO apikeys.keys (id, org_id, public_key, secret, redacted, descr,
       FROM generate_series($first, $last) AS n, apikeys.keys k
      WHERE k.id = '$key->{id}'
 END
+}
+
+
+# The rows of the route table, ngx_http_apikeys_routes.c: { name => of the path,
+# method, bases => names of the bases that have the route, matches => code:
+# whether a path on a base ("/orgs", "ops_manager") belongs to the row }.
+sub routes {
+    my $root = __FILE__ =~ s{t/lib/ApiKeys/[^/]+$}{}r;
+    open my $f, '<', "${root}src/http/api/ngx_http_apikeys_routes.c"
+        or die "routes.c: $!\n";
+    my $text = do { local $/; <$f> };
+
+    my %on = (ANY => [ sort keys %BASE ], ATLAS => [qw( atlas_v1 atlas_v2 )],
+        NOT_V2 => [qw( atlas_v1 ops_manager )], ATLAS_V2 => ['atlas_v2'],
+        OPS_MANAGER => ['ops_manager']);
+    my (%patterns, @routes);
+
+    while ($text =~ /\.path \s = \s NGX_HTTP_APIKEYS_PATH_(\w+), \s+
+        \.apis \s = \s NGX_HTTP_APIKEYS_API_(\w+), \s+
+        \.pattern \s = \s ngx_string\(((?: \s* "[^"]*" )+)\)/gx)
+    {
+        my ($name, $apis, $pattern) = ($1, $2, $3);
+
+        $pattern = join '', $pattern =~ /"([^"]*)"/g;
+        $pattern =~ s/\\\\/\\/g;
+        push @{ $patterns{$name}{$_} }, qr/$pattern/
+            for @{ $on{$apis} or die "routes.c: $apis\n" };
+    }
+
+    while ($text =~ /\.path \s = \s NGX_HTTP_APIKEYS_PATH_(\w+), \s+
+        \.method \s = \s NGX_HTTP_(\w+)/gx)
+    {
+        my ($name, $method) = ($1, $2);
+        my $of = $patterns{$name} or die "routes.c: $name has no pattern\n";
+
+        push @routes, { name => $name, method => $method,
+            bases => [ sort keys %$of ],
+            matches => sub {
+                my ($path, $base) = @_;
+                return scalar grep { $path =~ $_ } @{ $of->{$base} || [] };
+            } };
+    }
+    @routes > 50 or die "routes.c is not as expected\n";
+    return @routes;
 }
 
 

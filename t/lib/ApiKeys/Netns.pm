@@ -105,6 +105,23 @@ sub slow {
 }
 
 
+# closed connections, by their local address, that the kernel still sends
+# something over: FIN_WAIT1, CLOSING, LAST_ACK
+sub orphans { return _tcp(sub { $_[0] =~ /^(?:04|0B|09)$/ }) }
+
+# those that are open, with something that was not acknowledged
+sub unsent { return _tcp(sub { $_[0] eq '01' && hex $_[1] > 0 }) }
+
+sub _tcp {
+    my ($wanted) = @_;
+
+    my $there = sprintf '%08X', unpack 'L', pack 'C4', split /\./, THERE;
+    open my $f, '<', '/proc/self/net/tcp' or die "/proc/self/net/tcp: $!\n";
+    return map { /^\s*\d+: (\S+) $there:\S+ (\w\w) (\w+):/
+        && $wanted->($2, $3) ? $1 : () } <$f>;
+}
+
+
 # a prefix for commands that are to run there
 sub enter { return ('nsenter', '-t', $_[0]{pid}, '-n', '--') }
 

@@ -153,7 +153,7 @@ sub pester {
 
     my $failures = sub {
         return scalar(() = $self->nginx->error_log
-            =~ /database login failed/g) };
+            =~ /cannot connect to database/g) };
     my $before = $failures->();
     my $end = time + $seconds;
     while (time < $end) {

@@ -32,7 +32,7 @@ sub add {
     for my $before (0 .. 2) {
         my $text = encode_base64("\0" x $before . $bytes, '');
         $text =~ s/=+$//;
-        # digits that hold bits of a neighbour, too
+        # digits that hold bits of a neighbor, too
         substr $text, 0, 4, '' if $before;
         chop $text;
         $secret->{"$name, base64 at $before"} = $text if length $text > 9;
@@ -69,16 +69,17 @@ sub add_key {
     $self->add("private key $name, bytes", pack 'H*', $private =~ tr/-//dr);
     $self->add("private key $name, all but its tail",
         $private =~ s/-\w+$//r);
-    return $self->add_ha1($name, $public, $private);
+    return $self->add_hashes($name, $public, $private);
 }
 
 
 # what is stored of a private key
-sub add_ha1 {
+sub add_hashes {
     my ($self, $name, $public, $private) = @_;
 
     my $a1 = "$public:$realm:$private";
 
+    $self->add("SHA-256 $name", sha256("$public:$private"));
     $self->add("HA1 (MD5) $name", md5($a1));
     return $self->add("HA1 (SHA-256) $name", sha256($a1));
 }

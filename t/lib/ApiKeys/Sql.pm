@@ -1,7 +1,8 @@
 package ApiKeys::Sql;
 
 # A session in which a test calls the functions of sql/ by the names of their
-# arguments, those left out being null; and, so that two sessions can be
+# arguments, those left out being null ("descr" and "roles" of a key are members
+# of the argument "key_attributes"); and, so that two sessions can be
 # interleaved, starts a call, sees that it waits for a lock, and finishes it.
 #
 #     my $s = ApiKeys::Sql->new($db);
@@ -12,6 +13,7 @@ use strict;
 use warnings;
 
 use DBD::Pg qw( :async );
+use JSON::PP ();
 use Time::HiRes qw( sleep time );
 
 my $serial = 0;
@@ -155,7 +157,7 @@ sub credential {
     }
 
     return (key_id => sprintf('%024x', $n), public_key => $public,
-        secret => 'ab' x 80, redacted => '0123456789ab');
+        secret => 'ab' x 112, redacted => '0123456789ab');
 }
 
 
@@ -164,6 +166,15 @@ sub _prepare {
 
     my @list = $self->_arguments($function);
     my %known = map { $_->[0] => 1 } @list;
+
+    if ($known{key_attributes}) {
+        my %of = (descr => 'desc', roles => 'roles');
+        my %attributes = map { $of{$_} => $args->{$_} }
+            grep { defined $args->{$_} } keys %of;
+        $args = { key_attributes => JSON::PP->new->encode(\%attributes),
+            %$args };
+        delete @$args{ keys %of };
+    }
     $known{$_} or die "$function has no argument $_\n" for keys %$args;
 
     my $sth = $self->{dbh}->prepare(
