@@ -62,11 +62,7 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
     s_private.data = private;
     s_private.len = 36;
 
-    ngx_apikeys_digest_ha1_md5(secret.md5, &s_public, &conf->realm,
-                               &s_private);
-
-    if (ngx_apikeys_digest_ha1_sha256(secret.sha256, &s_public, &conf->realm,
-                                      &s_private)
+    if (ngx_apikeys_seal_hash(&secret, &s_public, &conf->realm, &s_private)
         != NGX_OK
         || ngx_apikeys_seal_context(pool, &context, &s_org, &s_id, &s_public,
                                     &conf->realm)

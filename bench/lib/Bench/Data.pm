@@ -69,6 +69,8 @@ sub grow {
     $self->_copy($first, $count);
     $self->_lists($first) if $first >= $special;
     $self->{db}->psql($tables =~ s/%s/ENABLE/gr . " ANALYZE;"
+        . " INSERT INTO apikeys.master_keys (line) SELECT DISTINCT line"
+        . " FROM apikeys.keys ON CONFLICT DO NOTHING;"
         . " SELECT setval('apikeys.version_seq', $n + 1);");
     $self->{keys} = $n;
 }
@@ -97,8 +99,8 @@ sub _lists {
 INSERT INTO apikeys.key_projects (key_id, project_id, org_id, roles)
     SELECT id, '$PROJECT', '$ORG', '{GROUP_READ_ONLY}'
       FROM apikeys.keys WHERE id >= '$from';
-INSERT INTO apikeys.access_list (key_id, cidr)
-    SELECT id, CASE n WHEN 9 THEN cidr '127.0.0.0/8'
+INSERT INTO apikeys.access_list (key_id, org_id, cidr)
+    SELECT id, '$ORG', CASE n WHEN 9 THEN cidr '127.0.0.0/8'
                       ELSE set_masklen(cidr '10.0.0.0/8'
                            + n * 1048576
                            + (('x' || substr(md5(id), 1 + n, 3))::bit(12)::int
@@ -120,11 +122,11 @@ sub _special {
         $self->{db}->psql(<<"END");
 INSERT INTO apikeys.key_projects (key_id, project_id, org_id, roles)
     VALUES ('$id', '$PROJECT', '$ORG', '{GROUP_READ_ONLY}');
-INSERT INTO apikeys.access_list (key_id, cidr)
-    SELECT '$id', ('10.0.0.0'::inet + n * 1664)::cidr
+INSERT INTO apikeys.access_list (key_id, org_id, cidr)
+    SELECT '$id', '$ORG', ('10.0.0.0'::inet + n * 1664)::cidr
       FROM generate_series(1, $list{$name}) n;
-INSERT INTO apikeys.access_list (key_id, cidr)
-    VALUES ('$id', '127.0.0.1/32');
+INSERT INTO apikeys.access_list (key_id, org_id, cidr)
+    VALUES ('$id', '$ORG', '127.0.0.1/32');
 END
     }
 
