@@ -34,12 +34,17 @@
 #define NGX_APIKEYS_DIGEST_BLANK       2
 #define NGX_APIKEYS_DIGEST_SEPARATOR   4      /* between parameters */
 
-/* clients write it as we do, which is cheaper to compare */
-#define ngx_apikeys_digest_is(name, text)                                    \
-    ((name)->len == sizeof(text) - 1                                         \
-     && ((name)->data[0] | 0x20) == (text[0] | 0x20)                         \
-     && (ngx_memcmp((name)->data, text, sizeof(text) - 1) == 0               \
-         || ngx_strncasecmp((name)->data, (u_char *) text,                   \
+/* "username*=", the longest name, with its "=" */
+#define NGX_APIKEYS_DIGEST_NAME_LEN    10
+
+/* compared with constants, which compilers do without a call */
+#define ngx_apikeys_digest_named(p, text, len)                               \
+    (*(len) = sizeof(text) - 1, ngx_memcmp(p, text, sizeof(text) - 1) == 0)
+
+#define ngx_apikeys_digest_is(value, text)                                   \
+    ((value)->len == sizeof(text) - 1                                        \
+     && (ngx_memcmp((value)->data, text, sizeof(text) - 1) == 0              \
+         || ngx_strncasecmp((value)->data, (u_char *) text,                  \
                             sizeof(text) - 1)                                \
             == 0))
 
@@ -70,15 +75,19 @@ typedef struct {
 } ngx_apikeys_digest_hash_t;
 
 
-static u_char *ngx_apikeys_digest_parse_pair(u_char *p, u_char *last,
-    ngx_str_t *name, ngx_str_t *value);
-static ngx_str_t *ngx_apikeys_digest_param(ngx_apikeys_digest_ctx_t *ctx,
-    ngx_str_t *name);
+static u_char *ngx_apikeys_digest_parse_name(ngx_apikeys_digest_ctx_t *ctx,
+    u_char *p, u_char *last, ngx_str_t **param);
+static ngx_inline ngx_str_t *ngx_apikeys_digest_param(
+    ngx_apikeys_digest_ctx_t *ctx, const u_char *name, size_t *len);
+static u_char *ngx_apikeys_digest_parse_value(u_char *p, u_char *last,
+    ngx_str_t *value);
 static ngx_int_t ngx_apikeys_digest_check(ngx_apikeys_digest_ctx_t *ctx);
 static ngx_int_t ngx_apikeys_digest_check_count(ngx_apikeys_digest_t *d);
 static ngx_int_t ngx_apikeys_digest_ha1(u_char *ha1,
     ngx_apikeys_digest_alg_e alg, const ngx_str_t *username,
     const ngx_str_t *realm, const ngx_str_t *password);
+static ngx_int_t ngx_apikeys_digest_ha2(const ngx_apikeys_digest_t *d,
+    const ngx_str_t *method, ngx_apikeys_digest_kept_t *kept, u_char *ha2);
 static void ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
     ngx_apikeys_digest_alg_e alg);
 static void ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
@@ -145,7 +154,7 @@ ngx_int_t
 ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 {
     u_char                    *p, *last;
-    ngx_str_t                 *param, name, val;
+    ngx_str_t                 *param;
     ngx_apikeys_digest_ctx_t   ctx;
 
     p = value->data;
@@ -166,24 +175,26 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
         /* RFC 9110, 5.6.1: empty elements of a list are to be ignored */
 
+        if (last - p > 2 && p[0] == ',' && p[1] == ' ') {
+            p += 2;
+        }
+
         p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_SEPARATOR);
 
         if (p == last) {
             break;
         }
 
-        p = ngx_apikeys_digest_parse_pair(p, last, &name, &val);
+        p = ngx_apikeys_digest_parse_name(&ctx, p, last, &param);
+
+        if (p == NULL || param->data) {
+            return NGX_DECLINED;
+        }
+
+        p = ngx_apikeys_digest_parse_value(p, last, param);
         if (p == NULL) {
             return NGX_DECLINED;
         }
-
-        param = ngx_apikeys_digest_param(&ctx, &name);
-
-        if (param == NULL || param->data) {
-            return NGX_DECLINED;
-        }
-
-        *param = val;
     }
 
     return ngx_apikeys_digest_check(&ctx);
@@ -191,33 +202,111 @@ ngx_apikeys_digest_parse(ngx_apikeys_digest_t *d, const ngx_str_t *value)
 
 
 /*
- * Parses name=value up to the comma or the end, where it returns; NULL for
- * anything else.  Whether an unknown name is one at all is told by param(),
- * since those that are known need no look at each character.
+ * Returns what follows the "=", and where the value is to be kept; NULL for
+ * anything but a token and "=".
  */
 
 static u_char *
-ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
-    ngx_str_t *value)
+ngx_apikeys_digest_parse_name(ngx_apikeys_digest_ctx_t *ctx, u_char *p,
+    u_char *last, ngx_str_t **param)
 {
-    u_char  *end;
+    size_t   len, n;
+    u_char  *end, name[NGX_APIKEYS_DIGEST_NAME_LEN];
 
-    name->data = p;
+    /* clients write names as RFC 7616 does */
 
-    p = memchr(p, '=', last - p);
-    if (p == NULL) {
-        return NULL;
-    }
+    if (last - p >= NGX_APIKEYS_DIGEST_NAME_LEN) {
+        *param = ngx_apikeys_digest_param(ctx, p, &len);
 
-    for (end = p; end > name->data; end--) {
-        if (!(ngx_apikeys_digest_class[end[-1]] & NGX_APIKEYS_DIGEST_BLANK)) {
-            break;
+        if (*param) {
+            return p + len;
         }
     }
 
-    name->len = end - name->data;
+    end = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_TOKEN);
+    len = end - p;
 
-    p = ngx_apikeys_digest_skip(p + 1, last, NGX_APIKEYS_DIGEST_BLANK);
+    end = ngx_apikeys_digest_skip(end, last, NGX_APIKEYS_DIGEST_BLANK);
+
+    if (len == 0 || end == last || *end != '=') {
+        return NULL;
+    }
+
+    *param = NULL;
+
+    if (len < NGX_APIKEYS_DIGEST_NAME_LEN) {
+        ngx_memzero(name, NGX_APIKEYS_DIGEST_NAME_LEN);
+        ngx_strlow(name, p, len);
+        name[len] = '=';
+
+        *param = ngx_apikeys_digest_param(ctx, name, &n);
+    }
+
+    if (*param == NULL) {
+
+        /* an unknown one may come any number of times */
+
+        ctx->unknown.data = NULL;
+        *param = &ctx->unknown;
+    }
+
+    return end + 1;
+}
+
+
+/*
+ * The parameter whose name, with its "=", begins the given
+ * NGX_APIKEYS_DIGEST_NAME_LEN bytes, and the length of that; NULL: unknown.
+ */
+
+static ngx_inline ngx_str_t *
+ngx_apikeys_digest_param(ngx_apikeys_digest_ctx_t *ctx, const u_char *name,
+    size_t *len)
+{
+    ngx_apikeys_digest_t  *d;
+
+    d = ctx->d;
+
+    switch (*name) {
+
+    case 'a':
+        return ngx_apikeys_digest_named(name, "algorithm=", len)
+               ? &ctx->algorithm : NULL;
+    case 'c':
+        return ngx_apikeys_digest_named(name, "cnonce=", len)
+               ? &d->cnonce : NULL;
+    case 'n':
+        return ngx_apikeys_digest_named(name, "nonce=", len) ? &d->nonce
+               : ngx_apikeys_digest_named(name, "nc=", len) ? &d->nc : NULL;
+    case 'q':
+        return ngx_apikeys_digest_named(name, "qop=", len) ? &ctx->qop : NULL;
+
+    case 'r':
+        return ngx_apikeys_digest_named(name, "response=", len) ? &d->response
+               : ngx_apikeys_digest_named(name, "realm=", len)
+                 ? &d->realm : NULL;
+    case 'u':
+        return ngx_apikeys_digest_named(name, "uri=", len) ? &d->uri
+               : ngx_apikeys_digest_named(name, "username=", len)
+                 ? &d->username
+               : ngx_apikeys_digest_named(name, "userhash=", len)
+                 ? &ctx->userhash
+               : ngx_apikeys_digest_named(name, "username*=", len)
+                 ? &ctx->extended : NULL;
+    default:
+        return NULL;
+    }
+}
+
+
+/* returns the comma after the value, or the end; NULL: neither follows */
+
+static u_char *
+ngx_apikeys_digest_parse_value(u_char *p, u_char *last, ngx_str_t *value)
+{
+    if (p < last && *p != '"') {
+        p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_BLANK);
+    }
 
     if (p < last && *p == '"') {
         value->data = ++p;
@@ -239,79 +328,11 @@ ngx_apikeys_digest_parse_pair(u_char *p, u_char *last, ngx_str_t *name,
         }
     }
 
-    p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_BLANK);
+    if (p < last && *p != ',') {
+        p = ngx_apikeys_digest_skip(p, last, NGX_APIKEYS_DIGEST_BLANK);
+    }
 
     return (p == last || *p == ',') ? p : NULL;
-}
-
-
-/* where a parameter is kept, or NULL for what is not a name */
-
-static ngx_str_t *
-ngx_apikeys_digest_param(ngx_apikeys_digest_ctx_t *ctx, ngx_str_t *name)
-{
-    u_char                *end;
-    ngx_str_t             *param;
-    ngx_apikeys_digest_t  *d;
-
-    d = ctx->d;
-
-    switch (name->len) {
-
-    case 2:
-        param = ngx_apikeys_digest_is(name, "nc") ? &d->nc : NULL;
-        break;
-
-    case 3:
-        param = ngx_apikeys_digest_is(name, "uri") ? &d->uri
-               : ngx_apikeys_digest_is(name, "qop") ? &ctx->qop : NULL;
-        break;
-
-    case 5:
-        param = ngx_apikeys_digest_is(name, "nonce") ? &d->nonce
-               : ngx_apikeys_digest_is(name, "realm") ? &d->realm : NULL;
-        break;
-
-    case 6:
-        param = ngx_apikeys_digest_is(name, "cnonce") ? &d->cnonce : NULL;
-        break;
-
-    case 8:
-        param = ngx_apikeys_digest_is(name, "username") ? &d->username
-               : ngx_apikeys_digest_is(name, "response") ? &d->response
-               : ngx_apikeys_digest_is(name, "userhash") ? &ctx->userhash
-               : NULL;
-        break;
-
-    case 9:
-        param = ngx_apikeys_digest_is(name, "algorithm") ? &ctx->algorithm
-               : ngx_apikeys_digest_is(name, "username*") ? &ctx->extended
-               : NULL;
-        break;
-
-    default:
-        param = NULL;
-        break;
-    }
-
-    if (param) {
-        return param;
-    }
-
-    end = name->data + name->len;
-
-    if (name->len == 0
-        || ngx_apikeys_digest_skip(name->data, end, NGX_APIKEYS_DIGEST_TOKEN)
-           != end)
-    {
-        return NULL;
-    }
-
-    /* an unknown one may come any number of times */
-
-    ctx->unknown.data = NULL;
-
-    return &ctx->unknown;
 }
 
 
@@ -468,14 +489,74 @@ ngx_apikeys_digest_ha1(u_char *ha1, ngx_apikeys_digest_alg_e alg,
 
 ngx_int_t
 ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
-    const ngx_str_t *method, ngx_apikeys_digest_prefix_t *prefix)
+    const ngx_str_t *method, ngx_apikeys_digest_kept_t *kept)
 {
     size_t                     len;
     u_char                     hash[NGX_APIKEYS_DIGEST_MAX_LEN];
+    u_char                     ha2[2 * NGX_APIKEYS_DIGEST_MAX_LEN];
     u_char                     text[2 * NGX_APIKEYS_DIGEST_MAX_LEN];
     ngx_apikeys_digest_hash_t  h;
 
     len = d->response.len / 2;
+
+    if (ngx_apikeys_digest_ha2(d, method, kept, ha2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_digest_hash_init(&h, d->alg);
+
+    ngx_apikeys_digest_hex(text, ha1, len);
+
+    ngx_apikeys_digest_hash_add(&h, text, 2 * len);
+    ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
+
+    if (kept) {
+        ngx_apikeys_digest_hash_resume(&h, &kept->prefix, &d->username);
+    }
+
+    ngx_apikeys_digest_hash_add(&h, d->nc.data, d->nc.len);
+    ngx_apikeys_digest_hash_add(&h, d->cnonce.data, d->cnonce.len);
+    ngx_apikeys_digest_hash_add(&h, (u_char *) "auth", 4);
+
+    if (ngx_apikeys_digest_hash_final(&h, ha2, 2 * len, hash) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_digest_hex(text, hash, len);
+
+    return ngx_apikeys_digest_equal(text, d->response.data, 2 * len)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * H(method:uri) in hex.  A client that polls repeats its method and URI: the
+ * hash of the last ones is kept with the nonce.  It is no secret.
+ */
+
+static ngx_int_t
+ngx_apikeys_digest_ha2(const ngx_apikeys_digest_t *d, const ngx_str_t *method,
+    ngx_apikeys_digest_kept_t *kept, u_char *ha2)
+{
+    size_t                        len;
+    u_char                        hash[NGX_APIKEYS_DIGEST_MAX_LEN];
+    ngx_apikeys_digest_hash_t     h;
+    ngx_apikeys_digest_target_t  *target;
+
+    len = d->response.len;
+    target = kept ? &kept->target : NULL;
+
+    if (target
+        && target->alg == d->alg
+        && target->len == method->len + d->uri.len
+        && target->method_len == method->len
+        && ngx_memcmp(target->text, method->data, method->len) == 0
+        && ngx_memcmp(target->text + method->len, d->uri.data, d->uri.len)
+           == 0)
+    {
+        ngx_memcpy(ha2, target->ha2, len);
+        return NGX_OK;
+    }
 
     ngx_apikeys_digest_hash_init(&h, d->alg);
 
@@ -487,31 +568,18 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
         return NGX_ERROR;
     }
 
-    ngx_apikeys_digest_hash_init(&h, d->alg);
+    ngx_apikeys_digest_hex(ha2, hash, len / 2);
 
-    ngx_apikeys_digest_hex(text, ha1, len);
-
-    ngx_apikeys_digest_hash_add(&h, text, 2 * len);
-    ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
-
-    if (prefix) {
-        ngx_apikeys_digest_hash_resume(&h, prefix, &d->username);
+    if (target && method->len + d->uri.len <= sizeof(target->text)) {
+        target->alg = d->alg;
+        target->len = method->len + d->uri.len;
+        target->method_len = method->len;
+        ngx_memcpy(target->text, method->data, method->len);
+        ngx_memcpy(target->text + method->len, d->uri.data, d->uri.len);
+        ngx_memcpy(target->ha2, ha2, len);
     }
 
-    ngx_apikeys_digest_hash_add(&h, d->nc.data, d->nc.len);
-    ngx_apikeys_digest_hash_add(&h, d->cnonce.data, d->cnonce.len);
-    ngx_apikeys_digest_hash_add(&h, (u_char *) "auth", 4);
-
-    ngx_apikeys_digest_hex(text, hash, len);
-
-    if (ngx_apikeys_digest_hash_final(&h, text, 2 * len, hash) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_apikeys_digest_hex(text, hash, len);
-
-    return ngx_apikeys_digest_equal(text, d->response.data, 2 * len)
-           ? NGX_OK : NGX_DECLINED;
+    return NGX_OK;
 }
 
 

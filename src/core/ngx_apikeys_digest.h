@@ -64,6 +64,23 @@ typedef struct {
 } ngx_apikeys_digest_prefix_t;
 
 
+/* the last method and URI, and their hash; a longer text is not kept */
+typedef struct {
+    size_t                    len;        /* of the text; 0: there is none */
+    size_t                    method_len;
+    ngx_apikeys_digest_alg_e  alg;
+    u_char                    text[128];
+    u_char                    ha2[2 * NGX_APIKEYS_DIGEST_SHA256_LEN];
+} ngx_apikeys_digest_target_t;
+
+
+/* what is kept with a nonce, zeroed at first */
+typedef struct {
+    ngx_apikeys_digest_prefix_t  prefix;
+    ngx_apikeys_digest_target_t  target;
+} ngx_apikeys_digest_kept_t;
+
+
 /*
  * Parses what follows "Digest ".  NGX_OK, or NGX_DECLINED for everything
  * that cannot authenticate: bad syntax, a parameter twice, one missing
@@ -95,25 +112,31 @@ ngx_int_t ngx_apikeys_digest_sha256(u_char *hash, const ngx_str_t *text);
 
 /*
  * Whether d->response is the right one for the binary HA1 of d->alg, in
- * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.  The
- * prefix may be any that is kept with the nonce, zeroed at first, or NULL.
+ * constant time.  NGX_OK, NGX_DECLINED, or NGX_ERROR of the library.  kept is
+ * what the last call for the nonce left, or NULL.
  */
 ngx_int_t ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d,
     const u_char *ha1, const ngx_str_t *method,
-    ngx_apikeys_digest_prefix_t *prefix);
+    ngx_apikeys_digest_kept_t *kept);
 
 
 /*
  * In constant time, for lengths that are multiples of eight: CRYPTO_memcmp()
- * goes by bytes, with five instructions for each.
+ * goes by bytes, with five instructions for each.  The compiler must not know
+ * what the loop computes, or it could leave the loop early.
  */
+
+#if (__GNUC__)
+#define ngx_apikeys_digest_opaque(value)  __asm__ ("" : "+r" (value))
+#else
+#define ngx_apikeys_digest_opaque(value)  *(volatile uint64_t *) &(value)
+#endif
 
 static ngx_inline ngx_uint_t
 ngx_apikeys_digest_equal(const u_char *one, const u_char *two, size_t len)
 {
-    size_t             i;
-    uint64_t           a, b;
-    volatile uint64_t  differ;
+    size_t    i;
+    uint64_t  a, b, differ;
 
     differ = 0;
 
@@ -121,6 +144,7 @@ ngx_apikeys_digest_equal(const u_char *one, const u_char *two, size_t len)
         ngx_memcpy(&a, &one[i], sizeof(uint64_t));
         ngx_memcpy(&b, &two[i], sizeof(uint64_t));
         differ |= a ^ b;
+        ngx_apikeys_digest_opaque(differ);
     }
 
     return differ == 0;

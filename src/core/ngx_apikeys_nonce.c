@@ -37,13 +37,13 @@ typedef struct {
 
 
 /*
- * A nonce that this process has verified before.  prefix.block contains the
+ * A nonce that this process has verified before.  kept.prefix contains the
  * HA1 of its last user, in hex, so it is kept out of core files.
  */
 typedef struct {
     uint64_t                     id;        /* 0: none */
     u_char                       text[NGX_APIKEYS_NONCE_LEN];
-    ngx_apikeys_digest_prefix_t  prefix;
+    ngx_apikeys_digest_kept_t    kept;
 } ngx_apikeys_nonce_known_t;
 
 
@@ -145,7 +145,7 @@ ngx_apikeys_nonce_id(const u_char *p)
 
 ngx_int_t
 ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
-    uint64_t *id, ngx_apikeys_digest_prefix_t **prefix)
+    uint64_t *id, ngx_apikeys_digest_kept_t **kept)
 {
     uint64_t                    hash;
     ngx_apikeys_nonce_known_t  *known;
@@ -175,7 +175,7 @@ ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n, const ngx_str_t *text,
     }
 
     *id = known->id;
-    *prefix = &known->prefix;
+    *kept = &known->kept;
 
     return ngx_apikeys_nonce_alive(&n->table, *id);
 }

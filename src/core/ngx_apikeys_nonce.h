@@ -51,11 +51,11 @@ ngx_int_t ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text);
  * NGX_OK: made with one of the master keys, and valid now; NGX_DECLINED: made
  * with one of them, but too old or from the future; NGX_ERROR: not ours.
  * Does not consume the nonce: called before the response is verified.  Sets
- * *id and *prefix except on NGX_ERROR; *prefix is valid until the next call.
+ * *id and *kept except on NGX_ERROR; *kept is valid until the next call.
  */
 ngx_int_t ngx_apikeys_nonce_check(ngx_apikeys_nonce_t *n,
     const ngx_str_t *text, uint64_t *id,
-    ngx_apikeys_digest_prefix_t **prefix);
+    ngx_apikeys_digest_kept_t **kept);
 
 /*
  * Accepts a count of a nonce, once, after the response was verified.  "key"

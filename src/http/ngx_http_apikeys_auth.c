@@ -32,7 +32,7 @@ typedef struct {
     ngx_apikeys_digest_t  digest;
     uint64_t              nonce;       /* its id */
     ngx_uint_t            nonce_expired;  /* or not known: 401, stale=true */
-    ngx_apikeys_digest_prefix_t  *prefix;  /* of the nonce, or NULL */
+    ngx_apikeys_digest_kept_t  *kept;  /* with the nonce, or NULL */
 } ngx_http_apikeys_credential_t;
 
 
@@ -232,7 +232,10 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
     ngx_http_apikeys_credential_t   cred;
     ngx_http_apikeys_main_conf_t   *amcf;
 
-    ngx_memzero(&cred, sizeof(ngx_http_apikeys_credential_t));
+    /* parse() sets the other members that its scheme needs */
+
+    cred.nonce_expired = 0;
+    cred.kept = NULL;
 
     decision = ngx_http_apikeys_auth_credential(r, alcf, &cred);
 
@@ -532,7 +535,7 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
      */
 
     if (ngx_apikeys_nonce_check(amcf->nonce, &d->nonce, &cred->nonce,
-                                &cred->prefix)
+                                &cred->kept)
         != NGX_OK)
     {
         cred->nonce_expired = 1;
@@ -687,7 +690,7 @@ ngx_http_apikeys_auth_verify_digest(ngx_http_request_t *r,
     return ngx_apikeys_digest_verify(&cred->digest,
                               cred->digest.alg == NGX_APIKEYS_DIGEST_SHA256
                               ? ref->ha1s->sha256 : ref->ha1s->md5,
-                              &method, cred->prefix);
+                              &method, cred->kept);
 }
 
 

@@ -55,7 +55,7 @@ answer(ngx_apikeys_digest_t *d, const u_char *ha1, ngx_str_t *method)
     u_char                              a1[65], a2[65], response[65];
     u_char                             *text, *p;
     size_t                              len;
-    static ngx_apikeys_digest_prefix_t  prefix;
+    static ngx_apikeys_digest_kept_t  kept;
 
     text = ngx_alloc(d->uri.len + d->nonce.len + d->cnonce.len + 512,
                      &fuzz_log);
@@ -72,10 +72,10 @@ answer(ngx_apikeys_digest_t *d, const u_char *ha1, ngx_str_t *method)
     hash(d, response, text, p - text);
 
     d->response.data = response;
-    must(ngx_apikeys_digest_verify(d, ha1, method, &prefix) == NGX_OK);
+    must(ngx_apikeys_digest_verify(d, ha1, method, &kept) == NGX_OK);
 
     response[len] ^= 1;
-    must(ngx_apikeys_digest_verify(d, ha1, method, &prefix) == NGX_DECLINED);
+    must(ngx_apikeys_digest_verify(d, ha1, method, &kept) == NGX_DECLINED);
 
     ngx_free(text);
 }

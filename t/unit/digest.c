@@ -135,7 +135,7 @@ static header_t  refused[] = {
 static ngx_str_t  get = ngx_string("GET");
 
 /* one for all that is verified, as it comes in a process */
-static ngx_apikeys_digest_prefix_t  prefix;
+static ngx_apikeys_digest_kept_t  kept;
 
 
 static void
@@ -198,7 +198,7 @@ verify(const char *header, const u_char *ha1, ngx_str_t *method)
     rc = ngx_apikeys_digest_parse(&d, &s);
 
     if (rc == NGX_OK) {
-        rc = ngx_apikeys_digest_verify(&d, ha1, method, &prefix);
+        rc = ngx_apikeys_digest_verify(&d, ha1, method, &kept);
 
     } else {
         rc = NGX_ABORT;
@@ -403,49 +403,50 @@ check_prefix(ngx_uint_t sha)
             "nc=00000001, cnonce=\"c\", algorithm=%s, response=\"%0*d\"",
             sha ? "SHA-256" : "MD5", sha ? 64 : 32, 0);
 
-    memset(&prefix, 0, sizeof(prefix));
+    memset(&kept, 0, sizeof(kept));
 
     s = tap_str(header);
     (void) ngx_apikeys_digest_parse(&d, &s);
-    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
-    before = prefix;
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    before = kept.prefix;
 
-    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
-    ok(memcmp(&before, &prefix, sizeof(prefix)) == 0, "a prefix is kept");
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    ok(memcmp(&before, &kept.prefix, sizeof(before)) == 0, "a prefix is kept");
 
     /* a state that is wrong tells whether it is used */
 
-    prefix.state.sha256.Nl += 1 << 20;
-    prefix.state.md5.bytes += 1 << 20;
-    before = prefix;
+    kept.prefix.state.sha256.Nl += 1 << 20;
+    kept.prefix.state.md5.bytes += 1 << 20;
+    before = kept.prefix;
 
-    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
-    same = memcmp(&before, &prefix, sizeof(prefix));
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    same = memcmp(&before, &kept.prefix, sizeof(before));
 
     again = tap_str(header);
     again.data[sizeof("username=\"") - 1] = 'b';
     (void) ngx_apikeys_digest_parse(&d, &again);
-    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
-    other = memcmp(&before.state, &prefix.state, sizeof(prefix.state));
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    other = memcmp(&before.state, &kept.prefix.state,
+                   sizeof(before.state));
 
     ok(same == 0 && other != 0, "and used for one name only");
 
-    before = prefix;
+    before = kept.prefix;
     ha1[0] = 1;
-    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
-    ok(memcmp(before.block, prefix.block, sizeof(prefix.block)) != 0,
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    ok(memcmp(before.block, kept.prefix.block, sizeof(before.block)) != 0,
        "and one secret");
 
     /* a name that no key can have */
 
-    before = prefix;
+    before = kept.prefix;
 
     for (i = 7; i <= 9; i += 2) {
         d.username.len = i;
-        (void) ngx_apikeys_digest_verify(&d, ha1, &get, &prefix);
+        (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
     }
 
-    ok(memcmp(&before, &prefix, sizeof(prefix)) == 0,
+    ok(memcmp(&before, &kept.prefix, sizeof(before)) == 0,
        "and not for a name of another length");
 
     ngx_free(s.data);
@@ -523,6 +524,85 @@ check_hostile(void)
 }
 
 
+/* a hash that is wrong tells whether it is used */
+
+static ngx_uint_t
+uses_target(ngx_apikeys_digest_t *d, ngx_str_t *method)
+{
+    u_char                        ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_apikeys_digest_target_t  *target;
+
+    memset(ha1, 0, sizeof(ha1));
+    target = &kept.target;
+
+    memset(target->ha2, 'x', sizeof(target->ha2));
+    (void) ngx_apikeys_digest_verify(d, ha1, method, &kept);
+
+    return target->ha2[0] == 'x';
+}
+
+
+static void
+check_target(ngx_uint_t sha)
+{
+    char                  header[512];
+    u_char                ha1[NGX_APIKEYS_DIGEST_SHA256_LEN], path[256];
+    ngx_str_t             s, t, post = ngx_string("PUT"),
+                          longer = ngx_string("GETS");
+    ngx_apikeys_digest_t  d;
+
+    memset(ha1, 0, sizeof(ha1));
+    memset(path, 'a', sizeof(path));
+    memset(&kept, 0, sizeof(kept));
+
+    sprintf(header, "username=\"aaaaaaaa\", realm=\"r\", uri=\"/a\", "
+            "nonce=\"0123456789abcdef0123456789abcdef\", qop=auth, "
+            "nc=00000001, cnonce=\"c\", algorithm=%s, response=\"%0*d\"",
+            sha ? "SHA-256" : "MD5", sha ? 64 : 32, 0);
+    s = tap_str(header);
+    (void) ngx_apikeys_digest_parse(&d, &s);
+
+    ok(!uses_target(&d, &get), "a first request has no kept hash of its URI");
+    ok(uses_target(&d, &get), "the hash of method and URI is kept");
+    ok(!uses_target(&d, &post), "another method has another hash");
+
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    d.uri.data[1] = 'b';
+    ok(!uses_target(&d, &get), "another URI has another hash");
+
+    d.uri.len--;
+    ok(!uses_target(&d, &get), "a shorter URI has another hash");
+
+    /* the same text, divided at another place */
+
+    t = d.uri;
+    d.uri.data = path;
+    d.uri.len = 2;
+    memcpy(path, "S/", 2);
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    d.uri.data++;
+    d.uri.len--;
+    ok(!uses_target(&d, &longer), "the length of the method counts");
+
+    d.uri.data = path;
+    d.uri.len = sizeof(kept.target.text) - get.len;
+    ok(!uses_target(&d, &get) && uses_target(&d, &get),
+       "the longest text is kept");
+
+    d.uri.len++;
+    ok(uses_target(&d, &get), "a longer text replaces nothing");
+
+    d.uri = t;
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    d.alg = sha ? NGX_APIKEYS_DIGEST_MD5 : NGX_APIKEYS_DIGEST_SHA256;
+    d.response.len = sha ? 32 : 64;
+    d.response.data = path;
+    ok(!uses_target(&d, &get), "another algorithm has another hash");
+
+    ngx_free(s.data);
+}
+
+
 int
 main(void)
 {
@@ -536,6 +616,8 @@ main(void)
     check_random();
     check_prefix(0);
     check_prefix(1);
+    check_target(0);
+    check_target(1);
     check_hostile();
 
     return tap_end();

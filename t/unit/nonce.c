@@ -256,9 +256,9 @@ static ngx_int_t
 check(ngx_apikeys_nonce_t *n, ngx_str_t *text)
 {
     uint64_t                      id;
-    ngx_apikeys_digest_prefix_t  *prefix;
+    ngx_apikeys_digest_kept_t  *kept;
 
-    return ngx_apikeys_nonce_check(n, text, &id, &prefix);
+    return ngx_apikeys_nonce_check(n, text, &id, &kept);
 }
 
 
@@ -267,9 +267,9 @@ use_text(ngx_apikeys_nonce_t *n, ngx_str_t *text, uint32_t count,
     const u_char *key)
 {
     uint64_t                      id;
-    ngx_apikeys_digest_prefix_t  *prefix;
+    ngx_apikeys_digest_kept_t  *kept;
 
-    if (ngx_apikeys_nonce_check(n, text, &id, &prefix) != NGX_OK) {
+    if (ngx_apikeys_nonce_check(n, text, &id, &kept) != NGX_OK) {
         return NGX_ERROR;
     }
 
