@@ -8,13 +8,15 @@
  * more than a fixed header does; a connection has a nonce of its own and
  * counts up from 1.
  *
- *     load [-c connections] [-n requests] [-s status] [-a scheme]
+ *     load [-e] [-c connections] [-n requests] [-s status] [-a scheme]
  *         [-k file] port uri
  *
  * scheme: none, basic, header, MD5, SHA-256; a "+" in front (as in "+MD5")
  * sends the header without asking for a nonce first, to a location that does
  * not look at it.  file: lines "public:private"; one of them is drawn for
  * each connection (digest) or request.  Prints the seconds that it took.
+ * -e: one connection, where a request without a credential precedes each, and
+ * a digest has the nonce of its answer, as with clients that keep none.
  */
 
 
@@ -292,18 +294,27 @@ receive(connection_t *c)
 
 
 static void
-challenge(connection_t *c)
+ask(connection_t *c, long count)
 {
-    int    n;
-    char   text[MAX_REQUEST], *p;
+    int   n;
+    char  text[MAX_REQUEST];
 
-    n = request(text, c, 0);
+    n = request(text, c, count);
 
     if (send(c->fd, text, n, 0) != n) {
         fail("send");
     }
 
     while (!receive(c)) { /* void */ }
+}
+
+
+static void
+challenge(connection_t *c)
+{
+    char  *p;
+
+    ask(c, 0);
 
     p = strstr(c->answer, "nonce=\"");
 
@@ -317,10 +328,9 @@ challenge(connection_t *c)
 
 
 static void
-prepare(connection_t *c, long total)
+dial(connection_t *c)
 {
-    long                i;
-    char               *p;
+    int                 on;
     struct sockaddr_in  sin;
 
     memset(&sin, 0, sizeof(sin));
@@ -336,11 +346,44 @@ prepare(connection_t *c, long total)
         fail("connect");
     }
 
-    i = 1;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &i, sizeof(int));
+    on = 1;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(int));
 
     memset(c->nonce, 'A', NONCE_LEN);
     c->key = nkeys ? keys[draw() % nkeys] : NULL;
+}
+
+
+static void
+exchange(connection_t *c, long total)
+{
+    dial(c);
+
+    while (total--) {
+        c->total = 0;
+
+        if (*scheme == '+') {
+            ask(c, 0);
+
+        } else {
+            challenge(c);
+        }
+
+        /* its status counts */
+
+        c->total = 1;
+        ask(c, 1);
+    }
+}
+
+
+static void
+prepare(connection_t *c, long total)
+{
+    long   i;
+    char  *p;
+
+    dial(c);
 
     if (strcmp(scheme, "MD5") == 0 || strcmp(scheme, "SHA-256") == 0) {
         challenge(c);
@@ -426,14 +469,16 @@ run(int n)
 int
 main(int argc, char **argv)
 {
-    int   i, n, opt;
+    int   i, n, opt, exchanges;
     long  total;
 
     n = 1;
     total = 1000;
+    exchanges = 0;
 
-    while ((opt = getopt(argc, argv, "c:n:s:a:k:")) != -1) {
+    while ((opt = getopt(argc, argv, "ec:n:s:a:k:")) != -1) {
         switch (opt) {
+        case 'e': exchanges = 1; break;
         case 'c': n = atoi(optarg); break;
         case 'n': total = atol(optarg); break;
         case 's': status = atoi(optarg); break;
@@ -444,13 +489,18 @@ main(int argc, char **argv)
     }
 
     if (argc - optind != 2 || n < 1 || n > MAX_CONNECTIONS || total < n) {
-        fprintf(stderr, "usage: load [-c connections] [-n requests] "
+        fprintf(stderr, "usage: load [-e] [-c connections] [-n requests] "
                 "[-s status] [-a scheme] [-k file] port uri\n");
         return 2;
     }
 
     port = atoi(argv[optind]);
     uri = argv[optind + 1];
+
+    if (exchanges) {
+        exchange(&connections[0], total);
+        return 0;
+    }
 
     for (i = 0; i < n; i++) {
         prepare(&connections[i], total / n);

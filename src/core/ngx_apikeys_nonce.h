@@ -24,7 +24,7 @@
 #include <ngx_apikeys_seal.h>
 
 
-#define NGX_APIKEYS_NONCE_LEN          32      /* in base64 */
+#define NGX_APIKEYS_NONCE_LEN          32      /* digits of base64 */
 #define NGX_APIKEYS_NONCE_LIFE         60      /* seconds */
 #define NGX_APIKEYS_NONCE_SKEW         30
 
@@ -44,7 +44,7 @@ ngx_int_t ngx_apikeys_nonce_init_process(ngx_apikeys_nonce_t *n,
     void *table, size_t size, ngx_log_t *log);
 void ngx_apikeys_nonce_exit_process(ngx_apikeys_nonce_t *n);
 
-/* writes NGX_APIKEYS_NONCE_LEN characters, none of them "=" */
+/* writes NGX_APIKEYS_NONCE_LEN characters: letters, digits, "+" and "/" */
 ngx_int_t ngx_apikeys_nonce_make(ngx_apikeys_nonce_t *n, u_char *text);
 
 /*

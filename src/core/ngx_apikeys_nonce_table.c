@@ -29,6 +29,11 @@
  *   a set never shrinks.  Each claim raises the way's generation, a part of
  *   the word, so a swap prepared for one resident fails on the next.
  *
+ * The first line of a bucket tells where to look, so that most requests touch
+ * two lines of it: a tag of each way's id, and a mark of each way's owner.
+ * Both are in place before the way is pending.  They may outlive the resident,
+ * and are of no weight then, as the way itself is looked at.
+ *
  * Only a claimed way can be left stuck by a killed process: it is claimed
  * again when that pid is gone.  Pending ones are set free by whoever wants
  * the same id, or when the id has expired.  All ordering is sequentially
@@ -48,6 +53,21 @@
 
 /* of one key in a bucket */
 #define NGX_APIKEYS_NONCE_SHARE        (NGX_APIKEYS_NONCE_WAYS / 8)
+
+/* bits of a tag and of a mark; 0 stands for a way that was never used */
+#define NGX_APIKEYS_NONCE_TAG_BITS     8
+#define NGX_APIKEYS_NONCE_MARK_BITS    4
+
+#define NGX_APIKEYS_NONCE_TAGS         (64 / NGX_APIKEYS_NONCE_TAG_BITS)
+#define NGX_APIKEYS_NONCE_MARKS        (64 / NGX_APIKEYS_NONCE_MARK_BITS)
+
+/* the lower half of a hash: the upper one chooses the bucket */
+#define ngx_apikeys_nonce_tag(hash)    (1 + ((hash) & 0xffff) % 255)
+#define ngx_apikeys_nonce_mark(owner)  (1 + (owner) % 15)
+
+/* one bit in each of the fields of a word */
+#define NGX_APIKEYS_NONCE_EACH_TAG     ((uint64_t) 0x0101010101010101)
+#define NGX_APIKEYS_NONCE_EACH_MARK    ((uint64_t) 0x1111111111111111)
 
 /* counts below the highest that are still told apart */
 #define NGX_APIKEYS_NONCE_WINDOW       32
@@ -101,23 +121,42 @@
 
 #define NGX_APIKEYS_NONCE_MIN_SIZE     (128 * 1024)
 
+/* the buckets begin with one, as the head is of whole lines */
+#define NGX_APIKEYS_NONCE_LINE         64
 
+/* numbers that a process takes at once */
+#define NGX_APIKEYS_NONCE_RANGE        64
+
+
+/* what all processes change has lines of its own */
 struct ngx_apikeys_nonce_head_s {
     uint64_t                     salt;      /* 0 until the first process */
-    uint64_t                     made;      /* nonces */
-    uint64_t                     tickets;
     uint64_t                     born;      /* ms; 0 until the first process */
-    uint64_t                     unused[4];
+    uint64_t                     unused[6];
+    uint64_t                     made;      /* nonces */
+    uint64_t                     unused2[7];
+    uint64_t                     tickets;
+    uint64_t                     unused3[7];
 };
+
+
+typedef struct {
+    uint64_t                     id;
+    uint64_t                     state;
+    uint32_t                     first;     /* count that was taken */
+    uint32_t                     owner;
+} ngx_apikeys_nonce_way_t;
 
 
 struct ngx_apikeys_nonce_bucket_s {
     uint64_t                     floor;     /* lower ids are refused */
-    uint64_t                     unused[7];
-    uint64_t                     ids[NGX_APIKEYS_NONCE_WAYS];
-    uint64_t                     states[NGX_APIKEYS_NONCE_WAYS];
-    uint32_t                     firsts[NGX_APIKEYS_NONCE_WAYS];
-    uint32_t                     owners[NGX_APIKEYS_NONCE_WAYS];
+    uint64_t                     next;      /* the way to look at first for
+                                               a new id, a hint */
+    uint64_t                     tags[NGX_APIKEYS_NONCE_WAYS
+                                      / NGX_APIKEYS_NONCE_TAGS];
+    uint64_t                     marks[NGX_APIKEYS_NONCE_WAYS
+                                       / NGX_APIKEYS_NONCE_MARKS];
+    ngx_apikeys_nonce_way_t      ways[NGX_APIKEYS_NONCE_WAYS];
 };
 
 
@@ -126,7 +165,7 @@ typedef struct {
     uint64_t                     id;        /* all ones: there is none */
     uint64_t                     state;
     ngx_uint_t                   i;
-} ngx_apikeys_nonce_way_t;
+} ngx_apikeys_nonce_choice_t;
 
 
 /* accepting a count: the arguments, the bucket, and the way used */
@@ -134,6 +173,8 @@ typedef struct {
     ngx_apikeys_nonce_table_t   *table;
     ngx_apikeys_nonce_bucket_t  *bucket;
     uint64_t                     id;
+    uint64_t                     tag;
+    uint64_t                     mark;
     uint64_t                     now;
     uint32_t                     count;
     uint32_t                     owner;
@@ -142,7 +183,11 @@ typedef struct {
 } ngx_apikeys_nonce_op_t;
 
 
+static uint64_t ngx_apikeys_nonce_table_take(uint64_t *counter,
+    ngx_apikeys_nonce_range_t *range);
 static ngx_int_t ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e);
+static ngx_uint_t ngx_apikeys_nonce_table_tagged(ngx_apikeys_nonce_op_t *e,
+    ngx_uint_t i);
 static ngx_int_t ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e,
     ngx_uint_t i, uint64_t state);
 static ngx_int_t ngx_apikeys_nonce_table_add_count(uint64_t *state,
@@ -151,11 +196,16 @@ static void ngx_apikeys_nonce_table_wait(ngx_apikeys_nonce_op_t *e,
     ngx_uint_t i, uint64_t state);
 static ngx_int_t ngx_apikeys_nonce_table_insert(ngx_apikeys_nonce_op_t *e);
 static ngx_int_t ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e);
+static ngx_uint_t ngx_apikeys_nonce_table_marked(ngx_apikeys_nonce_op_t *e);
+static ngx_int_t ngx_apikeys_nonce_table_choose_any(ngx_apikeys_nonce_op_t *e);
 static ngx_uint_t ngx_apikeys_nonce_table_is_reusable(
     ngx_apikeys_nonce_op_t *e, uint64_t id, uint64_t state);
-static void ngx_apikeys_nonce_table_keep_oldest(ngx_apikeys_nonce_way_t *way,
-    ngx_uint_t i, uint64_t id, uint64_t state);
+static void ngx_apikeys_nonce_table_keep_oldest(
+    ngx_apikeys_nonce_choice_t *choice, ngx_uint_t i, uint64_t id,
+    uint64_t state);
 static ngx_int_t ngx_apikeys_nonce_table_claim(ngx_apikeys_nonce_op_t *e);
+static void ngx_apikeys_nonce_table_write(uint64_t *words, ngx_uint_t i,
+    ngx_uint_t bits, uint64_t value);
 static ngx_int_t ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e);
 static void ngx_apikeys_nonce_table_release(ngx_apikeys_nonce_op_t *e);
 static void ngx_apikeys_nonce_table_raise_floor(ngx_apikeys_nonce_op_t *e,
@@ -163,6 +213,34 @@ static void ngx_apikeys_nonce_table_raise_floor(ngx_apikeys_nonce_op_t *e,
 static uint64_t ngx_apikeys_nonce_table_floor(ngx_apikeys_nonce_op_t *e);
 static uint64_t ngx_apikeys_nonce_table_valid_floor(ngx_apikeys_nonce_op_t *e,
     uint64_t floor);
+
+
+/* salted, so that nobody can collect nonces of one bucket */
+
+static ngx_inline uint64_t
+ngx_apikeys_nonce_table_hash(const ngx_apikeys_nonce_table_t *t, uint64_t id)
+{
+    uint64_t  hash;
+
+    hash = (id ^ t->salt) * 0x9e3779b97f4a7c15;
+
+    return (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15;
+}
+
+
+/*
+ * Which fields of a word have a value: the highest bit of each that does.  A
+ * field above one that does may be reported wrongly, as it borrows.
+ */
+
+static ngx_inline uint64_t
+ngx_apikeys_nonce_table_fields(uint64_t word, uint64_t each, ngx_uint_t bits,
+    uint64_t value)
+{
+    word ^= value * each;
+
+    return (word - each) & ~word & (each << (bits - 1));
+}
 
 
 uint64_t
@@ -176,11 +254,39 @@ ngx_apikeys_nonce_table_next(ngx_apikeys_nonce_table_t *t, uint64_t now)
 
     now += (now == t->born);
 
-    n = __atomic_fetch_add(&t->head->made, 1, __ATOMIC_RELAXED);
+    /*
+     * What is left of a range is of its millisecond alone: later, another
+     * process may have come round to the same numbers.
+     */
+
+    if (t->made_at != now) {
+        t->made.left = 0;
+        t->made_at = now;
+    }
+
+    n = ngx_apikeys_nonce_table_take(&t->head->made, &t->made);
 
     /* the salt keeps nodes apart, which share the keys but no memory */
 
     return now << NGX_APIKEYS_NONCE_TIME_SHIFT | ((n + t->salt) & mask);
+}
+
+
+/* the next number of the process, from a range that it has for itself */
+
+static uint64_t
+ngx_apikeys_nonce_table_take(uint64_t *counter,
+    ngx_apikeys_nonce_range_t *range)
+{
+    if (range->left == 0) {
+        range->next = __atomic_fetch_add(counter, NGX_APIKEYS_NONCE_RANGE,
+                                         __ATOMIC_RELAXED);
+        range->left = NGX_APIKEYS_NONCE_RANGE;
+    }
+
+    range->left--;
+
+    return range->next++;
 }
 
 
@@ -193,10 +299,7 @@ ngx_apikeys_nonce_table_accept(ngx_apikeys_nonce_table_t *t, uint64_t id,
     ngx_uint_t              tries;
     ngx_apikeys_nonce_op_t  e;
 
-    /* salted, so that nobody can collect nonces of one bucket */
-
-    hash = (id ^ t->salt) * 0x9e3779b97f4a7c15;
-    hash = (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15;
+    hash = ngx_apikeys_nonce_table_hash(t, id);
 
     e.table = t;
     e.bucket = &t->buckets[((hash >> 32) * t->nbuckets) >> 32];
@@ -204,6 +307,9 @@ ngx_apikeys_nonce_table_accept(ngx_apikeys_nonce_table_t *t, uint64_t id,
     e.now = now;
     e.count = count;
     e.owner = owner;
+
+    e.tag = ngx_apikeys_nonce_tag(hash);
+    e.mark = ngx_apikeys_nonce_mark(owner);
 
     for (tries = 0; tries < NGX_APIKEYS_NONCE_TRIES; tries++) {
 
@@ -230,19 +336,21 @@ ngx_apikeys_nonce_table_accept(ngx_apikeys_nonce_table_t *t, uint64_t id,
 static ngx_int_t
 ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e)
 {
-    uint64_t                     state;
-    ngx_uint_t                   i;
-    ngx_apikeys_nonce_bucket_t  *b;
+    uint64_t                  state;
+    ngx_uint_t                i;
+    ngx_apikeys_nonce_way_t  *way;
 
-    b = e->bucket;
+    for (i = ngx_apikeys_nonce_table_tagged(e, 0);
+         i < NGX_APIKEYS_NONCE_WAYS;
+         i = ngx_apikeys_nonce_table_tagged(e, i + 1))
+    {
+        way = &e->bucket->ways[i];
 
-    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
-
-        if (ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+        if (ngx_apikeys_nonce_load(&way->id) != e->id) {
             continue;
         }
 
-        state = ngx_apikeys_nonce_load(&b->states[i]);
+        state = ngx_apikeys_nonce_load(&way->state);
 
         if (ngx_apikeys_nonce_is_taken(state)) {
             return ngx_apikeys_nonce_table_count(e, i, state);
@@ -260,23 +368,61 @@ ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e)
 }
 
 
+/* the next way, from i on, that has the tag of the id */
+
+static ngx_uint_t
+ngx_apikeys_nonce_table_tagged(ngx_apikeys_nonce_op_t *e, ngx_uint_t i)
+{
+    uint64_t    word;
+    ngx_uint_t  n;
+
+    for ( /* void */ ; i < NGX_APIKEYS_NONCE_WAYS; i += n) {
+
+        n = NGX_APIKEYS_NONCE_TAGS - i % NGX_APIKEYS_NONCE_TAGS;
+
+        word = ngx_apikeys_nonce_load(
+                                &e->bucket->tags[i / NGX_APIKEYS_NONCE_TAGS]);
+
+        if (ngx_apikeys_nonce_table_fields(word, NGX_APIKEYS_NONCE_EACH_TAG,
+                                           NGX_APIKEYS_NONCE_TAG_BITS, e->tag)
+            == 0)
+        {
+            continue;
+        }
+
+        word >>= (i % NGX_APIKEYS_NONCE_TAGS) * NGX_APIKEYS_NONCE_TAG_BITS;
+
+        for ( /* void */ ; n; n--, i++) {
+
+            if ((word & 0xff) == e->tag) {
+                return i;
+            }
+
+            word >>= NGX_APIKEYS_NONCE_TAG_BITS;
+        }
+    }
+
+    return i;
+}
+
+
 static ngx_int_t
 ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e, ngx_uint_t i,
     uint64_t state)
 {
-    int64_t                      count;
-    uint64_t                     next;
-    ngx_int_t                    rc;
-    ngx_apikeys_nonce_bucket_t  *b;
+    int64_t                   count;
+    uint64_t                  next;
+    ngx_int_t                 rc;
+    ngx_apikeys_nonce_way_t  *way;
 
-    b = e->bucket;
+    way = &e->bucket->ways[i];
 
-    count = (int64_t) e->count - ngx_apikeys_nonce_load(&b->firsts[i])
+    count = (int64_t) e->count - ngx_apikeys_nonce_load(&way->first)
             + NGX_APIKEYS_NONCE_BASE;
 
     /* read after the state: it is of the same resident if the swap succeeds */
 
-    if (ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+    if (ngx_apikeys_nonce_load(&way->id) != e->id) {
         return NGX_AGAIN;
     }
 
@@ -285,11 +431,11 @@ ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e, ngx_uint_t i,
     rc = ngx_apikeys_nonce_table_add_count(&next, count);
 
     if (rc == NGX_OK) {
-        return ngx_apikeys_nonce_swap(&b->states[i], &state, next)
+        return ngx_apikeys_nonce_swap(&way->state, &state, next)
                ? NGX_OK : NGX_AGAIN;
     }
 
-    return ngx_apikeys_nonce_load(&b->states[i]) == state ? rc : NGX_AGAIN;
+    return ngx_apikeys_nonce_load(&way->state) == state ? rc : NGX_AGAIN;
 }
 
 
@@ -348,7 +494,7 @@ ngx_apikeys_nonce_table_wait(ngx_apikeys_nonce_op_t *e, ngx_uint_t i,
     ngx_uint_t   n;
     uint64_t    *p;
 
-    p = &e->bucket->states[i];
+    p = &e->bucket->ways[i].state;
 
     for (n = 0; n < NGX_APIKEYS_NONCE_PATIENCE; n++) {
         ngx_cpu_pause();
@@ -399,7 +545,8 @@ ngx_apikeys_nonce_table_insert(ngx_apikeys_nonce_op_t *e)
     state = ngx_apikeys_nonce_state(NGX_APIKEYS_NONCE_BASE, 0,
                                     ngx_apikeys_nonce_gen(e->state));
 
-    if (!ngx_apikeys_nonce_swap(&e->bucket->states[e->way], &e->state, state))
+    if (!ngx_apikeys_nonce_swap(&e->bucket->ways[e->way].state, &e->state,
+                                state))
     {
         return NGX_AGAIN;
     }
@@ -409,19 +556,72 @@ ngx_apikeys_nonce_table_insert(ngx_apikeys_nonce_op_t *e)
 
 
 /*
- * Chooses the way to reuse: the oldest of the key's own if it has its share;
- * else a free, abandoned or expired one; else the oldest of all.
+ * Chooses the way to reuse.  Ways are claimed in turn, so that the next one is
+ * the longest in use, and has mostly expired.
  */
 
 static ngx_int_t
 ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e)
 {
+    uint64_t                  id;
+    ngx_apikeys_nonce_way_t  *way;
+
+    if (ngx_apikeys_nonce_table_marked(e) >= NGX_APIKEYS_NONCE_SHARE) {
+        return ngx_apikeys_nonce_table_choose_any(e);
+    }
+
+    e->way = ngx_apikeys_nonce_load(&e->bucket->next)
+             % NGX_APIKEYS_NONCE_WAYS;
+
+    way = &e->bucket->ways[e->way];
+
+    e->state = ngx_apikeys_nonce_load(&way->state);
+    id = ngx_apikeys_nonce_load(&way->id);
+
+    return ngx_apikeys_nonce_table_is_reusable(e, id, e->state)
+           ? NGX_OK : ngx_apikeys_nonce_table_choose_any(e);
+}
+
+
+/* not less than the number of ways that the key holds */
+
+static ngx_uint_t
+ngx_apikeys_nonce_table_marked(ngx_apikeys_nonce_op_t *e)
+{
+    uint64_t    fields;
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS / NGX_APIKEYS_NONCE_MARKS; i++) {
+
+        fields = ngx_apikeys_nonce_table_fields(
+                                 ngx_apikeys_nonce_load(&e->bucket->marks[i]),
+                                 NGX_APIKEYS_NONCE_EACH_MARK,
+                                 NGX_APIKEYS_NONCE_MARK_BITS, e->mark);
+
+        for ( /* void */ ; fields; fields &= fields - 1) {
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+/*
+ * Looks at all ways: the oldest of the key's own if it has its share; else a
+ * free, abandoned or expired one; else the oldest of all.
+ */
+
+static ngx_int_t
+ngx_apikeys_nonce_table_choose_any(ngx_apikeys_nonce_op_t *e)
+{
     uint64_t                     id, state;
     ngx_uint_t                   i, held;
-    ngx_apikeys_nonce_way_t      own, reusable, oldest, *way;
-    ngx_apikeys_nonce_bucket_t  *b;
+    ngx_apikeys_nonce_way_t     *way;
+    ngx_apikeys_nonce_choice_t   own, reusable, oldest, *choice;
 
-    b = e->bucket;
     held = 0;
 
     own.id = NGX_APIKEYS_NONCE_NO_ID;
@@ -429,8 +629,10 @@ ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e)
     oldest.id = NGX_APIKEYS_NONCE_NO_ID;
 
     for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
-        state = ngx_apikeys_nonce_load(&b->states[i]);
-        id = ngx_apikeys_nonce_load(&b->ids[i]);
+        way = &e->bucket->ways[i];
+
+        state = ngx_apikeys_nonce_load(&way->state);
+        id = ngx_apikeys_nonce_load(&way->id);
 
         if (ngx_apikeys_nonce_table_is_reusable(e, id, state)) {
             ngx_apikeys_nonce_table_keep_oldest(&reusable, i, id, state);
@@ -443,21 +645,21 @@ ngx_apikeys_nonce_table_choose(ngx_apikeys_nonce_op_t *e)
 
         ngx_apikeys_nonce_table_keep_oldest(&oldest, i, id, state);
 
-        if (ngx_apikeys_nonce_load(&b->owners[i]) == e->owner) {
+        if (ngx_apikeys_nonce_load(&way->owner) == e->owner) {
             ngx_apikeys_nonce_table_keep_oldest(&own, i, id, state);
             held++;
         }
     }
 
-    way = held >= NGX_APIKEYS_NONCE_SHARE ? &own
-          : reusable.id != NGX_APIKEYS_NONCE_NO_ID ? &reusable : &oldest;
+    choice = held >= NGX_APIKEYS_NONCE_SHARE ? &own
+             : reusable.id != NGX_APIKEYS_NONCE_NO_ID ? &reusable : &oldest;
 
-    if (way->id == NGX_APIKEYS_NONCE_NO_ID) {
+    if (choice->id == NGX_APIKEYS_NONCE_NO_ID) {
         return NGX_DECLINED;
     }
 
-    e->way = way->i;
-    e->state = way->state;
+    e->way = choice->i;
+    e->state = choice->state;
 
     return NGX_OK;
 }
@@ -492,13 +694,13 @@ ngx_apikeys_nonce_table_is_reusable(ngx_apikeys_nonce_op_t *e, uint64_t id,
 
 
 static void
-ngx_apikeys_nonce_table_keep_oldest(ngx_apikeys_nonce_way_t *way, ngx_uint_t i,
-    uint64_t id, uint64_t state)
+ngx_apikeys_nonce_table_keep_oldest(ngx_apikeys_nonce_choice_t *choice,
+    ngx_uint_t i, uint64_t id, uint64_t state)
 {
-    if (id < way->id) {
-        way->id = id;
-        way->i = i;
-        way->state = state;
+    if (id < choice->id) {
+        choice->id = id;
+        choice->i = i;
+        choice->state = state;
     }
 }
 
@@ -509,39 +711,47 @@ static ngx_int_t
 ngx_apikeys_nonce_table_claim(ngx_apikeys_nonce_op_t *e)
 {
     uint64_t                     gen, ticket, claimed, pending;
+    ngx_apikeys_nonce_way_t     *way;
     ngx_apikeys_nonce_bucket_t  *b;
 
     b = e->bucket;
+    way = &b->ways[e->way];
 
     if (ngx_apikeys_nonce_is_taken(e->state)) {
 
         /* the id is that of the state if the swap below succeeds */
 
-        ngx_apikeys_nonce_table_raise_floor(e,
-                                   ngx_apikeys_nonce_load(&b->ids[e->way]));
+        ngx_apikeys_nonce_table_raise_floor(e, ngx_apikeys_nonce_load(
+                                                                  &way->id));
     }
 
     gen = ngx_apikeys_nonce_gen(e->state) + 1;
     claimed = ngx_apikeys_nonce_state(0, NGX_APIKEYS_NONCE_CLAIMED | ngx_pid,
                                       gen);
 
-    if (!ngx_apikeys_nonce_swap(&b->states[e->way], &e->state, claimed)) {
+    if (!ngx_apikeys_nonce_swap(&way->state, &e->state, claimed)) {
         return NGX_AGAIN;
     }
 
     /* nobody else writes to the way as long as this process is alive */
 
-    ngx_apikeys_nonce_store(&b->ids[e->way], e->id);
-    ngx_apikeys_nonce_store(&b->firsts[e->way], e->count);
-    ngx_apikeys_nonce_store(&b->owners[e->way], e->owner);
+    ngx_apikeys_nonce_store(&way->id, e->id);
+    ngx_apikeys_nonce_store(&way->first, e->count);
+    ngx_apikeys_nonce_store(&way->owner, e->owner);
+    ngx_apikeys_nonce_store(&b->next, e->way + 1);
 
-    ticket = __atomic_add_fetch(&e->table->head->tickets, 1,
-                                __ATOMIC_RELAXED);
-    ticket = (ticket & ~(uint64_t) NGX_APIKEYS_NONCE_CLAIMED) & 0xffffffff;
+    ngx_apikeys_nonce_table_write(b->tags, e->way, NGX_APIKEYS_NONCE_TAG_BITS,
+                                  e->tag);
+    ngx_apikeys_nonce_table_write(b->marks, e->way,
+                                  NGX_APIKEYS_NONCE_MARK_BITS, e->mark);
+
+    ticket = ngx_apikeys_nonce_table_take(&e->table->head->tickets,
+                                          &e->table->tickets);
+    ticket = ticket & ~(uint64_t) NGX_APIKEYS_NONCE_CLAIMED & 0xffffffff;
 
     pending = ngx_apikeys_nonce_state(0, ticket ? ticket : 1, gen);
 
-    if (!ngx_apikeys_nonce_swap(&b->states[e->way], &claimed, pending)) {
+    if (!ngx_apikeys_nonce_swap(&way->state, &claimed, pending)) {
         return NGX_DECLINED;
     }
 
@@ -551,24 +761,47 @@ ngx_apikeys_nonce_table_claim(ngx_apikeys_nonce_op_t *e)
 }
 
 
+/* the field of way i, in a word that has the fields of other ways, too */
+
+static void
+ngx_apikeys_nonce_table_write(uint64_t *words, ngx_uint_t i, ngx_uint_t bits,
+    uint64_t value)
+{
+    uint64_t    *p, old, word, mask;
+    ngx_uint_t   shift;
+
+    p = &words[i * bits / 64];
+    shift = i * bits % 64;
+    mask = (((uint64_t) 1 << bits) - 1) << shift;
+
+    old = ngx_apikeys_nonce_load(p);
+
+    do {
+        word = (old & ~mask) | value << shift;
+    } while (!ngx_apikeys_nonce_swap(p, &old, word));
+}
+
+
 /* NGX_OK: no other way has the id, and none can become taken with it */
 
 static ngx_int_t
 ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e)
 {
-    uint64_t                     state;
-    ngx_uint_t                   i;
-    ngx_apikeys_nonce_bucket_t  *b;
+    uint64_t                  state;
+    ngx_uint_t                i;
+    ngx_apikeys_nonce_way_t  *way;
 
-    b = e->bucket;
+    for (i = ngx_apikeys_nonce_table_tagged(e, 0);
+         i < NGX_APIKEYS_NONCE_WAYS;
+         i = ngx_apikeys_nonce_table_tagged(e, i + 1))
+    {
+        way = &e->bucket->ways[i];
 
-    for (i = 0; i < NGX_APIKEYS_NONCE_WAYS; i++) {
-
-        if (i == e->way || ngx_apikeys_nonce_load(&b->ids[i]) != e->id) {
+        if (i == e->way || ngx_apikeys_nonce_load(&way->id) != e->id) {
             continue;
         }
 
-        state = ngx_apikeys_nonce_load(&b->states[i]);
+        state = ngx_apikeys_nonce_load(&way->state);
 
         if (ngx_apikeys_nonce_is_taken(state)) {
             return NGX_AGAIN;
@@ -581,7 +814,7 @@ ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e)
         /* the lower one wins, or two could cancel each other forever */
 
         if (i < e->way
-            || !ngx_apikeys_nonce_swap(&b->states[i], &state,
+            || !ngx_apikeys_nonce_swap(&way->state, &state,
                                        ngx_apikeys_nonce_gen(state)))
         {
             return NGX_AGAIN;
@@ -601,7 +834,7 @@ ngx_apikeys_nonce_table_release(ngx_apikeys_nonce_op_t *e)
 
     state = e->state;
 
-    (void) ngx_apikeys_nonce_swap(&e->bucket->states[e->way], &state,
+    (void) ngx_apikeys_nonce_swap(&e->bucket->ways[e->way].state, &state,
                                   ngx_apikeys_nonce_gen(state));
 }
 
@@ -686,7 +919,7 @@ ngx_apikeys_nonce_table_init(ngx_apikeys_nonce_table_t *t, void *memory,
     u_char    *p, *last;
     uint64_t   salt, none;
 
-    p = ngx_align_ptr((u_char *) memory, sizeof(ngx_apikeys_nonce_head_t));
+    p = ngx_align_ptr((u_char *) memory, NGX_APIKEYS_NONCE_LINE);
     last = (u_char *) memory + size;
 
     if ((size_t) (last - p) < sizeof(ngx_apikeys_nonce_head_t)

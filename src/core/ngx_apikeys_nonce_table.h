@@ -26,6 +26,13 @@ typedef struct ngx_apikeys_nonce_head_s    ngx_apikeys_nonce_head_t;
 typedef struct ngx_apikeys_nonce_bucket_s  ngx_apikeys_nonce_bucket_t;
 
 
+/* numbers of a counter that one process has for itself */
+typedef struct {
+    uint64_t                     next;
+    uint64_t                     left;
+} ngx_apikeys_nonce_range_t;
+
+
 /* one process' view */
 typedef struct {
     ngx_apikeys_nonce_head_t    *head;
@@ -35,6 +42,9 @@ typedef struct {
     uint64_t                     born;      /* ms; 0: not known */
     uint64_t                     life;      /* ms that a nonce may serve */
     uint64_t                     skew;      /* ms that clocks may differ */
+    uint64_t                     made_at;   /* ms; of the range */
+    ngx_apikeys_nonce_range_t    made;
+    ngx_apikeys_nonce_range_t    tickets;
 } ngx_apikeys_nonce_table_t;
 
 

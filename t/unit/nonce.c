@@ -518,6 +518,26 @@ table_init(void *memory, ngx_uint_t nbuckets)
 }
 
 
+/* a way of the first bucket, as a process leaves it */
+
+static void
+put(ngx_apikeys_nonce_table_t *t, ngx_uint_t i, uint64_t id, uint32_t owner,
+    uint64_t state)
+{
+    ngx_apikeys_nonce_bucket_t  *b;
+
+    b = t->buckets;
+    b->ways[i].id = id;
+    b->ways[i].owner = owner;
+    b->ways[i].state = state;
+
+    ngx_apikeys_nonce_table_write(b->tags, i, NGX_APIKEYS_NONCE_TAG_BITS,
+        ngx_apikeys_nonce_tag(ngx_apikeys_nonce_table_hash(t, id)));
+    ngx_apikeys_nonce_table_write(b->marks, i, NGX_APIKEYS_NONCE_MARK_BITS,
+                                  ngx_apikeys_nonce_mark(owner));
+}
+
+
 static uint64_t
 milliseconds(void)
 {
@@ -572,7 +592,7 @@ check_eviction(void)
     }
 
     for (held = 0, i = 0; i < 32; i++) {
-        held += b->owners[i] == 77;
+        held += b->ways[i].owner == 77;
     }
 
     ok(wrong == 0 && held == 4, "a key holds four ways and no more");
@@ -627,17 +647,15 @@ check_size(void)
 static void
 check_wreckage(void)
 {
-    void                        *memory;
-    pid_t                        pid;
-    uint64_t                     now, id, id2;
-    ngx_uint_t                   i;
-    ngx_apikeys_nonce_table_t    t;
-    ngx_apikeys_nonce_bucket_t  *b;
+    void                       *memory;
+    pid_t                       pid;
+    uint64_t                    now, id, id2;
+    ngx_uint_t                  i;
+    ngx_apikeys_nonce_table_t   t;
 
     memory = ngx_memalign(64, HEAD + BUCKET, &tap_log);
     memset(memory, 0, HEAD + BUCKET);
     t = table_init(memory, 1);
-    b = t.buckets;
     now = milliseconds();
     id = ngx_apikeys_nonce_table_next(&t, now);
     id2 = ngx_apikeys_nonce_table_next(&t, now);
@@ -651,29 +669,29 @@ check_wreckage(void)
     /* all ways claimed by the dead, one of them with our id already */
 
     for (i = 0; i < 32; i++) {
-        b->states[i] = ngx_apikeys_nonce_state(0, 0x80000000 | pid, 5);
+        put(&t, i, i == 9 ? id : 0, 0,
+            ngx_apikeys_nonce_state(0, 0x80000000 | pid, 5));
     }
 
-    b->ids[9] = id;
     ok(take(id, 1, 1) == NGX_OK && take(id, 1, 1) == NGX_BUSY,
        "ways claimed by a dead process are claimed again");
 
     for (i = 0; i < 32; i++) {
-        b->states[i] = ngx_apikeys_nonce_state(0, 0x80000000 | ngx_pid, 5);
+        put(&t, i, 0, 0, ngx_apikeys_nonce_state(0, 0x80000000 | ngx_pid, 5));
     }
 
     ok(take(id2, 1, 1) == NGX_OK, "so are those of a namesake");
 
     for (i = 0; i < 32; i++) {
-        b->states[i] = ngx_apikeys_nonce_state(0, 0x80000000 | getppid(), 5);
+        put(&t, i, 0, 0,
+            ngx_apikeys_nonce_state(0, 0x80000000 | getppid(), 5));
     }
 
     ok(take(id2, 1, 1) == NGX_DECLINED, "those of the living are not");
 
     memset(memory, 0, HEAD + BUCKET);
     t = table_init(memory, 1);
-    b->ids[3] = id;
-    b->states[3] = ngx_apikeys_nonce_state(0, 12345, 7);
+    put(&t, 3, id, 0, ngx_apikeys_nonce_state(0, 12345, 7));
     ok(take(id, 1, 1) == NGX_OK && take(id, 1, 1) == NGX_BUSY,
        "an id left pending is taken");
 
@@ -681,8 +699,8 @@ check_wreckage(void)
     t = table_init(memory, 1);
 
     for (i = 0; i < 32; i++) {
-        b->ids[i] = ngx_apikeys_nonce_table_next(&t, now - 91000);
-        b->states[i] = ngx_apikeys_nonce_state(0, 12345 + i, 7);
+        put(&t, i, ngx_apikeys_nonce_table_next(&t, now - 91000), 0,
+            ngx_apikeys_nonce_state(0, 12345 + i, 7));
     }
 
     ok(take(id, 1, 1) == NGX_OK, "pending ones expire");
@@ -1068,9 +1086,9 @@ check_schedules(void)
         id = ngx_apikeys_nonce_table_next(&tasks_table, tasks_now - 10);
 
         for (i = 0; i < NGX_APIKEYS_NONCE_WAYS - 1; i++) {
-            b->ids[i] = ngx_apikeys_nonce_table_next(&tasks_table, tasks_now);
-            b->states[i] = ngx_apikeys_nonce_state(64, 0, 1);
-            b->owners[i] = 100 + i;
+            put(&tasks_table, i,
+                ngx_apikeys_nonce_table_next(&tasks_table, tasks_now),
+                100 + i, ngx_apikeys_nonce_state(64, 0, 1));
         }
 
         for (i = 0; i < TASKS; i++) {

@@ -17,8 +17,9 @@ our @EXPORT_OK = qw( nonce );
 my $count = 0x200000;
 
 
-# nonce($master, seconds from now): base64 of the time in milliseconds with a
-# counter, and of that as one AES block under a key by HKDF
+# nonce($master, seconds from now): the time in milliseconds with a counter, and
+# that as one AES block under a key by HKDF, in digits of base64: four of them
+# are of the bytes n, n + 8 and n + 16
 sub nonce {
     my ($master, $offset) = @_;
 
@@ -27,7 +28,10 @@ sub nonce {
     my $key = substr hmac_sha256("nonce\x01", $secret), 0, 16;
     my $id = pack 'Q>', (int(1000 * (time + $offset)) << 22) + $count++;
 
-    return encode_base64($id . _aes($key, $id . "\0" x 8), '');
+    my @bytes = unpack '(a)*', $id . _aes($key, $id . "\0" x 8);
+    my @four = map { [ split //, encode_base64(
+        join('', @bytes[$_, $_ + 8, $_ + 16]), '') ] } 0 .. 7;
+    return join '', map { my $n = $_; map { $_->[$n] } @four } 0 .. 3;
 }
 
 
