@@ -49,7 +49,7 @@
  * to be increased with any change of the structures in this file, of
  * ngx_http_apikeys_metrics_t, or of the nonce table, which are in the zone, too
  */
-#define NGX_APIKEYS_STORE_LAYOUT       8
+#define NGX_APIKEYS_STORE_LAYOUT       9
 
 
 /* the longest database id and pg_snapshot that a zone can hold */
@@ -233,6 +233,9 @@ typedef struct {
 } ngx_apikeys_store_room_t;
 
 
+#define NGX_APIKEYS_STORE_OWN_LINE  __attribute__((aligned(64)))
+
+
 typedef struct {
     uint32_t                  magic;
     uint32_t                  layout;
@@ -248,23 +251,31 @@ typedef struct {
     uint64_t                  successor_at;  /* when, boot-time ms; 0: there
                                              is none */
 
-    uint32_t                  complete;   /* 1: an object that is not in the
+    /*
+     * What each look-up reads has a line of its own, which a load changes when
+     * it begins and ends: each writing costs all processes a miss.
+     */
+    uint32_t                  complete    /* 1: an object that is not in the
                                              zone does not exist */
+                              NGX_APIKEYS_STORE_OWN_LINE;
     uint32_t                  missing_lines;  /* bit n: apikeys_master_key_file
                                              lacks lines[n], its keys get
                                              503 */
-    uint32_t                  behind;     /* 1: the database has changes that
-                                             the zone lacks */
     uint32_t                  sealing_line;  /* name of the line that encrypts
                                              new secrets; 0: the first one */
-
-    uint64_t                  reclaim_epoch;  /* the current one; begins
-                                             at 1 */
     uint64_t                  fresh_at;   /* the last proof of freshness,
                                              boot-time ms; 0: none */
-    uint64_t                  applied_at;  /* when the last poll was sent whose
+
+    /* read by look-ups, too, but grows when records were replaced */
+    uint64_t                  reclaim_epoch  /* the current one; begins at 1 */
+                              NGX_APIKEYS_STORE_OWN_LINE;
+
+    uint64_t                  applied_at  /* when the last poll was sent whose
                                              changes are all in the zone,
                                              boot-time ms; 0: none */
+                              NGX_APIKEYS_STORE_OWN_LINE;
+    uint32_t                  behind;     /* 1: the database has changes that
+                                             the zone lacks */
     uint32_t                  nslots;     /* highest slot ever used, plus 1 */
     uint32_t                  reloads;    /* that kept the zone */
 

@@ -1301,6 +1301,50 @@ test_read_only(void)
 }
 
 
+/* what look-ups read is in no cache line that a load or a change writes */
+
+static void
+test_lines(void)
+{
+    u_char                     before[64];
+    uint32_t                   load;
+    ngx_uint_t                 i;
+    ngx_apikeys_store_t       *st;
+    ngx_apikeys_store_head_t  *head;
+
+    st = unit_store(4 * 1024 * 1024);
+    head = st->head;
+
+    (void) unit_load_sweep(st, unit_load_begin(st, 1));
+    load = unit_load_begin(st, 0);
+
+    ok((uintptr_t) &head->complete % 64 == 0
+       && (uintptr_t) &head->reclaim_epoch % 64 == 0
+       && (uintptr_t) &head->applied_at % 64 == 0
+       && (u_char *) &head->fresh_at - (u_char *) &head->complete < 64,
+       "the fields that look-ups read begin a line");
+
+    ngx_memcpy(before, &head->complete, sizeof(before));
+
+    for (i = 1; i < 500; i++) {
+        (void) unit_publish(st, i, i, 3, 1, i % 3 ? load : 0);
+    }
+
+    for (i = 1; i < 500; i += 2) {
+        (void) unit_delete(st, i, 1000 + i);
+    }
+
+    ngx_apikeys_store_set_applied(st, 12345);
+
+    ok(ngx_memcmp(before, &head->complete, sizeof(before)) == 0,
+       "a load and changes do not write to this line");
+
+    (void) unit_load_sweep(st, load);
+
+    unit_store_free(st);
+}
+
+
 int
 main(void)
 {
@@ -1321,6 +1365,7 @@ main(void)
     test_reload();
     test_resize();
     test_read_only();
+    test_lines();
 
     return tap_end();
 }
