@@ -11,7 +11,7 @@
  *     load [-e] [-c connections] [-n requests] [-s status] [-a scheme]
  *         [-k file] port uri
  *
- * scheme: none, basic, header, MD5, SHA-256; a "+" in front (as in "+MD5")
+ * scheme: none, basic, bearer, header, MD5, SHA-256; a "+" in front (as in "+MD5")
  * sends the header without asking for a nonce first, to a location that does
  * not look at it.  file: lines "public:private"; one of them is drawn for
  * each connection (digest) or request.  Prints the seconds that it took.
@@ -188,6 +188,12 @@ credential(char *p, connection_t *c, long count)
     if (strcmp(name, "basic") == 0) {
         EVP_EncodeBlock(base64, (const unsigned char *) key, strlen(key));
         return sprintf(p, "Authorization: Basic %s\r\n", base64);
+    }
+
+    if (strcmp(name, "bearer") == 0) {
+        snprintf(text, sizeof(text), "Authorization: Bearer %s\r\n", key);
+        *strrchr(text, ':') = '_';
+        return sprintf(p, "%s", text);
     }
 
     if (strcmp(name, "header") == 0) {

@@ -26,6 +26,7 @@ my %file = (
     'large.key' => "# large\n" x 3000,
     'token' => 'x' x 20,
     'short.token' => 'x' x 19,
+    'key.token' => 'operator_01234567-89ab-4cde-8f01-23456789abcd',
     'empty.token' => '',
     'password' => 'secret',
 );
@@ -40,7 +41,7 @@ my ($least) = (tested('http: apikeys_zone zone=k:8k;'))[1]
 names(dir => $nginx->dir, one => $one, TAB => "\t", x5000 => 'x' x 5000,
     conninfo => "'user=u host=/tmp'", least => $least, less => $least - 4,
     scheme => 'must be a scheme and a host without a path, such as',
-    schemes => 'schemes are "digest", "digest_sha256", "basic" and '
+    schemes => 'schemes are "digest", "digest_sha256", "basic", "bearer" and '
         . '"header=name", each once, or "off" alone',
     alone => 'cannot be combined with another handler in location');
 
@@ -182,6 +183,7 @@ many.key -> more than 16 keys: remove lines that no API key uses
 nosuch -> ~token file "$dir/nosuch" \(2: .*\): copy it from another node
 $dir -> is not a regular file
 open.token -> run "chmod 600
+key.token -> ~has the form of the token of an API key, make another one.*openssl rand
 short.token -> ~shorter than 20 characters, make one.*openssl rand
 empty.token -> is empty, must contain exactly one line, the token
 token; apikeys_operator_token_file token -> "apikeys_operator_token_file" directive is duplicate

@@ -70,7 +70,7 @@ both: ORG_READ_ONLY ORG_BILLING_ADMIN
 --- request: GET /in/header
 --- as: owner basic
 --- error_code: 401
---- decision: bad_credential
+--- decision: no_credential
 
 === TEST 4: a location with another scheme inherits apikeys_require
 --- request eval: [("GET /in/header") x 2]

@@ -271,7 +271,7 @@ GET /third/
 
 === TEST 15: the location of a redirect takes its own schemes only
 --- requests
-member: GET /wide/ -> 401 bad_credential
+member: GET /wide/ -> 401 no_credential
 member basic: GET /wide/ -> 200 allow
 
 === TEST 16: a captured project is required

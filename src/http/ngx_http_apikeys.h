@@ -67,9 +67,10 @@ typedef enum {
     NGX_HTTP_APIKEYS_SCHEME_DIGEST_SHA256,
     NGX_HTTP_APIKEYS_SCHEME_BASIC,
     NGX_HTTP_APIKEYS_SCHEME_HEADER,
+    NGX_HTTP_APIKEYS_SCHEME_BEARER,
 
     /* the operator's token, which every administration API accepts */
-    NGX_HTTP_APIKEYS_SCHEME_BEARER,
+    NGX_HTTP_APIKEYS_SCHEME_OPERATOR,
 
     NGX_HTTP_APIKEYS_SCHEMES        /* number of schemes */
 } ngx_http_apikeys_scheme_e;
@@ -87,7 +88,7 @@ typedef enum {
 #define NGX_HTTP_APIKEYS_AUTH_BEARER                                         \
     ngx_http_apikeys_scheme_bit(NGX_HTTP_APIKEYS_SCHEME_BEARER)
 #define NGX_HTTP_APIKEYS_AUTH_ANY                                            \
-    (ngx_http_apikeys_scheme_bit(NGX_HTTP_APIKEYS_SCHEME_BEARER) - 1)
+    (ngx_http_apikeys_scheme_bit(NGX_HTTP_APIKEYS_SCHEME_OPERATOR) - 1)
 #define NGX_HTTP_APIKEYS_AUTH_OFF                                            \
     ngx_http_apikeys_scheme_bit(NGX_HTTP_APIKEYS_SCHEMES)
 

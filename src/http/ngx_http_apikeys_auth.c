@@ -42,6 +42,9 @@ struct ngx_http_apikeys_auth_scheme_s {
                                           parameter follows; empty: not an
                                           argument of the directive */
     ngx_uint_t            bit;         /* in alcf->auth */
+    ngx_uint_t            named;       /* the schemes of apikeys_auth, one of
+                                          which makes an Authorization with
+                                          this prefix a credential */
     ngx_str_t             prefix;      /* in Authorization, with the space;
                                           empty: found otherwise */
     ngx_str_t             algorithm;   /* in the challenge of a digest */
@@ -74,7 +77,12 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_credential(
     ngx_http_apikeys_credential_t *cred);
 static ngx_int_t ngx_http_apikeys_auth_header(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t **value);
-static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_bearer(
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_authorization(
+    ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_bearer(
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_operator(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_credential_t *cred);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse(
@@ -85,6 +93,8 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_plain(
     ngx_http_apikeys_credential_t *cred);
 static ngx_int_t ngx_http_apikeys_auth_decode(ngx_http_request_t *r,
     ngx_str_t *text);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_token(
+    ngx_http_apikeys_credential_t *cred);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_parse_digest(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_credential_t *cred);
@@ -112,7 +122,7 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_check_key(
     ngx_http_apikeys_identity_t *identity);
 static ngx_int_t ngx_http_apikeys_auth_challenge_digest(ngx_http_request_t *r,
     const ngx_http_apikeys_auth_scheme_t *scheme, ngx_uint_t stale);
-static ngx_int_t ngx_http_apikeys_auth_challenge_basic(ngx_http_request_t *r,
+static ngx_int_t ngx_http_apikeys_auth_challenge_realm(ngx_http_request_t *r,
     const ngx_http_apikeys_auth_scheme_t *scheme, ngx_uint_t stale);
 
 
@@ -128,6 +138,7 @@ static const ngx_http_apikeys_auth_scheme_t  ngx_http_apikeys_auth_schemes[] =
     [NGX_HTTP_APIKEYS_SCHEME_DIGEST] = {
         .name = ngx_string("digest"),
         .bit = NGX_HTTP_APIKEYS_AUTH_DIGEST,
+        .named = NGX_HTTP_APIKEYS_AUTH_ANY_DIGEST,
         .prefix = ngx_string("Digest "),
         .algorithm = ngx_string("MD5"),
         .parse = ngx_http_apikeys_auth_parse_digest,
@@ -149,13 +160,14 @@ static const ngx_http_apikeys_auth_scheme_t  ngx_http_apikeys_auth_schemes[] =
     [NGX_HTTP_APIKEYS_SCHEME_BASIC] = {
         .name = ngx_string("basic"),
         .bit = NGX_HTTP_APIKEYS_AUTH_BASIC,
+        .named = NGX_HTTP_APIKEYS_AUTH_BASIC,
         .prefix = ngx_string("Basic "),
         .parse = ngx_http_apikeys_auth_parse_plain,
         .verify = ngx_http_apikeys_auth_verify_plain,
-        .challenge = ngx_http_apikeys_auth_challenge_basic
+        .challenge = ngx_http_apikeys_auth_challenge_realm
     },
 
-    /* "public key:private key" in the header alcf->auth_header */
+    /* "public key:private key", or a token, in the header alcf->auth_header */
     [NGX_HTTP_APIKEYS_SCHEME_HEADER] = {
         .name = ngx_string("header="),
         .bit = NGX_HTTP_APIKEYS_AUTH_HEADER,
@@ -163,11 +175,22 @@ static const ngx_http_apikeys_auth_scheme_t  ngx_http_apikeys_auth_schemes[] =
         .verify = ngx_http_apikeys_auth_verify_plain
     },
 
-    /* decided by parse() alone: there is no key */
     [NGX_HTTP_APIKEYS_SCHEME_BEARER] = {
+        .name = ngx_string("bearer"),
         .bit = NGX_HTTP_APIKEYS_AUTH_BEARER,
+        .named = NGX_HTTP_APIKEYS_AUTH_BEARER,
         .prefix = ngx_string("Bearer "),
-        .parse = ngx_http_apikeys_auth_parse_bearer
+        .parse = ngx_http_apikeys_auth_parse_plain,
+        .verify = ngx_http_apikeys_auth_verify_plain,
+        .challenge = ngx_http_apikeys_auth_challenge_realm
+    },
+
+    /*
+     * A Bearer credential of an administration API, if it is not the token of
+     * a key: the row above finds it.  Decided by parse() alone.
+     */
+    [NGX_HTTP_APIKEYS_SCHEME_OPERATOR] = {
+        .parse = ngx_http_apikeys_auth_parse_operator
     }
 };
 
@@ -251,9 +274,9 @@ ngx_http_apikeys_auth_identify(ngx_http_request_t *r,
 
     ngx_apikeys_cidr_sockaddr(&identity->address, r->connection->sockaddr);
 
-    if (cred.scheme->bit == NGX_HTTP_APIKEYS_AUTH_BEARER) {
+    if (cred.scheme->verify == NULL) {
 
-        decision = ngx_http_apikeys_auth_parse_bearer(r, alcf, &cred);
+        decision = cred.scheme->parse(r, alcf, &cred);
 
         identity->operator = (decision == NGX_HTTP_APIKEYS_DECISION_ALLOW);
 
@@ -291,32 +314,47 @@ static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
 {
-    ngx_int_t                              rc;
+    ngx_int_t   rc;
+    ngx_str_t  *value;
+
+    if (!(alcf->auth & NGX_HTTP_APIKEYS_AUTH_HEADER)) {
+        return ngx_http_apikeys_auth_authorization(r, alcf, cred);
+    }
+
+    rc = ngx_http_apikeys_auth_header(r, &alcf->auth_header, &value);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_apikeys_auth_authorization(r, alcf, cred);
+    }
+
+    if (rc == NGX_ERROR
+        || ngx_http_apikeys_auth_authorization(r, alcf, cred)
+           != NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL)
+    {
+        return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
+    }
+
+    cred->scheme =
+                &ngx_http_apikeys_auth_schemes[NGX_HTTP_APIKEYS_SCHEME_HEADER];
+    cred->value = *value;
+
+    return NGX_HTTP_APIKEYS_DECISION_ALLOW;
+}
+
+
+/*
+ * Authorization is no credential if its scheme is not one of the location: it
+ * may be meant for the upstream.
+ */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_authorization(ngx_http_request_t *r,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
+{
+    size_t                                 len;
     ngx_str_t                             *value;
     ngx_uint_t                             i;
-    const ngx_str_t                       *prefix;
     const ngx_http_apikeys_auth_scheme_t  *scheme;
-
-    if (alcf->auth & NGX_HTTP_APIKEYS_AUTH_HEADER) {
-
-        rc = ngx_http_apikeys_auth_header(r, &alcf->auth_header, &value);
-
-        if (rc == NGX_ERROR) {
-            return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
-        }
-
-        if (rc == NGX_OK) {
-            if (r->headers_in.authorization) {
-                return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
-            }
-
-            cred->scheme =
-                &ngx_http_apikeys_auth_schemes[NGX_HTTP_APIKEYS_SCHEME_HEADER];
-            cred->value = *value;
-
-            return NGX_HTTP_APIKEYS_DECISION_ALLOW;
-        }
-    }
 
     if (r->headers_in.authorization == NULL) {
         return NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL;
@@ -327,26 +365,110 @@ ngx_http_apikeys_auth_credential(ngx_http_request_t *r,
     for (i = 0; i < NGX_HTTP_APIKEYS_SCHEMES; i++) {
 
         scheme = &ngx_http_apikeys_auth_schemes[i];
-        prefix = &scheme->prefix;
+        len = scheme->prefix.len;
 
-        if (prefix->len == 0 || value->len <= prefix->len) {
+        if (len == 0
+            || value->len < len - 1
+            || (value->data[1] | 0x20) != scheme->prefix.data[1])
+        {
             continue;
         }
 
-        /* fast path: exact case */
+        /* names differ in their second letter; most are of exact case */
 
-        if (ngx_memcmp(value->data, prefix->data, prefix->len) == 0
-            || ngx_strncasecmp(value->data, prefix->data, prefix->len) == 0)
+        if ((value->len < len
+             || ngx_memcmp(value->data, scheme->prefix.data, len) != 0)
+            && ngx_strncasecmp(value->data, scheme->prefix.data,
+                               ngx_min(len, value->len))
+               != 0)
         {
-            cred->scheme = scheme;
-            cred->value.data = value->data + prefix->len;
-            cred->value.len = value->len - prefix->len;
-
-            return NGX_HTTP_APIKEYS_DECISION_ALLOW;
+            continue;
         }
+
+        cred->scheme = scheme;
+        cred->value.data = value->data + ngx_min(len, value->len);
+        cred->value.len = value->data + value->len - cred->value.data;
+
+        if (i == NGX_HTTP_APIKEYS_SCHEME_BEARER) {
+            return ngx_http_apikeys_auth_bearer(alcf, cred);
+        }
+
+        return !(alcf->auth & scheme->named)
+               ? NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL
+               : cred->value.len == 0
+                 ? NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL
+                 : NGX_HTTP_APIKEYS_DECISION_ALLOW;
     }
 
-    return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
+    return NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL;
+}
+
+
+/* of a key, of the operator, or for the upstream */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_bearer(ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_credential_t *cred)
+{
+    if (ngx_http_apikeys_auth_is_token(&cred->value)) {
+
+        if (alcf->auth & cred->scheme->named) {
+            return NGX_HTTP_APIKEYS_DECISION_ALLOW;
+        }
+
+        return alcf->api ? NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL
+                         : NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL;
+    }
+
+    if (!alcf->api) {
+        return NGX_HTTP_APIKEYS_DECISION_NO_CREDENTIAL;
+    }
+
+    cred->scheme =
+              &ngx_http_apikeys_auth_schemes[NGX_HTTP_APIKEYS_SCHEME_OPERATOR];
+
+    return NGX_HTTP_APIKEYS_DECISION_ALLOW;
+}
+
+
+/*
+ * All characters are looked at, in a loop without branches and of whole
+ * vectors: compilers need some fifty instructions for it.
+ */
+
+ngx_uint_t
+ngx_http_apikeys_auth_is_token(const ngx_str_t *text)
+{
+    u_char      c, kind, letter, number, hex, wrong, buf[48];
+    ngx_uint_t  i;
+
+    /* what each character is: "a", a letter; "x", a hexadecimal digit; or it */
+
+    static const u_char  kinds[sizeof(buf)] =
+        "aaaaaaaa_xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+    if (text->len != NGX_HTTP_APIKEYS_AUTH_TOKEN_LEN) {
+        return 0;
+    }
+
+    ngx_memzero(&buf[32], sizeof(buf) - 32);
+    ngx_memcpy(buf, text->data, NGX_HTTP_APIKEYS_AUTH_TOKEN_LEN);
+
+    wrong = 0;
+
+    for (i = 0; i < sizeof(buf); i++) {
+        c = buf[i];
+        kind = kinds[i];
+
+        letter = (kind == 'a') & ((u_char) (c - 'a') < 26);
+        number = (kind == 'x') & ((u_char) (c - '0') < 10);
+        hex = (kind == 'x') & ((u_char) (c - 'a') < 6);
+
+        wrong |= !(letter | number | hex
+                   | ((c == kind) & (kind != 'a') & (kind != 'x')));
+    }
+
+    return !wrong;
 }
 
 
@@ -379,7 +501,7 @@ ngx_http_apikeys_auth_header(ngx_http_request_t *r, ngx_str_t *name,
 
 
 static ngx_http_apikeys_decision_e
-ngx_http_apikeys_auth_parse_bearer(ngx_http_request_t *r,
+ngx_http_apikeys_auth_parse_operator(ngx_http_request_t *r,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_credential_t *cred)
 {
     u_char                         hash[NGX_APIKEYS_DIGEST_SHA256_LEN];
@@ -421,7 +543,7 @@ ngx_http_apikeys_auth_parse(ngx_http_request_t *r,
 }
 
 
-/* a credential that holds the private key itself */
+/* a credential that contains the private key itself */
 
 static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
@@ -446,9 +568,17 @@ ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
         }
     }
 
+    if (cred->scheme->bit == NGX_HTTP_APIKEYS_AUTH_BEARER) {
+        return ngx_http_apikeys_auth_parse_token(cred);
+    }
+
     colon = ngx_strlchr(text.data, text.data + text.len, ':');
+
     if (colon == NULL) {
-        return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
+        return cred->scheme->bit == NGX_HTTP_APIKEYS_AUTH_HEADER
+               && ngx_http_apikeys_auth_is_token(&text)
+               ? ngx_http_apikeys_auth_parse_token(cred)
+               : NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
     }
 
     cred->username.data = text.data;
@@ -457,6 +587,25 @@ ngx_http_apikeys_auth_parse_plain(ngx_http_request_t *r,
     /* the text is what ngx_apikeys_digest_plain() hashes */
 
     return ngx_apikeys_digest_sha256(cred->plain, &text) == NGX_OK
+           ? NGX_HTTP_APIKEYS_DECISION_ALLOW : NGX_HTTP_APIKEYS_DECISION_ERROR;
+}
+
+
+/* the value has the form of a token: "public key_private key" */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_parse_token(ngx_http_apikeys_credential_t *cred)
+{
+    ngx_str_t  password;
+
+    cred->username.data = cred->value.data;
+    cred->username.len = NGX_APIKEYS_PUBLIC_KEY_LEN;
+
+    password.data = cred->value.data + NGX_APIKEYS_PUBLIC_KEY_LEN + 1;
+    password.len = NGX_APIKEYS_UUID_TEXT_LEN;
+
+    return ngx_apikeys_digest_plain(cred->plain, &cred->username, &password)
+           == NGX_OK
            ? NGX_HTTP_APIKEYS_DECISION_ALLOW : NGX_HTTP_APIKEYS_DECISION_ERROR;
 }
 
@@ -875,17 +1024,22 @@ ngx_http_apikeys_auth_challenge_digest(ngx_http_request_t *r,
 }
 
 
+/* RFC 7617, section 2; RFC 6750, section 3, without a reason */
+
 static ngx_int_t
-ngx_http_apikeys_auth_challenge_basic(ngx_http_request_t *r,
+ngx_http_apikeys_auth_challenge_realm(ngx_http_request_t *r,
     const ngx_http_apikeys_auth_scheme_t *scheme, ngx_uint_t stale)
 {
     u_char                        *p;
     ngx_str_t                      value;
+    const ngx_str_t               *prefix;
     ngx_http_apikeys_main_conf_t  *amcf;
+
+    prefix = &scheme->prefix;
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
-    value.len = sizeof("Basic realm=\"\"") - 1 + amcf->realm.len;
+    value.len = prefix->len + sizeof("realm=\"\"") - 1 + amcf->realm.len;
 
     p = ngx_pnalloc(r->pool, value.len);
     if (p == NULL) {
@@ -894,7 +1048,8 @@ ngx_http_apikeys_auth_challenge_basic(ngx_http_request_t *r,
 
     value.data = p;
 
-    p = ngx_http_apikeys_auth_copy(p, "Basic realm=\"");
+    p = ngx_cpymem(p, prefix->data, prefix->len);
+    p = ngx_http_apikeys_auth_copy(p, "realm=\"");
     p = ngx_cpymem(p, amcf->realm.data, amcf->realm.len);
     *p = '"';
 

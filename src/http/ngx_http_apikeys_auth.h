@@ -12,7 +12,13 @@
 #define _NGX_HTTP_APIKEYS_AUTH_H_INCLUDED_
 
 
+#include <ngx_apikeys_uuid.h>
 #include <ngx_http_apikeys.h>
+
+
+/* public key, "_", private key */
+#define NGX_HTTP_APIKEYS_AUTH_TOKEN_LEN                                      \
+    (NGX_APIKEYS_PUBLIC_KEY_LEN + 1 + NGX_APIKEYS_UUID_TEXT_LEN)
 
 
 /*
@@ -22,6 +28,12 @@
  */
 ngx_uint_t ngx_http_apikeys_auth_scheme(const ngx_str_t *arg,
     ngx_str_t *param);
+
+/*
+ * Whether a text has the form of the token of a key, lower case only.  Such a
+ * text is never taken for the token of the operator.
+ */
+ngx_uint_t ngx_http_apikeys_auth_is_token(const ngx_str_t *text);
 
 /*
  * Verifies credential, secret, nonce and access list, but no roles, by the

@@ -297,6 +297,14 @@ ngx_http_apikeys_conf_operator_token_file(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_apikeys_auth_is_token(&token)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the operator token in \"%V\" has the form of the "
+                           "token of an API key, make another one with "
+                           "\"openssl rand -hex 32\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     amcf->token = ngx_palloc(cf->pool, NGX_APIKEYS_DIGEST_SHA256_LEN);
     if (amcf->token == NULL) {
         return NGX_CONF_ERROR;
@@ -512,9 +520,9 @@ ngx_http_apikeys_conf_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (scheme == 0 || (alcf->auth & scheme)) {
             ngx_http_apikeys_invalid(cf, &value[i],
                                      "schemes are \"digest\", "
-                                     "\"digest_sha256\", \"basic\" and "
-                                     "\"header=name\", each once, or \"off\" "
-                                     "alone");
+                                     "\"digest_sha256\", \"basic\", "
+                                     "\"bearer\" and \"header=name\", each "
+                                     "once, or \"off\" alone");
             return NGX_CONF_ERROR;
         }
 

@@ -28,8 +28,8 @@ package Test::Nginx::ApiKeys;
 #                        base (else $atlas), and a name that is kept there
 #                        belongs to it
 #   --- as: NAME SCHEME  the credential of the request: a key, or PUBLIC:PRIVATE,
-#                        and digest (the default), digest_sha256, basic or
-#                        header; "operator"; "none".  Members of the header of
+#                        and digest (the default), digest_sha256, basic,
+#                        bearer or header; "operator"; "none".  Members of the header of
 #                        digest may follow: uri=/other.  Several requests have one
 #                        each, with commas or lines, or one for all.  Such a
 #                        request accepts the type of v2 there, and its body is
@@ -115,7 +115,8 @@ package Test::Nginx::ApiKeys;
 #
 # A name with $ is replaced in all sections that are sent or compared:
 # $NAME_id, $NAME_public, $NAME_private and $NAME_redacted of a key, $NAME_basic,
-# the text of its credential for basic, $NAME_id of an organization or project,
+# the text of its credential for basic, $NAME_token, that for bearer, $NAME_id of
+# an organization or project,
 # $NAME_created of what was kept, $NAME_ID, an id in capitals, $atlas, $v2 and
 # $om, the three bases, $last_audit and $last_event, the ids of the last rows of
 # the audit and of the events before the block, $away and $back, statements that
@@ -645,6 +646,7 @@ sub _key($$$) {
         (@$key{qw( id publicKey privateKey )}, _redacted($key->{privateKey}));
     $known{"${name}_basic"}
         = encode_base64("$key->{publicKey}:$key->{privateKey}", '');
+    $known{"${name}_token"} = "$key->{publicKey}_$key->{privateKey}";
     $ENV{ 'TEST_NGINX_' . uc($name) . '_PUBLIC' } = $key->{publicKey};
     _env($name, $key->{id});
 }
@@ -965,6 +967,7 @@ sub _credential($$) {
 
     return 'Authorization: Basic '
         . encode_base64("$public:$private", '') . "\n" if $scheme eq 'basic';
+    return "Authorization: Bearer ${public}_$private\n" if $scheme eq 'bearer';
     return "X-API-Key: $public:$private\n" if $scheme eq 'header';
 
     my ($method, $uri) = $request =~ /^\s*(\S+)\s+(\S+)/;
