@@ -19,7 +19,7 @@ module = build/ngx_http_apikeys_module.so
 
 
 .PHONY: all deps run start stop reset test test-asan test-valgrind matrix procedures \
-    check fuzz bench clean help
+    check fuzz bench clean deb packages-test help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -79,6 +79,12 @@ matrix:                                        ## other nginx and PostgreSQL
 
 procedures:                                    ## what the documentation tells
 	@util/procedures $(PROCEDURES)
+
+deb: deps                                      ## Debian packages, in build/deb
+	@util/deb
+
+packages-test:                                 ## the packages in chroots
+	@util/packages $(or $(SUITES),bookworm trixie sid)
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check
