@@ -433,6 +433,64 @@ sub holds_none {
 }
 
 
+# An UPDATE that writes a TOAST value, or moves a row to another page, does not
+# hold the page meanwhile, and overwrites a FOR KEY SHARE lock that is taken
+# then.  It does not end while the index of the TOAST table is rebuilt.
+
+for my $table (qw( keys projects )) {
+    $s->run("ALTER TABLE apikeys.$table ADD ballast text,
+        ALTER ballast SET STORAGE EXTERNAL") or die $s->error;
+}
+
+my $assign = q{INSERT INTO apikeys.key_projects (key_id, project_id, roles)
+    SELECT k.id, p.id, '{GROUP_OWNER}'
+      FROM apikeys.keys k JOIN apikeys.projects p USING (org_id) WHERE };
+
+for my $case (
+    [ access_list => 'key_id', keys => q{INSERT INTO apikeys.access_list
+        (key_id, cidr) SELECT id, '1.2.3.4' FROM apikeys.keys
+         WHERE id = ANY (?)} ],
+    [ key_projects => 'key_id', keys => "$assign k.id = ANY (?)" ],
+    [ key_projects => 'project_id', projects => "$assign p.id = ANY (?)" ])
+{
+    my ($part, $column, $table, $insert) = @$case;
+    my ($org) = $s->organization;
+    my ($first, $going) = sort map { $table eq 'keys' ? $s->key($org)
+        : ($s->call('create_project', org => $org, name => $_))[0]{id} } 1, 2;
+    my ($holder, $builder) = map { ApiKeys::Sql->new($db) } 1, 2;
+    my $name = "$part.$column";
+
+    $holder->dbh->begin_work;
+    $holder->run("UPDATE apikeys.$table SET version = version WHERE id = ?",
+        $first);
+    $builder->dbh->begin_work;
+    $builder->run('REINDEX INDEX ' . $builder->value(
+        'SELECT indexrelid::regclass FROM pg_index WHERE indrelid =
+            (SELECT reltoastrelid FROM pg_class WHERE oid = ?::regclass)',
+        "apikeys.$table")) or die $builder->error;
+
+    $a->start_run("UPDATE apikeys.$table SET ballast = repeat('x', 10000)
+        WHERE id = ?", $going);
+    ok $a->waits, "$name: an UPDATE is about to write a TOAST value";
+    $b->start_run($insert, [ $first, $going ]);
+    ok $b->waits, "$name: the new rows are inserted, and wait for a lock";
+    $builder->dbh->commit;
+    $a->finish or die $a->error;
+
+    ok $a->run("DELETE FROM apikeys.$table WHERE id = ?", $going),
+        "$name: the DELETE of a row that they reference does not wait";
+    $holder->dbh->commit;
+    $b->finish;
+    is $b->error, '23503', "$name: the new rows are refused";
+    is $s->value("SELECT count(*) FROM apikeys.$part WHERE $column = ?",
+        $going), 0, "$name: no row references the deleted one";
+}
+
+for my $table (qw( keys projects )) {
+    $s->run("ALTER TABLE apikeys.$table DROP ballast") or die $s->error;
+}
+
+
 # batches
 
 my ($org, $owner, $project) = $s->organization;

@@ -136,12 +136,22 @@ $$;
 
 -- Records changes of assignments and access lists as changes of their keys.
 -- An UPDATE can move a row from one key to another: both have changed.  Keys
--- are locked in the order of their ids.
+-- are locked in the order of their ids, after projects.
+--
+-- New rows whose key or project is gone are refused here, as PostgreSQL can
+-- lose the lock FOR KEY SHARE of their foreign keys.  heap_update() releases
+-- the page of the old row while it stores a TOAST value or looks for a page
+-- with room for the new row, and then overwrites locks taken meanwhile (seen
+-- in 15.18).  A DELETE then neither waits for the new rows nor cascades to
+-- them.  The locks below conflict with an UPDATE and cannot be lost.
 CREATE FUNCTION feed_parts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    touched  text[];
+    touched     text[];
+    v_projects  text[] := '{}';
+    v_locked    bigint := 0;
+    v_found     bigint;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         touched := ARRAY(SELECT key_id FROM rows
@@ -150,8 +160,25 @@ BEGIN
         touched := ARRAY(SELECT DISTINCT key_id FROM rows);
     END IF;
 
+    IF TG_TABLE_NAME = 'key_projects' AND TG_OP <> 'DELETE' THEN
+        v_projects := ARRAY(SELECT DISTINCT project_id FROM rows);
+
+        PERFORM FROM projects WHERE id = ANY (v_projects) ORDER BY id
+            FOR SHARE;
+        GET DIAGNOSTICS v_locked = ROW_COUNT;
+    END IF;
+
     PERFORM FROM keys WHERE id = ANY (touched) ORDER BY id
         FOR NO KEY UPDATE;
+    GET DIAGNOSTICS v_found = ROW_COUNT;
+
+    IF TG_OP <> 'DELETE'
+       AND v_locked + v_found < cardinality(v_projects || touched)
+    THEN
+        RAISE EXCEPTION 'a key or project of the new rows of apikeys.% was '
+                        'deleted', TG_TABLE_NAME
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
 
     UPDATE keys SET version = version WHERE id = ANY (touched);
 
