@@ -197,7 +197,7 @@ sub codes {
         values %{ copy($doc)->{components}{schemas} };
 
     # of protected locations, and of what no operation answers for
-    delete @served{qw( ACCESS_FORBIDDEN METHOD_NOT_ALLOWED
+    delete @served{qw( ACCESS_FORBIDDEN METHOD_NOT_ALLOWED RATE_LIMITED
         RESOURCE_NOT_FOUND )};
 
     is_deeply [ sort keys %described ], [ sort keys %served ],

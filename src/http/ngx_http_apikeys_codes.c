@@ -24,6 +24,11 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
       ngx_string("The request is malformed."),
       NGX_HTTP_APIKEYS_CODE_SAME },
 
+    [NGX_HTTP_APIKEYS_CODE_REFUSED] = {
+      400, ngx_string("BAD_REQUEST"),
+      ngx_string("The request is refused."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
     [NGX_HTTP_APIKEYS_CODE_MALFORMED_JSON] = {
       400, ngx_string("MALFORMED_JSON"),
       ngx_string("Received JSON is malformed."),
@@ -462,6 +467,11 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "application/json."),
       NGX_HTTP_APIKEYS_CODE_SAME },
 
+    [NGX_HTTP_APIKEYS_CODE_RATE_LIMITED] = {
+      429, ngx_string("RATE_LIMITED"),
+      ngx_string("Rate limit exceeded for %s."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
     [NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR] = {
       500, ngx_string("UNEXPECTED_ERROR"),
       ngx_string("Unexpected error."),
@@ -486,27 +496,45 @@ _Static_assert(sizeof(ngx_http_apikeys_codes) / sizeof(ngx_http_apikeys_code_t)
 
 static const ngx_http_apikeys_reason_t  ngx_http_apikeys_reasons[] = {
 
-    { 200, ngx_string("OK"), NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR },
     { 400, ngx_string("Bad Request"), NGX_HTTP_APIKEYS_CODE_BAD_REQUEST },
     { 401, ngx_string("Unauthorized"),
       NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED },
+    { 402, ngx_string("Payment Required"), NGX_HTTP_APIKEYS_CODE_REFUSED },
     { 403, ngx_string("Forbidden"), NGX_HTTP_APIKEYS_CODE_ACCESS_FORBIDDEN },
     { 404, ngx_string("Not Found"), NGX_HTTP_APIKEYS_CODE_RESOURCE_NOT_FOUND },
     { 405, ngx_string("Method Not Allowed"),
       NGX_HTTP_APIKEYS_CODE_METHOD_NOT_ALLOWED },
     { 406, ngx_string("Not Acceptable"), NGX_HTTP_APIKEYS_CODE_NOT_ACCEPTABLE },
-    { 409, ngx_string("Conflict"), NGX_HTTP_APIKEYS_CODE_ADDRESS_EXISTS },
+    { 409, ngx_string("Conflict"), NGX_HTTP_APIKEYS_CODE_REFUSED },
+    { 410, ngx_string("Gone"), NGX_HTTP_APIKEYS_CODE_RESOURCE_NOT_FOUND },
+    { 411, ngx_string("Length Required"), NGX_HTTP_APIKEYS_CODE_REFUSED },
+    { 412, ngx_string("Precondition Failed"), NGX_HTTP_APIKEYS_CODE_REFUSED },
     { 413, ngx_string("Request Entity Too Large"),
       NGX_HTTP_APIKEYS_CODE_REQUEST_TOO_LARGE },
     { 414, ngx_string("Request-URI Too Long"),
       NGX_HTTP_APIKEYS_CODE_BAD_REQUEST },
     { 415, ngx_string("Unsupported Media Type"),
-      NGX_HTTP_APIKEYS_CODE_UNSUPPORTED_MEDIA_TYPE },
+      NGX_HTTP_APIKEYS_CODE_REFUSED },
+    { 416, ngx_string("Requested Range Not Satisfiable"),
+      NGX_HTTP_APIKEYS_CODE_REFUSED },
+    { 421, ngx_string("Misdirected Request"), NGX_HTTP_APIKEYS_CODE_REFUSED },
+    { 429, ngx_string("Too Many Requests"),
+      NGX_HTTP_APIKEYS_CODE_RATE_LIMITED },
     { 500, ngx_string("Internal Server Error"),
       NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR },
+    { 501, ngx_string("Not Implemented"),
+      NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR },
+    { 502, ngx_string("Bad Gateway"),
+      NGX_HTTP_APIKEYS_CODE_SERVICE_UNAVAILABLE },
     { 503, ngx_string("Service Unavailable"),
       NGX_HTTP_APIKEYS_CODE_SERVICE_UNAVAILABLE },
-    { 0, ngx_null_string, NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR }
+    { 504, ngx_string("Gateway Timeout"),
+      NGX_HTTP_APIKEYS_CODE_SERVICE_UNAVAILABLE },
+    { 505, ngx_string("HTTP Version Not Supported"),
+      NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR },
+    { 507, ngx_string("Insufficient Storage"),
+      NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR },
+    { 0, ngx_string(""), NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR }
 };
 
 
@@ -543,6 +571,6 @@ ngx_http_apikeys_code_status(ngx_uint_t status)
         }
     }
 
-    return (status < 500) ? NGX_HTTP_APIKEYS_CODE_BAD_REQUEST
+    return (status < 500) ? NGX_HTTP_APIKEYS_CODE_REFUSED
                           : NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR;
 }

@@ -20,6 +20,7 @@
 typedef enum {
     /* 400 */
     NGX_HTTP_APIKEYS_CODE_BAD_REQUEST = 0,
+    NGX_HTTP_APIKEYS_CODE_REFUSED,
     NGX_HTTP_APIKEYS_CODE_MALFORMED_JSON,
     NGX_HTTP_APIKEYS_CODE_INVALID_JSON,
     NGX_HTTP_APIKEYS_CODE_INVALID_JSON_ATTRIBUTE,
@@ -109,6 +110,7 @@ typedef enum {
     NGX_HTTP_APIKEYS_CODE_ORG_NOT_EMPTY,
     NGX_HTTP_APIKEYS_CODE_REQUEST_TOO_LARGE,
     NGX_HTTP_APIKEYS_CODE_UNSUPPORTED_MEDIA_TYPE,
+    NGX_HTTP_APIKEYS_CODE_RATE_LIMITED,
     NGX_HTTP_APIKEYS_CODE_UNEXPECTED_ERROR,
     NGX_HTTP_APIKEYS_CODE_SERVICE_UNAVAILABLE,
     NGX_HTTP_APIKEYS_CODE_OUTCOME_UNKNOWN,
@@ -139,7 +141,7 @@ typedef struct {
 const ngx_http_apikeys_code_t *ngx_http_apikeys_code(
     ngx_http_apikeys_code_e code);
 
-/* the reason phrase of a status; "" if the API does not use the status */
+/* the reason phrase of a status; "" if nginx does not know the status */
 const ngx_str_t *ngx_http_apikeys_code_reason(ngx_uint_t status);
 
 /* the code for a status of an error that nginx raised */

@@ -26,7 +26,7 @@ static const ngx_str_t  ngx_http_apikeys_error_unauthorized_text = ngx_string(
 
 void
 ngx_http_apikeys_error_document(ngx_apikeys_json_out_t *out,
-    ngx_http_apikeys_code_e code, ngx_uint_t envelope,
+    ngx_uint_t status, ngx_http_apikeys_code_e code, ngx_uint_t envelope,
     const ngx_str_t params[2])
 {
     const ngx_http_apikeys_code_t  *row;
@@ -36,7 +36,7 @@ ngx_http_apikeys_error_document(ngx_apikeys_json_out_t *out,
     if (envelope) {
         ngx_apikeys_json_out_object(out);
         ngx_apikeys_json_out_name(out, "status");
-        ngx_apikeys_json_out_int(out, row->status);
+        ngx_apikeys_json_out_int(out, status);
         ngx_apikeys_json_out_name(out, "content");
     }
 
@@ -46,7 +46,7 @@ ngx_http_apikeys_error_document(ngx_apikeys_json_out_t *out,
     ngx_http_apikeys_error_detail(out, &row->text, params);
 
     ngx_apikeys_json_out_name(out, "error");
-    ngx_apikeys_json_out_int(out, row->status);
+    ngx_apikeys_json_out_int(out, status);
 
     ngx_apikeys_json_out_name(out, "errorCode");
     ngx_apikeys_json_out_string(out, &row->name);
@@ -55,8 +55,7 @@ ngx_http_apikeys_error_document(ngx_apikeys_json_out_t *out,
     ngx_http_apikeys_error_parameters(out, &row->text, params);
 
     ngx_apikeys_json_out_name(out, "reason");
-    ngx_apikeys_json_out_string(out,
-                                ngx_http_apikeys_code_reason(row->status));
+    ngx_apikeys_json_out_string(out, ngx_http_apikeys_code_reason(status));
 
     ngx_apikeys_json_out_object_end(out);
 

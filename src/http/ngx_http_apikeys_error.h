@@ -15,11 +15,12 @@
 
 
 /*
- * Writes the error document of a code to "out", in the pool of "out".  Sets
- * out->failed if memory runs out.
+ * Writes the error document of a code to "out", in the pool of "out".  The
+ * status is that of the response: an error that nginx raised may have another
+ * one than its code.  Sets out->failed if memory runs out.
  */
 void ngx_http_apikeys_error_document(ngx_apikeys_json_out_t *out,
-    ngx_http_apikeys_code_e code, ngx_uint_t envelope,
+    ngx_uint_t status, ngx_http_apikeys_code_e code, ngx_uint_t envelope,
     const ngx_str_t params[2]);
 
 /* the fixed document of a 401; NULL: no memory */

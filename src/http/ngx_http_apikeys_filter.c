@@ -159,7 +159,8 @@ ngx_http_apikeys_filter_document(ngx_http_request_t *r,
     ngx_str_null(&params[1]);
 
     ngx_apikeys_json_out_init(&out, r->pool, form.pretty);
-    ngx_http_apikeys_error_document(&out, code, form.envelope, params);
+    ngx_http_apikeys_error_document(&out, r->headers_out.status, code,
+                                    form.envelope, params);
 
     if (out.failed
         || ngx_http_apikeys_error_add_code(r, &row->name) != NGX_OK)

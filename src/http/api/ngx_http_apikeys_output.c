@@ -224,8 +224,8 @@ ngx_http_apikeys_output_send_error(ngx_http_apikeys_call_t *call)
                   "apikeys: API error %ui %V", row->status, &row->name);
 
     ngx_apikeys_json_out_init(&out, r->pool, call->args.pretty);
-    ngx_http_apikeys_error_document(&out, call->code, call->args.envelope,
-                                    call->params);
+    ngx_http_apikeys_error_document(&out, row->status, call->code,
+                                    call->args.envelope, call->params);
 
     if (out.failed
         || ngx_http_apikeys_error_add_code(r, &row->name) != NGX_OK)

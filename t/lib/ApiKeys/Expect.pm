@@ -18,7 +18,7 @@ our @EXPORT = qw( answers refused challenged no_content json_text true false
 # code of the error document => status and text, as in
 # src/ngx_http_apikeys_codes.c
 our %CODE = (
-    BAD_REQUEST => [ 400, 'The request is malformed.' ],
+    BAD_REQUEST => [ 400, undef ],
     API_KEY_NOT_FOUND => [ 400, 'No API key with ID %s exists.' ],
     API_KEY_REQUIRES_DESCRIPTION =>
         [ 400, 'All API keys require a non-empty description.' ],
@@ -145,6 +145,7 @@ our %CODE = (
         . 'contains active groups.' ],
     REQUEST_TOO_LARGE => [ 413, undef ],
     UNSUPPORTED_MEDIA_TYPE => [ 415, undef ],
+    RATE_LIMITED => [ 429, 'Rate limit exceeded for %s.' ],
     UNEXPECTED_ERROR => [ 500, 'Unexpected error.' ],
     SERVICE_UNAVAILABLE => [ 503, undef ],
 );
@@ -163,12 +164,20 @@ for my $code (grep { /ACCESS_LIST|DUPLICATE_ADDR/ } keys %CODE) {
 our %REASON = (
     200 => 'OK', 201 => 'Created', 202 => 'Accepted',
     204 => 'No Content', 400 => 'Bad Request',
-    401 => 'Unauthorized', 403 => 'Forbidden', 404 => 'Not Found',
-    405 => [ 'Method Not Allowed', 'Not Allowed' ],
-    406 => 'Not Acceptable', 409 => 'Conflict',
-    413 => 'Request Entity Too Large', 415 => 'Unsupported Media Type',
-    500 => 'Internal Server Error',
+    401 => 'Unauthorized', 402 => 'Payment Required', 403 => 'Forbidden',
+    404 => 'Not Found', 405 => [ 'Method Not Allowed', 'Not Allowed' ],
+    406 => 'Not Acceptable', 409 => 'Conflict', 410 => 'Gone',
+    411 => 'Length Required', 412 => 'Precondition Failed',
+    413 => 'Request Entity Too Large',
+    414 => [ 'Request-URI Too Long', 'Request-URI Too Large' ],
+    415 => 'Unsupported Media Type', 416 => 'Requested Range Not Satisfiable',
+    418 => '', 421 => 'Misdirected Request', 429 => 'Too Many Requests',
+    500 => 'Internal Server Error', 501 => 'Not Implemented',
+    502 => 'Bad Gateway',
     503 => [ 'Service Unavailable', 'Service Temporarily Unavailable' ],
+    504 => [ 'Gateway Timeout', 'Gateway Time-out' ],
+    505 => 'HTTP Version Not Supported', 507 => 'Insufficient Storage',
+    599 => '',
 );
 
 my $json = JSON::PP->new->canonical->utf8;
