@@ -249,3 +249,19 @@ my $none = "POST \$keys\nGET \$atlas/ HTTP/1.1\r\nHost: x";
 [ 'GET $atlas/', "PATCH \$key\n{", 'GET $atlas/', $none, 'GET $atlas/',
     "PATCH \$key\n{", 'GET $atlas/' ]
 --- answers eval: "200\nMALFORMED_JSON\n200\n401\n200\nMALFORMED_JSON\n200"
+
+=== TEST 20: preconditions are ignored, as no resource has a validator
+--- keys
+checked: ORG_MEMBER
+--- as: operator
+--- requests
+GET $keys/$checked_id -> 200
+GET $keys/$checked_id -> 200
+GET $keys/$checked_id -> 200
+GET $keys/$checked_id -> 200
+PATCH $keys/$checked_id {"desc":"matched"} -> 200 ... "desc":"matched"
+POST $keys {$good} -> 200 ... "privateKey":"
+--- more_headers eval
+['If-Match: "x"', 'If-None-Match: *', 'If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT',
+    'If-Modified-Since: Sat, 29 Oct 2094 19:43:31 GMT', 'If-Match: "x"',
+    'If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT']

@@ -57,6 +57,13 @@ ngx_http_apikeys_api_handler(ngx_http_request_t *r)
         return NGX_HTTP_FORBIDDEN;
     }
 
+    /*
+     * docs/compatibility.md D96: nginx checks preconditions in the header
+     * filter, after a change was made.
+     */
+
+    r->disable_not_modified = 1;
+
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
 
     call = ngx_http_apikeys_api_create_call(r, alcf);
