@@ -40,7 +40,7 @@ __DATA__
 
 === TEST 1: an owner makes a key, which is no caller in the blocks that follow
 --- keys eval
-CORE::join "\n", 'far: GROUP_OWNER@far', map { "$_: $_" . (/^GROUP/ ? " $_\@named" : '') }
+CORE::join "\n", 'far: GROUP_OWNER@distant', map { "$_: $_" . (/^GROUP/ ? " $_\@named" : '') }
     qw( ORG_OWNER ORG_MEMBER ORG_READ_ONLY ORG_GROUP_CREATOR ORG_BILLING_ADMIN
         GROUP_OWNER GROUP_READ_ONLY GROUP_ACCESS_MANAGER GROUP_DATA_ACCESS_ADMIN )
 --- requests: ORG_OWNER: POST $keys {"desc":"key","roles":["ORG_READ_ONLY"]}

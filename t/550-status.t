@@ -94,7 +94,7 @@ __DATA__
 === TEST 1: the status has whole numbers in sections
 --- keys
 owner: ORG_OWNER
-member: ORG_MEMBER GROUP_READ_ONLY project=one
+member: ORG_MEMBER GROUP_READ_ONLY
 reader: ORG_READ_ONLY
 --- until: /status "leader_pid":\d
 --- requests

@@ -305,7 +305,6 @@ sub named {
 
 
 sub dir { return $_[0]{dir} }
-sub socket_dir { return $_[0]{dir} }
 sub port { return $_[0]{port} }
 sub ca { return "$_[0]{dir}/ca.crt" }
 

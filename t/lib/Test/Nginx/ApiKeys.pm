@@ -19,6 +19,8 @@ package Test::Nginx::ApiKeys;
 #                        stay until the end of the file.  A line each:
 #                          NAME: ROLE ... [org=NAME] [project=NAME] [list=CIDR,..]
 #                          [global]
+#                        No two of a key, an organization and a project have
+#                        one name.
 #                        The organization is "org" unless it is named.  A
 #                        project is made when it is first named.  GROUP_X@NAME
 #                        is a role in that project.
@@ -197,7 +199,7 @@ $known{away} = qq{REVOKE CONNECT ON DATABASE "$database" FROM PUBLIC;
      WHERE usename = 'apikeys_nginx' AND datname = '$database'};
 my $v2_type = 'application/vnd.atlas.2023-01-01+json';
 my (%object, @bodies, @answers, $on, %nonce, %client, %called, %default,
-    %decisions);
+    %decisions, %kind_of);
 my ($bases, $locations, $http_config) = ('', '', '');
 my $running = '';
 my $sleep = $Test::Nginx::Util::TestNginxSleep;
@@ -614,6 +616,8 @@ sub _objects($;$) {
 sub _key($$$) {
     my ($name, $of, $roles) = @_;
 
+    _is_a('key', $name);
+
     my $desc = $of->{desc} // $name;
     my ($key, $base);
 
@@ -652,6 +656,16 @@ sub _key($$$) {
 }
 
 
+# "keys" names objects of one kind: they would share $NAME_id
+sub _is_a($$) {
+    my ($kind, $name) = @_;
+
+    my $first = $kind_of{$name} //= $kind;
+    die "--- keys: $name names two objects, which share \$${name}_id: "
+        . "$kind, $first\n" if $first ne $kind;
+}
+
+
 # an id, for the configuration of the blocks that follow
 sub _env($$) {
     my ($name, $id) = @_;
@@ -664,6 +678,8 @@ sub _env($$) {
 sub _org($) {
     my ($name) = @_;
 
+    _is_a('organization', $name);
+
     return $known{"${name}_id"} //= _env($name, _api('POST', '/atlas/orgs',
         { name => $name })->{organization}{id});
 }
@@ -671,6 +687,8 @@ sub _org($) {
 
 sub _project($$) {
     my ($name, $org) = @_;
+
+    _is_a('project', $name);
 
     return $known{"${name}_id"} //= _env($name, _api('POST', '/atlas/groups',
         { name => $name, orgId => $org })->{id});
