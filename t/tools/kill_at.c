@@ -11,8 +11,8 @@
  * instructions more, and kills it, or stops it by another signal: exit code
  * 0.  The signal 0: holds it there, as a debugger does, and stops itself;
  * when this program is continued the process is.  Where it does not come
- * there in time it goes on as if nothing had been: 1.  It has ended by
- * itself: 2; cannot be traced: 3.
+ * there in time, or before SIGTERM, it goes on as if nothing had been: 1.  It
+ * has ended by itself: 2; cannot be traced: 3.
  */
 
 
@@ -30,9 +30,10 @@
 #define BREAKPOINT  0xcc
 
 
-static pid_t   pid;
-static long    word;
-static void   *address;
+static pid_t                   pid;
+static long                    word;
+static void                   *address;
+static volatile sig_atomic_t   given_up;
 
 
 static void
@@ -43,6 +44,13 @@ fail(int code, const char *what)
     }
 
     exit(code);
+}
+
+
+static void
+give_up(int signo)
+{
+    given_up = signo;
 }
 
 
@@ -146,7 +154,9 @@ arrive(long end)
         set((word & ~0xffL) | BREAKPOINT);
         ptrace(PTRACE_CONT, pid, NULL, NULL);
 
-        signo = stopped(end);
+        do {
+            signo = stopped(now() + 10);
+        } while (signo == 0 && now() < end && !given_up);
 
         if (signo == 0) {
             leave();
@@ -170,6 +180,8 @@ main(int argc, char **argv)
     if (argc != 5 && argc != 6) {
         return 3;
     }
+
+    signal(SIGTERM, give_up);
 
     pid = atoi(argv[1]);
     address = (void *) strtoul(argv[2], NULL, 16);

@@ -403,6 +403,27 @@ sub killed {
 }
 
 
+# whether one of several has; the first that does ends the others
+sub killed_one {
+    my ($self, @its) = @_;
+
+    my %waits = map { $_ => 1 } grep { $_ } @its;
+    my $killed = 0;
+
+    while (%waits) {
+        for my $it (keys %waits) {
+            waitpid($it, WNOHANG) == $it or next;
+            delete $waits{$it};
+            next if $? != 0;
+            $killed = 1;
+            CORE::kill 'TERM', keys %waits;
+        }
+        sleep 0.01;
+    }
+    return $killed;
+}
+
+
 # why there is no kill_at; known for sure after the first
 sub untraced { $_[0]->_kill_at; return $_[0]{untraced} }
 
