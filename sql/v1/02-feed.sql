@@ -70,9 +70,11 @@ $$;
 
 -- Each role once, in ascending order.
 CREATE FUNCTION sorted_roles(p_roles text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
-                  ORDER BY 1)
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    RETURN ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
+                  ORDER BY 1);
+END
 $$;
 
 CREATE FUNCTION sort_roles() RETURNS trigger
@@ -158,6 +160,10 @@ BEGIN
                           UNION SELECT key_id FROM old_rows);
     ELSE
         touched := ARRAY(SELECT DISTINCT key_id FROM rows);
+    END IF;
+
+    IF touched = '{}' THEN
+        RETURN NULL;
     END IF;
 
     IF TG_TABLE_NAME = 'key_projects' AND TG_OP <> 'DELETE' THEN
