@@ -198,6 +198,18 @@ $s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
           - interval '10 s' WHERE uuid = 'slow'});
 is_deeply waiting($xid, 3000), [],
     'an instance without a heartbeat for 3 s does not count within 3 s';
+
+sub only { return $s->value('SELECT apikeys.only_node(?)', $_[0]) }
+
+is only(60_000), undef, 'only_node() is null while there are several nodes';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
+          - interval '10 s' WHERE uuid <> 'new'});
+is only(6000), 'new', 'only_node() is the only node with a recent heartbeat';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
+          - interval '10 s' WHERE uuid = 'new'});
+is only(6000), undef, 'only_node() is null without a recent heartbeat';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = clock_timestamp()
+          WHERE uuid <> 'slow'});
 is_deeply waiting($xid, 60000), ['slow'],
     'an instance with a heartbeat in the last 60 s counts within 60 s';
 beat('slow', $start, '0');

@@ -115,8 +115,23 @@ END
 $$;
 
 
+-- Wakes the nodes, after the commit of a change.  PostgreSQL commits
+-- transactions with a NOTIFY one after the other, in the whole cluster: this
+-- one has nothing to write, and does not wait for the disk.
+CREATE FUNCTION announce() RETURNS void
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_notify('apikeys', '');
+END
+$$;
+
+
 -- Records changes of keys, organizations or projects.  "rows" is the new
 -- transition table of an INSERT or UPDATE, the old one of a DELETE.
+--
+-- The transactions of nginx set apikeys.notify to "deferred": a worker calls
+-- announce() after the commit.  All others wake the nodes with their commit.
 CREATE FUNCTION feed_rows() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -128,7 +143,9 @@ BEGIN
             SELECT TG_ARGV[0], id, version FROM rows;
     END IF;
 
-    IF FOUND THEN
+    IF FOUND
+       AND current_setting('apikeys.notify', true) IS DISTINCT FROM 'deferred'
+    THEN
         PERFORM pg_notify('apikeys', '');
     END IF;
 

@@ -236,6 +236,21 @@ END
 $$;
 
 
+-- The uuid of the only node with a lease and a heartbeat in the last p_heard
+-- ms; null if there are several, or none.  VOLATILE, because a mutation may
+-- have waited for a lock, and needs the nodes after that.
+CREATE FUNCTION only_node(p_heard integer) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT CASE WHEN count(*) = 1 THEN min(uuid) END
+              FROM leased_instances
+             WHERE heartbeat > clock_timestamp()
+                               - make_interval(secs => p_heard / 1000.0));
+END
+$$;
+
+
 -- Deletes the changes that every leased node has applied, and in the same
 -- transaction records the limit, which feed_since() checks.  Also deletes rows
 -- that came with a dump and have an xid that is not reached yet; the xid of
