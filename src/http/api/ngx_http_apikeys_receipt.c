@@ -4,8 +4,9 @@
  *
  * The database knows what each node has applied (apikeys.instances).  One
  * query at a time asks for the nodes that lack any of the changes that
- * requests of this worker wait for.  A new wait is queried at once, and again
- * whenever another quarter of its age has passed.
+ * requests of this worker wait for.  A new wait is queried at once, again
+ * shortly before the other nodes usually have applied a change, and then
+ * whenever another third of its age has passed.
  *
  * The same query sends the NOTIFY of all mutations of this worker that were
  * committed since the last one, also if no request waits.  If it fails, it is
@@ -34,8 +35,11 @@
 
 
 /* ms between two queries for one wait, at least */
-#define NGX_HTTP_APIKEYS_RECEIPT_MIN      5
+#define NGX_HTTP_APIKEYS_RECEIPT_MIN      2
 #define NGX_HTTP_APIKEYS_RECEIPT_MAX      1000
+
+/* the usual time is at most so long, in ms */
+#define NGX_HTTP_APIKEYS_RECEIPT_USUAL    100
 
 #define NGX_HTTP_APIKEYS_RECEIPT_SECONDS  300      /* the most that "Prefer:
                                                    wait=" may request */
@@ -86,6 +90,9 @@ struct ngx_http_apikeys_receipts_s {
     ngx_apikeys_pg_query_t            *query;    /* in flight, or NULL */
     ngx_pool_t                        *pool;     /* of the query */
     ngx_log_t                         *log;
+    ngx_msec_t                         usual;    /* a moving average of the
+                                                    ages of waits that ended
+                                                    well, in eighths of a ms */
     unsigned                           again:1;  /* waits were added during
                                                     the query */
     unsigned                           changed:1;  /* a NOTIFY is to be sent */
@@ -100,6 +107,7 @@ static void ngx_http_apikeys_receipt_end(ngx_event_t *ev);
 static void ngx_http_apikeys_receipt_finish(ngx_http_apikeys_receipt_t *w);
 static ngx_uint_t ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
     ngx_apikeys_pg_query_t *q);
+static void ngx_http_apikeys_receipt_learn(ngx_http_apikeys_receipt_t *w);
 static ngx_uint_t ngx_http_apikeys_receipt_lacks(ngx_http_apikeys_receipt_t *w,
     ngx_apikeys_pg_query_t *q, ngx_uint_t row);
 static ngx_uint_t ngx_http_apikeys_receipt_known(ngx_http_apikeys_receipt_t *w);
@@ -374,6 +382,7 @@ ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
 
     if (!lack && ngx_http_apikeys_receipt_known(w)) {
         w->call->pending = 0;
+        ngx_http_apikeys_receipt_learn(w);
         return 1;
     }
 
@@ -386,6 +395,23 @@ ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
     }
 
     return 1;
+}
+
+
+/*
+ * The next wait is queried after three quarters of the average, so that the
+ * average falls when the nodes become faster.
+ */
+
+static void
+ngx_http_apikeys_receipt_learn(ngx_http_apikeys_receipt_t *w)
+{
+    ngx_msec_t  age;
+
+    age = ngx_current_msec - w->start;
+    age = ngx_min(age, NGX_HTTP_APIKEYS_RECEIPT_USUAL);
+
+    w->receipts->usual += age - w->receipts->usual / 8;
 }
 
 
@@ -838,7 +864,7 @@ ngx_http_apikeys_receipts_notified(ngx_http_apikeys_receipts_t *receipts,
 static void
 ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
 {
-    ngx_msec_t                due, delay, age;
+    ngx_msec_t                due, delay, age, soon;
     ngx_queue_t              *q;
     ngx_http_apikeys_receipt_t  *w;
 
@@ -854,6 +880,7 @@ ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
     }
 
     delay = NGX_HTTP_APIKEYS_RECEIPT_MAX;
+    soon = receipts->usual / 8 * 3 / 4;
 
     for (q = ngx_queue_head(&receipts->waits);
          q != ngx_queue_sentinel(&receipts->waits);
@@ -862,7 +889,11 @@ ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
         w = ngx_queue_data(q, ngx_http_apikeys_receipt_t, queue);
 
         age = ngx_current_msec - w->start;
-        due = ngx_max(age / 4, NGX_HTTP_APIKEYS_RECEIPT_MIN);
+        due = ngx_max(age / 3, NGX_HTTP_APIKEYS_RECEIPT_MIN);
+
+        if (age < soon) {
+            due = ngx_max(due, soon - age);
+        }
 
         if (age < w->limit) {
             due = ngx_min(due, w->limit - age);
