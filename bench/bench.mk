@@ -1,17 +1,22 @@
 # Programs of the bench: build/bench/load from load.c, and build/bench/keys
-# from keys.c with the module's own files, as the unit tests have them.
-# Called as `make -f bench/bench.mk`, with build/nginx-asan there.
+# from keys.c with the module's own files, as the unit tests have them; and
+# build/bench/fsync.so from fsync.c.  Called as `make -f bench/bench.mk`, with
+# build/nginx-asan there.
 
 include util/unit.mk
 
 .DEFAULT_GOAL := programs
 .PHONY: programs
 
-programs: build/bench/load build/bench/keys
+programs: build/bench/load build/bench/keys build/bench/fsync.so
 
 build/bench/load: bench/load.c
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -Werror -o $@ $< -lcrypto
+
+build/bench/fsync.so: bench/fsync.c
+	@mkdir -p $(@D)
+	gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 build/bench/keys: bench/keys.c $(out)/apikeys.a $(out)/nginx.a
 	@mkdir -p $(@D)
