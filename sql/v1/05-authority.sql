@@ -143,6 +143,8 @@ BEGIN
                                 'read committed');
     END IF;
 
+    PERFORM set_config('apikeys.asked', 'on', true);
+
     org := p_org;
 
     IF p_project IS NOT NULL THEN
