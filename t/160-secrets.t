@@ -26,7 +26,7 @@ END
         access_log %%DIR%%/access.log all;
         location /all {
             apikeys_api atlas_v1;
-            apikeys_auth digest digest_sha256 basic header=X-Api-Key;
+            apikeys_auth digest digest_sha256 basic bearer header=X-Api-Key;
         }
 END
 $f->start;
@@ -66,7 +66,8 @@ for my $at ($base, '/all') {
         { Authorization => 'Basic ' . encode_base64("${secret}x", '') },
         { Authorization => 'Bearer ' . $f->token },
         { Authorization => 'Bearer ' . $f->token . 'x' },
-        { Authorization => "Bearer $secret" };
+        { Authorization => "Bearer $secret" },
+        { Authorization => 'Bearer ' . $secret =~ s/:/_/r };
 }
 my $owner = $org->{client};
 note_answer($owner->request('GET', "$base/orgs/$org->{id}/apiKeys"));

@@ -42,7 +42,7 @@ chmod 0755, $dir;
 $f->nginx->write_file('root.key', "$f->{master_key}\n", 0600);
 
 my %auth = (MD5 => 'digest', 'SHA-256' => 'digest_sha256', basic => 'basic',
-    header => 'header=X-Api-Key');
+    bearer => 'bearer', header => 'header=X-Api-Key');
 my @schemes = sort keys %auth;
 
 sub server {
@@ -92,6 +92,8 @@ sub requests {
                 password => 'x'))
             : $scheme eq 'basic'
                 ? (Authorization => 'Basic ' . encode_base64($pair, ''))
+            : $scheme eq 'bearer'
+                ? (Authorization => 'Bearer ' . $pair =~ s/:/_/r)
             : ('X-Api-Key' => $pair) })
     } @keys;
 }

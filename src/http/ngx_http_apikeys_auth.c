@@ -367,6 +367,8 @@ ngx_http_apikeys_auth_authorization(ngx_http_request_t *r,
         scheme = &ngx_http_apikeys_auth_schemes[i];
         len = scheme->prefix.len;
 
+        /* the second letters of all schemes differ */
+
         if (len == 0
             || value->len < len - 1
             || (value->data[1] | 0x20) != scheme->prefix.data[1])
@@ -374,7 +376,7 @@ ngx_http_apikeys_auth_authorization(ngx_http_request_t *r,
             continue;
         }
 
-        /* names differ in their second letter; most are of exact case */
+        /* the value may end with the scheme; most are in the usual case */
 
         if ((value->len < len
              || ngx_memcmp(value->data, scheme->prefix.data, len) != 0)

@@ -931,11 +931,6 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
 
     ngx_apikeys_sync_round_set_told(sync);
 
-    if (sync->snapshot) {
-        ngx_apikeys_snapshot_due(sync->snapshot,
-                                 sync->stat->changes + sync->stat->loads);
-    }
-
     ngx_apikeys_sync_round_keep_cursor(sync);
 }
 
@@ -972,6 +967,13 @@ ngx_apikeys_sync_round_keep_cursor(ngx_apikeys_sync_t *sync)
                                                &sync->durable);
 
     ngx_apikeys_store_unlock(sync->conf->store);
+
+    /* a snapshot file needs the cursor */
+
+    if (sync->snapshot) {
+        ngx_apikeys_snapshot_due(sync->snapshot,
+                                 sync->stat->changes + sync->stat->loads);
+    }
 
     ngx_apikeys_sync_round_rest(sync);
 }

@@ -17,9 +17,9 @@ static ngx_uint_t headers(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 static void check_allowed(ngx_http_apikeys_identity_t *identity,
     ngx_str_t *authorization, ngx_uint_t n, ngx_str_t *key);
-static ngx_uint_t is_scheme(ngx_str_t *value, const char *name);
+static ngx_uint_t has_scheme(ngx_str_t *value, const char *name);
 static void check_pair(ngx_http_apikeys_identity_t *identity,
-    const u_char *data, size_t len);
+    const u_char *data, size_t len, u_char colon);
 static size_t decode(u_char *out, const u_char *p, const u_char *last);
 
 
@@ -38,7 +38,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     alcf = fuzz_request(&r, &b, data, size);
 
     if (alcf) {
-        n = headers(&r, "authorization", &authorization);
+        n = headers(&r, "authorization", &authorization)
+            && (has_scheme(&authorization, "Digest")
+                || has_scheme(&authorization, "Basic")
+                || has_scheme(&authorization, "Bearer"));
         nkeys = headers(&r, "x-api-key", &key);
 
         decision = ngx_http_apikeys_auth_identify(&r, alcf, &identity);
@@ -64,7 +67,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must(identity.credential == NULL && !identity.operator);
         }
 
-        /* in another request: the same, by an HA1 that is known by now */
+        /* in another request: the same, in the same way */
 
         memset(&identity, 0, sizeof(identity));
         must(ngx_http_apikeys_auth_identify(&r, alcf, &identity)
@@ -114,16 +117,23 @@ check_allowed(ngx_http_apikeys_identity_t *identity, ngx_str_t *authorization,
 
     if (n == 0) {
         must(identity->scheme == NGX_HTTP_APIKEYS_AUTH_HEADER);
-        check_pair(identity, key->data, key->len);
+        check_pair(identity, key->data, key->len,
+                   memchr(key->data, ':', key->len) ? ':' : '_');
         return;
     }
 
     p = authorization->data;
     last = p + authorization->len;
 
-    if (is_scheme(authorization, "Bearer ")) {
+    if (has_scheme(authorization, "Bearer")) {
         p += sizeof("Bearer ") - 1;
-        must(identity->operator);
+
+        if (!identity->operator) {
+            must(identity->scheme == NGX_HTTP_APIKEYS_AUTH_BEARER);
+            check_pair(identity, p, last - p, '_');
+            return;
+        }
+
         must(last - p == sizeof(FUZZ_TOKEN) - 1);
         must(memcmp(p, FUZZ_TOKEN, sizeof(FUZZ_TOKEN) - 1) == 0);
         return;
@@ -131,27 +141,32 @@ check_allowed(ngx_http_apikeys_identity_t *identity, ngx_str_t *authorization,
 
     /* no one finds a response to a nonce that was never given out */
 
-    must(is_scheme(authorization, "Basic "));
+    must(has_scheme(authorization, "Basic"));
     must(identity->scheme == NGX_HTTP_APIKEYS_AUTH_BASIC);
 
     out = ngx_alloc(authorization->len, &fuzz_log);
     len = decode(out, p + sizeof("Basic ") - 1, last);
-    check_pair(identity, out, len);
+    check_pair(identity, out, len, ':');
     ngx_free(out);
 }
 
 
 static ngx_uint_t
-is_scheme(ngx_str_t *value, const char *name)
+has_scheme(ngx_str_t *value, const char *name)
 {
-    return value->len > strlen(name)
-           && strncasecmp((char *) value->data, name, strlen(name)) == 0;
+    size_t  len;
+
+    len = strlen(name);
+
+    return value->len >= len
+           && strncasecmp((char *) value->data, name, len) == 0
+           && (value->len == len || value->data[len] == ' ');
 }
 
 
 static void
 check_pair(ngx_http_apikeys_identity_t *identity, const u_char *data,
-    size_t len)
+    size_t len, u_char colon)
 {
     ngx_uint_t                i;
     ngx_apikeys_objectid_t    id;
@@ -170,7 +185,9 @@ check_pair(ngx_http_apikeys_identity_t *identity, const u_char *data,
 
     for (i = 0; i < 3; i++) {
         if (len == strlen(keys[i].pair)
-            && memcmp(data, keys[i].pair, len) == 0)
+            && memcmp(data, keys[i].pair, 8) == 0
+            && data[8] == colon
+            && memcmp(&data[9], &keys[i].pair[9], len - 9) == 0)
         {
             id = fuzz_id(keys[i].id);
             must(memcmp(&identity->id, &id, sizeof(id)) == 0);

@@ -260,7 +260,8 @@ fuzz_configure(void)
         fuzz_api[i].auth = NGX_HTTP_APIKEYS_AUTH_DIGEST
                            |NGX_HTTP_APIKEYS_AUTH_DIGEST_SHA256
                            |NGX_HTTP_APIKEYS_AUTH_BASIC
-                           |NGX_HTTP_APIKEYS_AUTH_HEADER;
+                           |NGX_HTTP_APIKEYS_AUTH_HEADER
+                           |NGX_HTTP_APIKEYS_AUTH_BEARER;
         ngx_str_set(&fuzz_api[i].auth_header, "x-api-key");
         fuzz_api[i].stale = (ngx_msec_t) 1 << 40;
     }
