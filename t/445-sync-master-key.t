@@ -99,8 +99,8 @@ sub becomes {
 
     my $last;
     eval { $nodes[0]->wait_for(sub { ($last = $code->()) eq $want },
-        $timeout || 120, '') };
-    is($last, $want, $name);
+        $timeout || 120, ''); 1 } or my $error = $@;
+    is($last, $want, $name) or diag $error // '';
 }
 
 # makes a key a second until one has another line; returns all of them
