@@ -186,7 +186,7 @@ typedef struct {
 static uint64_t ngx_apikeys_nonce_table_take(uint64_t *counter,
     ngx_apikeys_nonce_range_t *range);
 static ngx_int_t ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e);
-static ngx_uint_t ngx_apikeys_nonce_table_tagged(ngx_apikeys_nonce_op_t *e,
+static ngx_uint_t ngx_apikeys_nonce_table_next_way(ngx_apikeys_nonce_op_t *e,
     ngx_uint_t i);
 static ngx_int_t ngx_apikeys_nonce_table_count(ngx_apikeys_nonce_op_t *e,
     ngx_uint_t i, uint64_t state);
@@ -336,21 +336,14 @@ ngx_apikeys_nonce_table_accept(ngx_apikeys_nonce_table_t *t, uint64_t id,
 static ngx_int_t
 ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e)
 {
-    uint64_t                  state;
-    ngx_uint_t                i;
-    ngx_apikeys_nonce_way_t  *way;
+    uint64_t    state;
+    ngx_uint_t  i;
 
-    for (i = ngx_apikeys_nonce_table_tagged(e, 0);
+    for (i = ngx_apikeys_nonce_table_next_way(e, 0);
          i < NGX_APIKEYS_NONCE_WAYS;
-         i = ngx_apikeys_nonce_table_tagged(e, i + 1))
+         i = ngx_apikeys_nonce_table_next_way(e, i + 1))
     {
-        way = &e->bucket->ways[i];
-
-        if (ngx_apikeys_nonce_load(&way->id) != e->id) {
-            continue;
-        }
-
-        state = ngx_apikeys_nonce_load(&way->state);
+        state = ngx_apikeys_nonce_load(&e->bucket->ways[i].state);
 
         if (ngx_apikeys_nonce_is_taken(state)) {
             return ngx_apikeys_nonce_table_count(e, i, state);
@@ -368,10 +361,10 @@ ngx_apikeys_nonce_table_find(ngx_apikeys_nonce_op_t *e)
 }
 
 
-/* the next way, from i on, that has the tag of the id */
+/* the next way, from i on, that has the id: others are told by their tags */
 
 static ngx_uint_t
-ngx_apikeys_nonce_table_tagged(ngx_apikeys_nonce_op_t *e, ngx_uint_t i)
+ngx_apikeys_nonce_table_next_way(ngx_apikeys_nonce_op_t *e, ngx_uint_t i)
 {
     uint64_t    word;
     ngx_uint_t  n;
@@ -394,7 +387,9 @@ ngx_apikeys_nonce_table_tagged(ngx_apikeys_nonce_op_t *e, ngx_uint_t i)
 
         for ( /* void */ ; n; n--, i++) {
 
-            if ((word & 0xff) == e->tag) {
+            if ((word & 0xff) == e->tag
+                && ngx_apikeys_nonce_load(&e->bucket->ways[i].id) == e->id)
+            {
                 return i;
             }
 
@@ -791,15 +786,15 @@ ngx_apikeys_nonce_table_is_unique(ngx_apikeys_nonce_op_t *e)
     ngx_uint_t                i;
     ngx_apikeys_nonce_way_t  *way;
 
-    for (i = ngx_apikeys_nonce_table_tagged(e, 0);
+    for (i = ngx_apikeys_nonce_table_next_way(e, 0);
          i < NGX_APIKEYS_NONCE_WAYS;
-         i = ngx_apikeys_nonce_table_tagged(e, i + 1))
+         i = ngx_apikeys_nonce_table_next_way(e, i + 1))
     {
-        way = &e->bucket->ways[i];
-
-        if (i == e->way || ngx_apikeys_nonce_load(&way->id) != e->id) {
+        if (i == e->way) {
             continue;
         }
+
+        way = &e->bucket->ways[i];
 
         state = ngx_apikeys_nonce_load(&way->state);
 
