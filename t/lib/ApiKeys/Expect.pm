@@ -18,7 +18,8 @@ our @EXPORT = qw( answers refused challenged no_content json_text true false
 # code of the error document => status and text, as in
 # src/ngx_http_apikeys_codes.c
 our %CODE = (
-    BAD_REQUEST => [ 400, undef ],
+    BAD_REQUEST => [ 400, [ 'The request is malformed.',
+        'The request is refused.' ] ],
     API_KEY_NOT_FOUND => [ 400, 'No API key with ID %s exists.' ],
     API_KEY_REQUIRES_DESCRIPTION =>
         [ 400, 'All API keys require a non-empty description.' ],
@@ -234,7 +235,7 @@ sub refused {
         $text =~ s/%s/shift @values/ge;
     }
     $text = $opt{text} if defined $opt{text};
-    $text = _detail($res) if !defined $text;
+    $text = _detail($res, @{ $text // [] }) if !defined $text || ref $text;
 
     my $reason = $REASON{$status};
     my $body = json_text({ detail => $text, error => $status,
@@ -257,12 +258,13 @@ sub status {
 }
 
 
-# a text that is ours to choose
+# a text that is ours to choose, or one of several
 sub _detail {
-    my ($res) = @_;
+    my ($res, @texts) = @_;
 
     my $detail = eval { $res->json->{detail} } // '';
-    return $detail =~ /\w/ ? $detail : 'a text';
+    return $detail if @texts ? grep { $_ eq $detail } @texts : $detail =~ /\w/;
+    return $texts[0] // 'a text';
 }
 
 
