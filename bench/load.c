@@ -11,9 +11,9 @@
  *     load [-e] [-c connections] [-n requests] [-s status] [-a scheme]
  *         [-k file] port uri
  *
- * scheme: none, basic, bearer, header, MD5, SHA-256; a "+" in front (as in "+MD5")
- * sends the header without asking for a nonce first, to a location that does
- * not look at it.  file: lines "public:private"; one of them is drawn for
+ * scheme: none, basic, bearer, header, MD5, SHA-256; a "+" in front (as in
+ * "+MD5") sends the header without asking for a nonce first, to a location that
+ * does not look at it.  file: lines "public:private"; one of them is drawn for
  * each connection (digest) or request.  Prints the seconds that it took.
  * -e: one connection, where a request without a credential precedes each, and
  * a digest has the nonce of its answer, as with clients that keep none.

@@ -31,11 +31,11 @@ package Test::Nginx::ApiKeys;
 #                        belongs to it
 #   --- as: NAME SCHEME  the credential of the request: a key, or PUBLIC:PRIVATE,
 #                        and digest (the default), digest_sha256, basic,
-#                        bearer or header; "operator"; "none".  Members of the header of
-#                        digest may follow: uri=/other.  Several requests have one
-#                        each, with commas or lines, or one for all.  Such a
-#                        request accepts the type of v2 there, and its body is
-#                        JSON, unless a header says otherwise
+#                        bearer or header; "operator"; "none".  Members of the
+#                        header of digest may follow: uri=/other.  Several
+#                        requests have one each, with commas or lines, or one
+#                        for all.  Such a request accepts the type of v2 there,
+#                        and its body is JSON, unless a header says otherwise
 #   --- requests         a request a line, each on its connection:
 #                          [NAME[,NAME]:] METHOD URI [BODY] [-> ANSWER]
 #                        with what "as" has and the answer of this request, if
@@ -117,9 +117,8 @@ package Test::Nginx::ApiKeys;
 #
 # A name with $ is replaced in all sections that are sent or compared:
 # $NAME_id, $NAME_public, $NAME_private and $NAME_redacted of a key, $NAME_basic,
-# the text of its credential for basic, $NAME_token, that for bearer, $NAME_id of
-# an organization or project,
-# $NAME_created of what was kept, $NAME_ID, an id in capitals, $atlas, $v2 and
+# the text of its credential for basic, $NAME_token, that for bearer, $NAME_id
+# of an organization or project, $NAME_created of what was kept, $NAME_ID, an id in capitals, $atlas, $v2 and
 # $om, the three bases, $last_audit and $last_event, the ids of the last rows of
 # the audit and of the events before the block, $away and $back, statements that
 # take the database away from nginx and back, and what
