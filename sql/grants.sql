@@ -33,8 +33,9 @@ GRANT SELECT ON
 
 GRANT EXECUTE ON FUNCTION
     utc, global_entries, list_events,
-    identity, running_at, changes_since, feed_since,
-    heartbeat, sign_off, waiting_for, prune, flush_usage,
+    database_identity, identity, changes_since, feed_states, feed_since,
+    announce, tell, heartbeat, sign_off, waiting_for, only_node, prune,
+    flush_usage,
     check_master_keys, sealing, sealed_otherwise, seal_anew, end_pass,
     create_org, update_org, delete_org,
     create_project, update_project, delete_project,

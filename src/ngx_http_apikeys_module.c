@@ -403,10 +403,6 @@ ngx_http_apikeys_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         amcf->sync.stale_max = ngx_max(amcf->sync.stale_max, conf->stale);
         amcf->sync.stale_forever |= conf->stale_allow;
 
-        if (amcf->sync.stale_min == 0 || conf->stale < amcf->sync.stale_min) {
-            amcf->sync.stale_min = conf->stale;
-        }
-
         if (!conf->stale_allow && !conf->dry_run
             && (amcf->sync.stale_deny_min == 0
                 || conf->stale < amcf->sync.stale_deny_min))
@@ -491,6 +487,9 @@ ngx_http_apikeys_init(ngx_conf_t *cf)
 
     if (amcf->sync.stale_max == 0) {
         amcf->sync.stale_max = 600000;
+    }
+
+    if (amcf->sync.stale_min == 0) {
         amcf->sync.stale_min = 600000;
     }
 

@@ -219,6 +219,20 @@ is +($reader->dbh->pg_notifies || [''])->[0], 'apikeys', 'a change notifies';
 $s->run('UPDATE apikeys.keys SET version = 0 WHERE false');
 $reader->value('SELECT 1');
 ok !$reader->dbh->pg_notifies, 'a statement that changed nothing does not';
+$s->dbh->begin_work;
+$s->dbh->do(q{SELECT set_config('apikeys.notify', 'deferred', true)});
+$s->dbh->do('UPDATE apikeys.keys SET version = 0');
+$s->dbh->commit;
+$reader->value('SELECT 1');
+ok !$reader->dbh->pg_notifies, 'a change that defers its notification does not';
+$s->run('SELECT apikeys.announce()');
+$reader->value('SELECT 1');
+ok $reader->dbh->pg_notifies, 'announce() notifies';
+1 while $reader->dbh->pg_notifies;
+$s->run('UPDATE apikeys.keys SET version = 0');
+$reader->value('SELECT 1');
+ok $reader->dbh->pg_notifies, 'the deferral ends with its transaction';
+1 while $reader->dbh->pg_notifies;
 follows('before the reloads');
 
 

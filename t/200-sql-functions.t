@@ -566,6 +566,8 @@ ok $s->run($_), "nginx's role may $_" for
         . 'pg_current_snapshot()::text)',
     q{SELECT apikeys.heartbeat('i', 'n', apikeys.identity(), NULL, '600')},
     q{SELECT apikeys.waiting_for('{3}')},
+    'SELECT apikeys.only_node(6000)',
+    'SELECT apikeys.announce()',
     q{SELECT apikeys.flush_usage('{}', '{}', '{}', '{}', '{}')},
     'SELECT apikeys.prune()',
     q{SELECT apikeys.sign_off('i')},

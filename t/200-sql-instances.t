@@ -176,6 +176,100 @@ is $s->value('SELECT count(*) FROM apikeys.instances WHERE uuid = ?', 'x'),
     0, 'a heartbeat for another database is not written';
 
 
+# what a node tells between two heartbeats
+
+{
+    my $row = sub { return $s->value('SELECT (to_jsonb(i) - $$snapshot$$
+        - $$applied_at$$)::text FROM apikeys.instances i WHERE uuid = ?',
+        'b') };
+    my $tell = 'SELECT apikeys.tell(?, ?)';
+    my ($state) = $s->call('update_key', org => $org, key => $owner,
+        descr => 'told');
+    my $new = ApiKeys::Sql->new($db);
+
+    ok beat('new', now()), 'one node has applied a change, another one has not';
+    is $new->value($tell, 'b', now()), undef,
+        'what is told in the first statement of a session is ignored';
+    is_deeply waiting($state->{xid}), ['b'], 'the change is not applied';
+    since(now());
+    my $before = $row->();
+    ok $s->value($tell, 'b', now()), 'a node tells what it has applied';
+    is_deeply waiting($state->{xid}), [], 'the change is applied';
+    is $row->(), $before, 'nothing else of the row has changed';
+    is $s->value('SHOW synchronous_commit'), 'on',
+        'the next commit waits for the disk again';
+    is $s->value($tell, 'nobody', now()), 0,
+        'a node without a row is told that it has none';
+}
+
+# a node goes on from an older snapshot when its connection is lost
+
+{
+    my $older = now();
+    $s->key($org);
+    ok beat('new', now()), 'a node that has applied everything';
+    ok $s->value('SELECT apikeys.heartbeat(?, ?, ?, ?, ?, ?, ?, ?)', 'b',
+        'host:b', $identity, now(), '600', [], undef, $older),
+        'another one that may go on from an older snapshot';
+    prune();
+    is since($older), 'feed', 'the changes after that are kept';
+    ok $s->value('SELECT apikeys.heartbeat(?, ?, ?, ?, ?, ?, ?, ?)', 'b',
+        'host:b', $identity, undef, '600', [], undef, $older),
+        'the same before a load';
+    prune();
+    is since($older), 'feed', 'the changes are still kept';
+    ok beat('b', now()), 'a heartbeat without such a snapshot';
+    prune();
+    is since($older), 'epoch', 'the changes are pruned';
+}
+
+# somebody waits for changes of the API, nobody for those of psql
+
+{
+    my $asked = sub { return join ' ', map { $_ ? 1 : 0 } $s->column(
+        'SELECT asked FROM apikeys.feed_since(?, ?) WHERE kind = $$feed$$',
+        $identity, $_[0]) };
+    my $before = now();
+    is $asked->($before), 0, 'without changes nobody waits';
+    $s->run('UPDATE apikeys.keys SET descr = descr WHERE id = ?', $owner);
+    is $asked->($before), 0, 'nobody waits for a change of psql';
+    $s->call('update_key', org => $org, key => $owner, descr => 'asked');
+    is $asked->($before), 1, 'a function of the API waits for its change';
+    $before = now();
+    $s->call('create_global_key', key_id => '5' x 24, public_key => 'globalxx',
+        secret => 'ab' x 112, redacted => 'ab' x 6, descr => 'g',
+        roles => ['GLOBAL_READ_ONLY']);
+    is $asked->($before), 1, 'a function for global keys, too'
+        or diag $s->error;
+    $before = now();
+    $s->organization;
+    is $asked->($before), 1, 'a function that makes an organization, too';
+    $before = now();
+    $s->run('UPDATE apikeys.keys SET descr = descr WHERE id = ?', $owner);
+    is $asked->($before), 0, 'that ends with the transaction';
+}
+
+# few objects are read one by one, many at once: the same states
+
+{
+    my $before = now();
+    $s->run('UPDATE apikeys.orgs SET name = name');
+    $s->run('UPDATE apikeys.keys SET descr = descr');
+    $s->run('UPDATE apikeys.keys SET descr = descr WHERE id = ?', $owner);
+    my $gone = $s->key($org);
+    $s->run('DELETE FROM apikeys.keys WHERE id = ?', $gone);
+    my $columns = 'kind, id, version, deleted, org_id, public_key, secret,
+        redacted, descr, roles, projects, entries, access_list_required,
+        name, created';
+    my @few = $s->column("SELECT ($columns)::text FROM apikeys.feed_since(?, ?)
+        OFFSET 1", $identity, $before);
+    my @many = $s->column("SELECT ($columns)::text
+        FROM apikeys.feed_states(?, '{}')", $before);
+    cmp_ok scalar @few, '<', 64, 'few objects';
+    is_deeply [ sort @few ], [ sort @many ], 'a few states are those of many';
+}
+
+
 # receipts
 
 my ($state) = $s->call('update_key', org => $org, key => $owner,
@@ -198,6 +292,18 @@ $s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
           - interval '10 s' WHERE uuid = 'slow'});
 is_deeply waiting($xid, 3000), [],
     'an instance without a heartbeat for 3 s does not count within 3 s';
+
+sub only { return $s->value('SELECT apikeys.only_node(?)', $_[0]) }
+
+is only(60_000), undef, 'only_node() is null while there are several nodes';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
+          - interval '10 s' WHERE uuid <> 'new'});
+is only(6000), 'new', 'only_node() is the only node with a recent heartbeat';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = heartbeat
+          - interval '10 s' WHERE uuid = 'new'});
+is only(6000), undef, 'only_node() is null without a recent heartbeat';
+$s->run(q{UPDATE apikeys.instances SET heartbeat = clock_timestamp()
+          WHERE uuid <> 'slow'});
 is_deeply waiting($xid, 60000), ['slow'],
     'an instance with a heartbeat in the last 60 s counts within 60 s';
 beat('slow', $start, '0');

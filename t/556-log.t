@@ -219,7 +219,8 @@ becomes(401, '/key', $unknown, 'an unknown key gets 401 once all is loaded');
 {
     my $manual = slurp('docs/monitoring.md') =~ s/.*^## Log lines//msr
         =~ s/^## .*//msr;
-    my $source = join '', map { slurp($_) } glob "$root/src/*/*.c";
+    my $source = join '', map { slurp($_) }
+        glob "$root/src/{*,*/*}/*.c";
     $source =~ s/"\s*"//g;
     my @strings = $source =~ /"((?:\\.|[^"\\\n])*)"/g;
 

@@ -15,12 +15,17 @@
 --
 
 -- The feed is ordered by xid, not by version: see changes_since().
+--
+-- asked: the API waits until the nodes have applied the change, so they tell
+-- at once that they have (see tell()).  begin_change() sets "apikeys.asked".
 CREATE TABLE changes (
     xid      xid8    NOT NULL DEFAULT pg_current_xact_id(),
     kind     text    NOT NULL CHECK (kind IN ('key', 'org', 'project',
                                               'reload')),
     id       text COLLATE "C" NOT NULL,    -- empty for reload
-    version  bigint  NOT NULL
+    version  bigint  NOT NULL,
+    asked    boolean NOT NULL DEFAULT coalesce(
+                 current_setting('apikeys.asked', true), '') = 'on'
 );
 
 CREATE INDEX changes_by_xid ON changes (xid);
@@ -31,20 +36,41 @@ CREATE INDEX changes_by_xid ON changes (xid);
 -- force this by hand: REFRESH MATERIALIZED VIEW apikeys.feed_uuid.
 CREATE MATERIALIZED VIEW feed_uuid AS SELECT gen_random_uuid() AS uuid;
 
--- Changes with an xid under "below" have been deleted from "changes".  A row
--- that was restored from a dump has the wrong uuid and is ignored.
+-- Changes with an xid under "below" have been deleted from "changes".  In a row
+-- that was restored from a dump the uuid is wrong, and "below" is ignored.
+--
+-- Each node reads this for each change, so the version of the schema is here,
+-- too, in one row.
 CREATE TABLE feed_pruned (
-    one    boolean  PRIMARY KEY DEFAULT true CHECK (one),
-    uuid   uuid     NOT NULL,
-    below  xid8     NOT NULL
+    one              boolean  PRIMARY KEY DEFAULT true CHECK (one),
+    uuid             uuid     NOT NULL,
+    below            xid8     NOT NULL,
+    schema_version   integer,
+    compatible_from  integer
 );
 
 INSERT INTO feed_pruned (uuid, below) SELECT uuid, '0' FROM feed_uuid;
 
 CREATE VIEW feed AS
     SELECT f.uuid,
-           coalesce(p.below, '0') AS pruned_below
-      FROM feed_uuid f LEFT JOIN feed_pruned p ON p.uuid = f.uuid;
+           CASE WHEN p.uuid = f.uuid THEN p.below ELSE '0' END
+           AS pruned_below,
+           p.schema_version, p.compatible_from
+      FROM feed_uuid f LEFT JOIN feed_pruned p ON true;
+
+CREATE FUNCTION feed_version() RETURNS trigger
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE feed_pruned SET (schema_version, compatible_from) =
+        (SELECT max(version), max(compatible_from) FROM schema_version);
+
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER feed_version
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON schema_version
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_version();
 
 
 CREATE FUNCTION version_row() RETURNS trigger
@@ -70,9 +96,11 @@ $$;
 
 -- Each role once, in ascending order.
 CREATE FUNCTION sorted_roles(p_roles text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
-                  ORDER BY 1)
+LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+BEGIN
+    RETURN ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(p_roles) AS r
+                  ORDER BY 1);
+END
 $$;
 
 CREATE FUNCTION sort_roles() RETURNS trigger
@@ -113,8 +141,23 @@ END
 $$;
 
 
+-- Wakes the nodes, after the commit of a change.  PostgreSQL commits
+-- transactions with a NOTIFY one after the other, in the whole cluster: this
+-- one has nothing to write, and does not wait for the disk.
+CREATE FUNCTION announce() RETURNS void
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_notify('apikeys', '');
+END
+$$;
+
+
 -- Records changes of keys, organizations or projects.  "rows" is the new
 -- transition table of an INSERT or UPDATE, the old one of a DELETE.
+--
+-- The transactions of nginx set apikeys.notify to "deferred": a worker calls
+-- announce() after the commit.  All others wake the nodes with their commit.
 CREATE FUNCTION feed_rows() RETURNS trigger
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
@@ -126,7 +169,9 @@ BEGIN
             SELECT TG_ARGV[0], id, version FROM rows;
     END IF;
 
-    IF FOUND THEN
+    IF FOUND
+       AND current_setting('apikeys.notify', true) IS DISTINCT FROM 'deferred'
+    THEN
         PERFORM pg_notify('apikeys', '');
     END IF;
 
@@ -158,6 +203,10 @@ BEGIN
                           UNION SELECT key_id FROM old_rows);
     ELSE
         touched := ARRAY(SELECT DISTINCT key_id FROM rows);
+    END IF;
+
+    IF touched = '{}' THEN
+        RETURN NULL;
     END IF;
 
     IF TG_TABLE_NAME = 'key_projects' AND TG_OP <> 'DELETE' THEN
@@ -378,21 +427,28 @@ CREATE VIEW key_states AS
       FROM keys k;
 
 
--- Identifies the database and its history.  If the result changes, the
--- database was restored, upgraded by pg_upgrade or failed over, and saved
--- cursors are invalid.  The timeline is that of the WAL being written (that of
--- the control file lags behind a promotion), so the function fails on a
--- standby with SQLSTATE 55000.  It is not PARALLEL SAFE, because the rows of
--- the view load must not be reordered.
-CREATE FUNCTION identity() RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+-- The part of identity() that is the same as long as a session lasts.  The
+-- timeline is that of the WAL being written (that of the control file lags
+-- behind a promotion), so the function fails on a standby with SQLSTATE 55000.
+CREATE FUNCTION database_identity() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN concat_ws('/',
                      (SELECT system_identifier FROM pg_control_system()),
                      (SELECT oid FROM pg_database
                        WHERE datname = current_database()),
-                     left(pg_walfile_name(pg_current_wal_lsn()), 8),
-                     (SELECT uuid FROM feed_uuid));
+                     left(pg_walfile_name(pg_current_wal_lsn()), 8));
+END
+$$;
+
+-- Identifies the database and its history.  If the result changes, the
+-- database was restored, upgraded by pg_upgrade or failed over, and saved
+-- cursors are invalid.  It is not PARALLEL SAFE, because the rows of the view
+-- load must not be reordered.
+CREATE FUNCTION identity() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN concat_ws('/', database_identity(), (SELECT uuid FROM feed_uuid));
 END
 $$;
 
@@ -445,102 +501,41 @@ CREATE VIEW load AS
                   GROUP BY key_id) a ON a.key_id = k.id;
 
 
--- The transactions that were running at p_since, as an array: the planner can
--- evaluate it when p_since is known.
-CREATE FUNCTION running_at(p_since pg_snapshot) RETURNS xid8[]
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT ARRAY(SELECT pg_snapshot_xip(p_since))
-$$;
-
-
 -- The rows of the feed that are not visible in p_since.  Selecting them by xid
 -- and snapshot, not by version or time, finds each committed change once: a
 -- transaction that was running at p_since is in its xip or beyond its xmax,
 -- however late it commits.  A row with an xid that this database has not
--- reached came with a dump and is left out.
+-- reached came with a dump and is left out.  The function is one statement, so
+-- that a caller's plan contains it.
 CREATE FUNCTION changes_since(p_since pg_snapshot) RETURNS SETOF changes
 LANGUAGE sql STABLE AS $$
     SELECT c.*
       FROM apikeys.changes c
-     WHERE (c.xid >= pg_snapshot_xmax(p_since)
-            OR c.xid = ANY (apikeys.running_at(p_since)))
+     WHERE c.xid >= pg_snapshot_xmax(p_since)
+       AND c.xid < pg_snapshot_xmax(pg_current_snapshot())
+     UNION ALL
+    SELECT c.*
+      FROM apikeys.changes c
+     WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(p_since)))
        AND c.xid < pg_snapshot_xmax(pg_current_snapshot())
 $$;
 
 
--- What changed since the snapshot p_snapshot of the database p_identity.
--- The first row tells what the others are (column kind):
---
---     feed     the states of the objects changed since, and of the keys
---              p_keys
---     load     there are none: read the view load, versions still compare
---     epoch    there are none: read the view load, forget all versions
---
--- and has the identity, the snapshot for the next call, the version of the
--- schema, and the oldest version whose nodes may follow it.  The function is
--- STABLE, so that all its queries use the snapshot of the calling statement.
---
--- Plans are made for each snapshot: a generic plan would expect a third of the
--- feed and scan the whole table.
-CREATE FUNCTION feed_since(p_identity text, p_snapshot text,
-                           p_keys text[] DEFAULT '{}')
-RETURNS TABLE (identity text, snapshot text, schema_version integer,
-               compatible_from integer, kind text, id text, version bigint,
-               deleted boolean, org_id text, public_key text, secret text,
-               redacted text, descr text, roles text, projects text,
-               entries text, access_list_required boolean, name text,
-               created text)
+-- The states of many objects, and of the keys p_keys, for feed_since(): read
+-- at once, with a plan for this snapshot.
+CREATE FUNCTION feed_states(p_since pg_snapshot, p_keys text[])
+RETURNS SETOF state
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET jit = off AS $$
-#variable_conflict use_column
-DECLARE
-    v_identity  text := identity();
-    v_since     pg_snapshot := p_snapshot;
-    v_now       pg_snapshot := pg_current_snapshot();
-    v_kind      text := 'feed';
-    v_changes   bigint := 0;
-    v_reload    boolean;
 BEGIN
-    IF p_identity IS DISTINCT FROM v_identity
-       OR pg_snapshot_xmax(v_now) < pg_snapshot_xmax(v_since)
-       OR pg_snapshot_xmin(v_since) < (SELECT pruned_below FROM feed)
-    THEN
-        v_kind := 'epoch';
-
-    ELSE
-        SELECT count(*), coalesce(bool_or(c.kind = 'reload'), false)
-          INTO v_changes, v_reload
-          FROM changes_since(v_since) c;
-
-        IF v_reload THEN
-            v_kind := 'load';
-        END IF;
-    END IF;
-
-    identity := v_identity;
-    snapshot := v_now;
-    kind := v_kind;
-
-    SELECT max(s.version), max(s.compatible_from)
-      INTO schema_version, compatible_from
-      FROM apikeys.schema_version s;
-
-    RETURN NEXT;
-
-    IF v_kind <> 'feed' OR v_changes = 0 AND p_keys = '{}' THEN
-        RETURN;
-    END IF;
-
     RETURN QUERY
-        SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
-               c.kind, c.id,
-               coalesce(s.version, c.version), s.id IS NULL,
+        SELECT c.kind, c.id, coalesce(s.version, c.version), s.id IS NULL,
                s.org_id, s.public_key, s.secret, s.redacted, s.descr,
                s.roles, s.projects, s.entries, s.access_list_required,
-               s.name, s.created
+               s.name, s.created, NULL::text
           FROM (SELECT f.kind, f.id, max(f.version) AS version
                   FROM (SELECT f.kind, f.id, f.version
-                          FROM changes_since(v_since) f
+                          FROM changes_since(p_since) f
                          UNION ALL
                         SELECT 'key', k.id, k.version
                           FROM keys k WHERE k.id = ANY (p_keys)) f
@@ -554,5 +549,149 @@ BEGIN
                  UNION ALL
                 SELECT * FROM project_states p
                  WHERE c.kind = 'project' AND p.id = c.id) s ON true;
+END
+$$;
+
+
+-- What changed since the snapshot p_snapshot of the database p_identity.
+-- The first row tells what the others are (column kind):
+--
+--     feed     the states of the objects changed since, and of the keys
+--              p_keys
+--     load     there are none: read the view load, versions still compare
+--     epoch    there are none: read the view load, forget all versions
+--
+-- and has the identity, the snapshot for the next call, the version of the
+-- schema, the oldest version whose nodes may follow it, and whether somebody
+-- waits for one of the changes.  The function is STABLE, so that all its
+-- queries use the snapshot of the calling statement.
+--
+-- Each node calls it for each change, so nothing is planned here more than
+-- once in a session: a few objects are read one by one by their primary keys.
+-- A plan that is kept may have been made for an empty table, so it must not
+-- scan a table as a whole.  The first call of a session keeps
+-- database_identity() in "apikeys.database".
+CREATE FUNCTION feed_since(p_identity text, p_snapshot text,
+                           p_keys text[] DEFAULT '{}')
+RETURNS TABLE (identity text, snapshot text, schema_version integer,
+               compatible_from integer, kind text, id text, version bigint,
+               deleted boolean, org_id text, public_key text, secret text,
+               redacted text, descr text, roles text, projects text,
+               entries text, access_list_required boolean, name text,
+               created text, asked boolean)
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_database  text := current_setting('apikeys.database', true);
+    v_since     pg_snapshot := p_snapshot;
+    v_now       pg_snapshot := pg_current_snapshot();
+    v_header    record;
+    v_changes   changes[];
+    v_change    changes;
+BEGIN
+    IF coalesce(v_database, '') = '' THEN
+        v_database := set_config('apikeys.database', database_identity(),
+                                 false);
+    END IF;
+
+    SELECT f.*, c.*
+      INTO v_header
+      FROM feed f,
+           (SELECT count(*) AS changes,
+                   coalesce(bool_or(c.kind = 'reload'), false) AS reload,
+                   coalesce(bool_or(c.asked), false) AS asked,
+                   max(c.kind) AS kind, max(c.id) AS id,
+                   max(c.version) AS version
+              FROM changes_since(v_since) c) c;
+
+    identity := concat_ws('/', v_database, v_header.uuid);
+    snapshot := v_now;
+    schema_version := v_header.schema_version;
+    compatible_from := v_header.compatible_from;
+    asked := v_header.asked;
+
+    IF p_identity IS DISTINCT FROM identity
+       OR pg_snapshot_xmax(v_now) < pg_snapshot_xmax(v_since)
+       OR pg_snapshot_xmin(v_since) < v_header.pruned_below
+    THEN
+        kind := 'epoch';
+    ELSIF v_header.reload THEN
+        kind := 'load';
+    ELSE
+        kind := 'feed';
+    END IF;
+
+    RETURN NEXT;
+
+    identity := NULL;
+    snapshot := NULL;
+    schema_version := NULL;
+    compatible_from := NULL;
+    asked := NULL;
+
+    IF kind <> 'feed' OR v_header.changes = 0 AND p_keys = '{}' THEN
+        RETURN;
+    END IF;
+
+    IF v_header.changes + cardinality(p_keys) > 64 THEN
+        RETURN QUERY
+            SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.kind, s.id, s.version, s.deleted, s.org_id,
+                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
+                   s.projects, s.entries, s.access_list_required, s.name,
+                   s.created, NULL::boolean
+              FROM feed_states(v_since, p_keys) s;
+        RETURN;
+    END IF;
+
+    IF v_header.changes = 1 AND p_keys = '{}' THEN
+        v_changes := ARRAY[ROW(NULL, v_header.kind, v_header.id,
+                               v_header.version, NULL)::changes];
+    ELSE
+        v_changes := ARRAY(
+            SELECT ROW(NULL, c.kind, c.id, max(c.version), NULL)::changes
+              FROM (SELECT c.kind, c.id, c.version
+                      FROM changes_since(v_since) c
+                     UNION ALL
+                    SELECT 'key', k.id, k.version
+                      FROM keys k WHERE k.id = ANY (p_keys)) c
+             GROUP BY c.kind, c.id);
+    END IF;
+
+    FOREACH v_change IN ARRAY v_changes LOOP
+        CASE v_change.kind
+        WHEN 'key' THEN
+            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.kind, s.id, s.version, s.deleted, s.org_id,
+                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
+                   s.projects, s.entries, s.access_list_required, s.name,
+                   s.created, NULL::boolean
+              FROM key_states s WHERE s.id = v_change.id;
+        WHEN 'org' THEN
+            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.kind, s.id, s.version, s.deleted, s.org_id,
+                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
+                   s.projects, s.entries, s.access_list_required, s.name,
+                   s.created, NULL::boolean
+              FROM org_states s WHERE s.id = v_change.id;
+        ELSE
+            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.kind, s.id, s.version, s.deleted, s.org_id,
+                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
+                   s.projects, s.entries, s.access_list_required, s.name,
+                   s.created, NULL::boolean
+              FROM project_states s WHERE s.id = v_change.id;
+        END CASE;
+
+        IF NOT FOUND THEN
+            kind := v_change.kind;
+            id := v_change.id;
+            version := v_change.version;
+            deleted := true;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
 END
 $$;

@@ -23,7 +23,7 @@ CREATE TABLE instances (
     applied_at   timestamptz,              -- when it last applied a change
     heartbeat    timestamptz  NOT NULL,
     lease_until  timestamptz  NOT NULL
-);
+) WITH (fillfactor = 20);  -- tell() finds room for a new version of a row
 
 -- The nodes that may decide requests.  Rows that came with a dump are left
 -- out.
@@ -61,10 +61,14 @@ INSERT INTO history (identity, lease) VALUES (identity(), 0);
 -- this one.  It decides requests before its first heartbeat, by the content at
 -- the time of the reload: until then the node counts as if it had applied
 -- nothing (see waiting_for()).
+--
+-- p_cursor: the snapshot from which the node goes on when its connection is
+-- lost: changes after it are kept.  Null: the same as p_snapshot.
 CREATE FUNCTION heartbeat(p_instance text, p_name text, p_identity text,
                           p_snapshot text, p_lease text,
                           p_lines text[] DEFAULT '{}',
-                          p_successor text DEFAULT NULL)
+                          p_successor text DEFAULT NULL,
+                          p_cursor text DEFAULT NULL)
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -93,7 +97,8 @@ BEGIN
                                 successor, succeeded, applied_at, heartbeat,
                                 lease_until)
         SELECT p_instance, p_name, f.uuid, p_snapshot::pg_snapshot,
-               pg_snapshot_xmin(coalesce(p_snapshot::pg_snapshot,
+               pg_snapshot_xmin(coalesce(p_cursor::pg_snapshot,
+                                         p_snapshot::pg_snapshot,
                                          pg_current_snapshot())),
                p_lines, p_successor,
                EXISTS (SELECT FROM instances WHERE uuid = p_successor),
@@ -105,6 +110,7 @@ BEGIN
         feed = excluded.feed,
         snapshot = excluded.snapshot,
         horizon = CASE WHEN excluded.snapshot IS NULL
+                            AND p_cursor IS NULL
                             AND i.feed = excluded.feed
                        THEN i.horizon ELSE excluded.horizon END,
         lines = excluded.lines,
@@ -122,6 +128,34 @@ BEGIN
      WHERE successor = p_instance AND NOT succeeded;
 
     RETURN true;
+END
+$$;
+
+
+-- Records what the node has applied since its last heartbeat, for waiting_for()
+-- alone: lease, horizon and freshness are the heartbeat's.  So nothing false
+-- follows if a server that fails forgets the row's new version, and the commit
+-- does not wait for the disk.  Returns false if the node has no row and must
+-- send a heartbeat.
+--
+-- Ignored (null) in the first statement of a session: the snapshot may be of a
+-- server that has failed since, and its transaction ids may have been given to
+-- other transactions.
+CREATE FUNCTION tell(p_instance text, p_snapshot text) RETURNS boolean
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF coalesce(current_setting('apikeys.database', true), '') = '' THEN
+        RETURN NULL;
+    END IF;
+
+    PERFORM set_config('synchronous_commit', 'off', true);
+
+    UPDATE instances
+       SET snapshot = p_snapshot::pg_snapshot, applied_at = clock_timestamp()
+     WHERE uuid = p_instance;
+
+    RETURN FOUND;
 END
 $$;
 
@@ -232,6 +266,21 @@ BEGIN
           FROM unnest(p_xids) AS x (xid)
          WHERE v_unknown
          ORDER BY 3, 2;
+END
+$$;
+
+
+-- The uuid of the only node with a lease and a heartbeat in the last p_heard
+-- ms; null if there are several, or none.  VOLATILE, because a mutation may
+-- have waited for a lock, and needs the nodes after that.
+CREATE FUNCTION only_node(p_heard integer) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT CASE WHEN count(*) = 1 THEN min(uuid) END
+              FROM leased_instances
+             WHERE heartbeat > clock_timestamp()
+                               - make_interval(secs => p_heard / 1000.0));
 END
 $$;
 

@@ -53,14 +53,16 @@ CREATE TABLE org_usage (
 
 CREATE FUNCTION count_usage(p_org text, p_what text, p_n bigint)
 RETURNS void
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
     UPDATE org_usage SET
         keys = keys + CASE p_what WHEN 'keys' THEN p_n ELSE 0 END,
         entries = entries + CASE p_what WHEN 'entries' THEN p_n ELSE 0 END,
         projects = projects + CASE p_what WHEN 'projects' THEN p_n ELSE 0 END,
         assignments = assignments
                       + CASE p_what WHEN 'assignments' THEN p_n ELSE 0 END
-     WHERE org_id = p_org
+     WHERE org_id = p_org;
+END
 $$;
 
 
@@ -188,12 +190,19 @@ CREATE TRIGGER usage_truncate AFTER TRUNCATE ON access_list
 
 -- The quotas that hold for an organization.
 CREATE FUNCTION quotas_of(p_org text) RETURNS default_quotas
-LANGUAGE sql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_quotas  default_quotas;
+BEGIN
     SELECT true, coalesce(q.keys, d.keys), coalesce(q.entries, d.entries),
            coalesce(q.projects, d.projects),
            coalesce(q.assignments, d.assignments), d.key_entries,
            d.global_keys, d.global_entries
-      FROM default_quotas d LEFT JOIN quotas q ON q.org_id = p_org
+      INTO v_quotas
+      FROM default_quotas d LEFT JOIN quotas q ON q.org_id = p_org;
+
+    RETURN v_quotas;
+END
 $$;
 
 

@@ -14,6 +14,9 @@
 -- audited", a schema that does not exist, at the end of its search_path (see
 -- unaudited()): without it the triggers for psql write a second audit row.
 --
+-- The functions that a mutation calls are in PL/pgSQL, which keeps the plans
+-- of a session.  A function in SQL would be parsed and planned at each call.
+--
 
 
 -- The result of a mutation.  refusal and detail are null unless it is refused:
@@ -47,35 +50,45 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 CREATE FUNCTION changed_org(p_org text) RETURNS SETOF outcome
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT NULL::text, NULL::text, ROW(s.*)::state
-      FROM org_states s WHERE id = p_org
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT NULL::text, NULL::text, ROW(s.*)::state
+                   FROM org_states s WHERE id = p_org;
+END
 $$;
 
 CREATE FUNCTION changed_project(p_project text) RETURNS SETOF outcome
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT NULL::text, NULL::text, ROW(s.*)::state
-      FROM project_states s WHERE id = p_project
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT NULL::text, NULL::text, ROW(s.*)::state
+                   FROM project_states s WHERE id = p_project;
+END
 $$;
 
 CREATE FUNCTION changed_key(p_key text) RETURNS SETOF outcome
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT NULL::text, NULL::text, ROW(s.*)::state
-      FROM key_states s WHERE id = p_key
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT NULL::text, NULL::text, ROW(s.*)::state
+                   FROM key_states s WHERE id = p_key;
+END
 $$;
 
 
 -- The objects that this transaction has deleted, as states with deleted =
 -- true.  The columns are those of the type "state", by position.
 CREATE FUNCTION gone(p_kind text, p_ids text[]) RETURNS SETOF outcome
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT NULL::text, NULL::text,
-           jsonb_populate_record(NULL::state, jsonb_build_object(
-               'kind', p_kind, 'id', id, 'version', max(version),
-               'deleted', true))
-      FROM changes
-     WHERE xid = pg_current_xact_id() AND kind = p_kind AND id = ANY (p_ids)
-     GROUP BY id
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+        SELECT NULL::text, NULL::text,
+               jsonb_populate_record(NULL::state, jsonb_build_object(
+                   'kind', p_kind, 'id', id, 'version', max(version),
+                   'deleted', true))
+          FROM changes
+         WHERE xid = pg_current_xact_id() AND kind = p_kind
+               AND id = ANY (p_ids)
+         GROUP BY id;
+END
 $$;
 
 
@@ -130,6 +143,8 @@ BEGIN
                                 'read committed');
     END IF;
 
+    PERFORM set_config('apikeys.asked', 'on', true);
+
     org := p_org;
 
     IF p_project IS NOT NULL THEN
@@ -144,18 +159,24 @@ BEGIN
 
     v_org_found := FOUND;
 
-    IF p_delete AND p_key IS NULL THEN
-        PERFORM FROM projects WHERE id = p_project AND org_id = org
-            FOR UPDATE;
-    ELSE
-        PERFORM FROM projects WHERE id = p_project AND org_id = org
-            FOR KEY SHARE;
+    IF p_project IS NOT NULL THEN
+
+        IF p_delete AND p_key IS NULL THEN
+            PERFORM FROM projects WHERE id = p_project AND org_id = org
+                FOR UPDATE;
+        ELSE
+            PERFORM FROM projects WHERE id = p_project AND org_id = org
+                FOR KEY SHARE;
+        END IF;
+
+        v_project_found := FOUND;
     END IF;
 
-    v_project_found := FOUND;
-
-    FOR v_id IN SELECT DISTINCT i COLLATE "C"
-                  FROM unnest(ARRAY[p_caller, p_key]) AS i ORDER BY 1
+    FOREACH v_id IN ARRAY CASE WHEN p_caller COLLATE "C" < p_key
+                               THEN ARRAY[p_caller, p_key]
+                               WHEN p_caller COLLATE "C" > p_key
+                               THEN ARRAY[p_key, p_caller]
+                               ELSE ARRAY[coalesce(p_key, p_caller)] END
     LOOP
         IF v_id IS DISTINCT FROM p_key THEN
             PERFORM lock_caller(v_id);
@@ -199,11 +220,13 @@ $$;
 -- Whether the caller is the operator: by the token (null), or by a global key
 -- with GLOBAL_OWNER.
 CREATE FUNCTION is_operator(p_caller text) RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT p_caller IS NULL
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN p_caller IS NULL
            OR EXISTS (SELECT FROM keys
                        WHERE id = p_caller AND org_id IS NULL
-                         AND 'GLOBAL_OWNER' = ANY (roles))
+                         AND 'GLOBAL_OWNER' = ANY (roles));
+END
 $$;
 
 
@@ -213,20 +236,23 @@ CREATE FUNCTION may_change(p_caller text, p_org_roles text[],
                            p_project_roles text[], p_org text,
                            p_project text, p_key text)
 RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT CASE
-        WHEN is_operator(p_caller) THEN
-            true
-        WHEN p_org_roles IS NULL AND p_project_roles IS NULL THEN
-            p_key IS NOT NULL AND p_caller = p_key
-        ELSE
-            EXISTS (SELECT FROM keys
-                     WHERE id = p_caller AND org_id = p_org
-                       AND roles && p_org_roles)
-            OR EXISTS (SELECT FROM key_projects
-                        WHERE key_id = p_caller AND project_id = p_project
-                          AND roles && p_project_roles)
-        END
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF is_operator(p_caller) THEN
+        RETURN true;
+    END IF;
+
+    IF p_org_roles IS NULL AND p_project_roles IS NULL THEN
+        RETURN p_key IS NOT NULL AND p_caller = p_key;
+    END IF;
+
+    RETURN EXISTS (SELECT FROM keys
+                    WHERE id = p_caller AND org_id = p_org
+                      AND roles && p_org_roles)
+           OR EXISTS (SELECT FROM key_projects
+                       WHERE key_id = p_caller AND project_id = p_project
+                         AND roles && p_project_roles);
+END
 $$;
 
 
@@ -234,9 +260,11 @@ $$;
 -- its organization.
 CREATE FUNCTION owns_project(p_caller text, p_org text, p_project text)
 RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT may_change(p_caller, '{ORG_OWNER}', '{GROUP_OWNER}', p_org,
-                      p_project, NULL)
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN may_change(p_caller, '{ORG_OWNER}', '{GROUP_OWNER}', p_org,
+                      p_project, NULL);
+END
 $$;
 
 
@@ -246,13 +274,15 @@ $$;
 CREATE FUNCTION may_grant(p_caller text, p_org text, p_project text,
                           p_roles text[])
 RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT owns_project(p_caller, p_org, p_project)
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN owns_project(p_caller, p_org, p_project)
            OR (NOT p_roles && '{GROUP_OWNER,GROUP_ACCESS_MANAGER}'
                AND EXISTS (SELECT FROM key_projects
                             WHERE key_id = p_caller
                               AND project_id = p_project
-                              AND 'GROUP_ACCESS_MANAGER' = ANY (roles)))
+                              AND 'GROUP_ACCESS_MANAGER' = ANY (roles)));
+END
 $$;
 
 
@@ -261,23 +291,27 @@ $$;
 -- made through a project has.
 CREATE FUNCTION may_grant_all(p_caller text, p_org text, p_key text)
 RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT may_change(p_caller, '{ORG_OWNER}', NULL, p_org, NULL, NULL)
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN may_change(p_caller, '{ORG_OWNER}', NULL, p_org, NULL, NULL)
            OR (EXISTS (SELECT FROM keys
                         WHERE id = p_key AND roles <@ '{ORG_MEMBER}')
                AND NOT EXISTS (SELECT FROM key_projects
                                 WHERE key_id = p_key
                                   AND NOT may_grant(p_caller, p_org,
-                                                    project_id, roles)))
+                                                    project_id, roles)));
+END
 $$;
 
 
 -- Whether the organization has an owner other than p_key.
 CREATE FUNCTION has_other_owner(p_org text, p_key text) RETURNS boolean
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM keys
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM keys
                     WHERE org_id = p_org AND id <> p_key
-                      AND 'ORG_OWNER' = ANY (roles))
+                      AND 'ORG_OWNER' = ANY (roles));
+END
 $$;
 
 
@@ -300,11 +334,13 @@ CREATE FUNCTION audit_row(p_event text, p_caller text, p_address text,
                           p_org text, p_project text, p_key text,
                           p_before jsonb, p_after jsonb)
 RETURNS void
-LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
     INSERT INTO audit (event, caller, address, org_id, project_id, key_id,
                        before, after)
         VALUES (p_event, coalesce(p_caller, 'operator'), p_address, p_org,
-                p_project, p_key, p_before, p_after)
+                p_project, p_key, p_before, p_after);
+END
 $$;
 
 
@@ -351,20 +387,25 @@ BEGIN
                            (SELECT max(at) FROM events
                              WHERE project_id = p_project));
 
+    IF p_event NOT LIKE 'API\_KEY\_ACCESS\_LIST\_%' THEN
+        INSERT INTO events (at, type, org_id, project_id, caller_id,
+                            caller_public_key, address, target_public_key)
+            VALUES (v_event.at, v_event.type, v_event.org_id,
+                    v_event.project_id, v_event.caller_id,
+                    v_event.caller_public_key, v_event.address,
+                    v_event.target_public_key);
+        RETURN;
+    END IF;
+
     INSERT INTO events (at, type, org_id, project_id, caller_id,
                         caller_public_key, address, target_public_key, entry)
         SELECT v_event.at, v_event.type, v_event.org_id, v_event.project_id,
                v_event.caller_id, v_event.caller_public_key, v_event.address,
-               v_event.target_public_key, e.entry
-          FROM (SELECT shown(i.entry::cidr) AS entry, i.position
-                  FROM jsonb_array_elements_text(
-                           coalesce(p_before, p_after)->'entries')
-                       WITH ORDINALITY AS i (entry, position)
-                 WHERE p_event LIKE 'API\_KEY\_ACCESS\_LIST\_%'
-                 UNION ALL
-                SELECT NULL, 0
-                 WHERE p_event NOT LIKE 'API\_KEY\_ACCESS\_LIST\_%') e
-         ORDER BY e.position;
+               v_event.target_public_key, shown(i.entry::cidr)
+          FROM jsonb_array_elements_text(
+                   coalesce(p_before, p_after)->'entries')
+               WITH ORDINALITY AS i (entry, position)
+         ORDER BY i.position;
 END
 $$;
 

@@ -17,6 +17,7 @@ RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 BEGIN
+    PERFORM set_config('apikeys.asked', 'on', true);
     PERFORM lock_caller(p_caller);
 
     IF NOT is_operator(p_caller) THEN

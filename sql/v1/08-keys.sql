@@ -25,18 +25,22 @@ $$;
 
 -- The attributes of a key, as the audit shows them.
 CREATE FUNCTION key_attributes(p_key keys) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_build_object('desc', p_key.descr, 'roles', p_key.roles)
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN jsonb_build_object('desc', p_key.descr, 'roles', p_key.roles);
+END
 $$;
 
 
 -- The same with the public key and the end of the private key, for a key that
 -- is created or deleted.
 CREATE FUNCTION key_image(p_key keys) RETURNS jsonb
-LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_build_object('publicKey', p_key.public_key,
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN jsonb_build_object('publicKey', p_key.public_key,
                               'redacted', p_key.redacted)
-           || apikeys.key_attributes(p_key)
+           || apikeys.key_attributes(p_key);
+END
 $$;
 
 

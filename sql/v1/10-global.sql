@@ -35,6 +35,8 @@ CREATE FUNCTION begin_global(p_caller text, p_key text,
                              OUT refusal text, OUT detail text)
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM set_config('apikeys.asked', 'on', true);
+
     PERFORM FROM default_quotas FOR NO KEY UPDATE;
 
     -- these calls wait for each other above, so the order does not matter

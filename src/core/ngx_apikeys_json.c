@@ -25,6 +25,10 @@
 #define NGX_APIKEYS_JSON_FIRST_SIZE    1024
 #define NGX_APIKEYS_JSON_NEXT_SIZE     8192
 
+/* eight bytes with that value */
+#define ngx_apikeys_json_each(byte)                                          \
+    (UINT64_C(0x0101010101010101) * (byte))
+
 /* the mask of arrays, uint32_t, has a bit for each level */
 #define NGX_APIKEYS_JSON_OUT_DEPTH     32
 
@@ -618,17 +622,40 @@ ngx_apikeys_json_out_quoted(ngx_apikeys_json_out_t *o, u_char *data,
 }
 
 
-/* nearly all strings are ASCII and need no escapes */
+/* nearly all strings are ASCII and need no escapes: eight bytes at a time */
 
 static ngx_uint_t
 ngx_apikeys_json_plain(const u_char *data, size_t len)
 {
-    size_t  i;
+    uint64_t  w, bad;
 
-    for (i = 0; i < len; i++) {
-        if (data[i] < ' ' || data[i] > '~' || data[i] == '"'
-            || data[i] == '\\')
-        {
+    while (len >= 8) {
+
+        ngx_memcpy(&w, data, 8);
+
+        /*
+         * The highest bits of the bytes: of control characters, of bytes
+         * that are not ASCII, of DEL, of quotes and of backslashes.  Only
+         * from one of these is there a borrow or a carry to other bytes.
+         */
+
+        bad = (w - ngx_apikeys_json_each(' ')) | w
+              | (w + ngx_apikeys_json_each(1))
+              | ((w ^ ngx_apikeys_json_each('"')) - ngx_apikeys_json_each(1))
+              | ((w ^ ngx_apikeys_json_each('\\'))
+                 - ngx_apikeys_json_each(1));
+
+        if (bad & ngx_apikeys_json_each(0x80)) {
+            return 0;
+        }
+
+        data += 8;
+        len -= 8;
+    }
+
+    for ( /* void */ ; len; len--, data++) {
+
+        if (*data < ' ' || *data > '~' || *data == '"' || *data == '\\') {
             return 0;
         }
     }

@@ -414,7 +414,8 @@ ngx_http_apikeys_conf_stale(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_apikeys_loc_conf_t *alcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t                     *value;
+    ngx_http_apikeys_main_conf_t  *amcf;
 
     if (alcf->stale != NGX_CONF_UNSET_MSEC) {
         return "is duplicate";
@@ -429,6 +430,14 @@ ngx_http_apikeys_conf_stale(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                  "must be a time of 1ms or more, such as "
                                  "\"10m\"");
         return NGX_CONF_ERROR;
+    }
+
+    /* of any location: "apikeys_status health" depends on heartbeats, too */
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_apikeys_module);
+
+    if (amcf->sync.stale_min == 0 || alcf->stale < amcf->sync.stale_min) {
+        amcf->sync.stale_min = alcf->stale;
     }
 
     alcf->stale_allow = 0;

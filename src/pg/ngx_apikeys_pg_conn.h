@@ -113,6 +113,9 @@ struct ngx_apikeys_pg_conn_s {
     ngx_apikeys_pg_query_t  *query;      /* RUNNING only */
     u_char                  tenant[NGX_APIKEYS_PG_TENANT_LEN];  /* of query, or
                                             of what is drained; zero: none */
+    void                  (*abandoned)(void *data);  /* DRAIN: of the query
+                                            whose answer is discarded */
+    void                   *abandoned_data;
     struct pg_result       *row;         /* passed, or to be passed again, to
                                             the row handler */
     struct pg_result       *result;      /* the last one of the step */

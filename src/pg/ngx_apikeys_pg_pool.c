@@ -128,6 +128,7 @@ static void ngx_apikeys_pg_pool_release(ngx_apikeys_pg_conn_t *pc);
 static void ngx_apikeys_pg_pool_close(ngx_apikeys_pg_conn_t *pc,
     ngx_uint_t level, const char *reason);
 static void ngx_apikeys_pg_pool_drain(ngx_apikeys_pg_conn_t *pc);
+static void ngx_apikeys_pg_pool_answered(ngx_apikeys_pg_conn_t *pc);
 static void ngx_apikeys_pg_pool_conn_timer_handler(ngx_event_t *ev);
 static void ngx_apikeys_pg_pool_keepalive_handler(ngx_event_t *ev);
 static void ngx_apikeys_pg_pool_login(ngx_apikeys_pg_pool_t *pp);
@@ -150,6 +151,7 @@ static ngx_int_t ngx_apikeys_pg_pool_query_again(ngx_apikeys_pg_query_t *query,
     ngx_uint_t fresh);
 static void ngx_apikeys_pg_pool_query_leave(ngx_apikeys_pg_query_t *query,
     ngx_apikeys_pg_rc_e rc);
+static void ngx_apikeys_pg_pool_query_abandon(ngx_apikeys_pg_query_t *query);
 static void ngx_apikeys_pg_pool_query_timeout_handler(ngx_event_t *ev);
 static void ngx_apikeys_pg_pool_query_finish_handler(ngx_event_t *ev);
 static void ngx_apikeys_pg_pool_query_move(ngx_apikeys_pg_query_t *query,
@@ -722,6 +724,7 @@ ngx_apikeys_pg_pool_done(ngx_apikeys_pg_conn_t *pc,
 static void
 ngx_apikeys_pg_pool_drained(ngx_apikeys_pg_conn_t *pc)
 {
+    ngx_apikeys_pg_pool_answered(pc);
     ngx_apikeys_pg_pool_release(pc);
 }
 
@@ -857,6 +860,7 @@ ngx_apikeys_pg_pool_close(ngx_apikeys_pg_conn_t *pc, ngx_uint_t level,
 
     ngx_apikeys_pg_conn_close(pc);
     ngx_apikeys_pg_pool_move(pc, NGX_APIKEYS_PG_FREE);
+    ngx_apikeys_pg_pool_answered(pc);
 
     if (pp->options.listen && !ngx_exiting) {
         pp->closed = 1;
@@ -884,6 +888,22 @@ ngx_apikeys_pg_pool_drain(ngx_apikeys_pg_conn_t *pc)
 
     ngx_apikeys_pg_pool_move(pc, NGX_APIKEYS_PG_DRAIN);
     ngx_add_timer(&pc->timer, NGX_APIKEYS_PG_POOL_DRAIN);
+}
+
+
+/* there will be no other answer to the query that was canceled */
+
+static void
+ngx_apikeys_pg_pool_answered(ngx_apikeys_pg_conn_t *pc)
+{
+    ngx_apikeys_pg_abandoned_pt  abandoned;
+
+    abandoned = pc->abandoned;
+
+    if (abandoned) {
+        pc->abandoned = NULL;
+        abandoned(pc->abandoned_data);
+    }
 }
 
 
@@ -1487,6 +1507,8 @@ ngx_apikeys_pg_pool_query_leave(ngx_apikeys_pg_query_t *query,
 
     pc = query->conn;
 
+    ngx_apikeys_pg_pool_query_abandon(query);
+
     if (rc == NGX_APIKEYS_PG_TIMEOUT && query->sent && query->stmt->write
         && ngx_apikeys_pg_conn_unacknowledged(pc))
     {
@@ -1511,6 +1533,8 @@ ngx_apikeys_pg_pool_query_cancel(ngx_apikeys_pg_query_t *query)
 
     if (query->state != NGX_APIKEYS_PG_QUERY_NONE) {
 
+        ngx_apikeys_pg_pool_query_abandon(query);
+
         if (query->conn) {
             ngx_apikeys_pg_pool_drain(query->conn);
         }
@@ -1527,6 +1551,29 @@ ngx_apikeys_pg_pool_query_resume(ngx_apikeys_pg_query_t *query)
 {
     if (query->conn) {
         ngx_apikeys_pg_conn_resume(query->conn);
+    }
+}
+
+
+/* the query is about to be canceled, or has timed out */
+
+static void
+ngx_apikeys_pg_pool_query_abandon(ngx_apikeys_pg_query_t *query)
+{
+    if (query->abandoned == NULL || !query->sent) {
+        return;
+    }
+
+    if (query->conn) {
+        query->conn->abandoned = query->abandoned;
+        query->conn->abandoned_data = query->abandoned_data;
+        return;
+    }
+
+    /* FINISHED: its handler will not run */
+
+    if (query->rc == NGX_APIKEYS_PG_OK || query->unknown) {
+        query->abandoned(query->abandoned_data);
     }
 }
 

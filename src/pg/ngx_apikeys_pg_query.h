@@ -48,6 +48,13 @@ typedef ngx_str_t *(*ngx_apikeys_pg_params_pt)(ngx_apikeys_pg_query_t *q,
     ngx_pool_t *pool);
 
 
+/*
+ * The statement was sent, and the query was canceled or timed out before its
+ * answer: now the answer has come, or the connection is closed.
+ */
+typedef void (*ngx_apikeys_pg_abandoned_pt)(void *data);
+
+
 /* only ngx_apikeys_pg_pool_query_move() changes it */
 typedef enum {
     NGX_APIKEYS_PG_QUERY_NONE = 0,  /* on no list: not started, or ended */
@@ -72,6 +79,8 @@ struct ngx_apikeys_pg_query_s {
     ngx_apikeys_pg_params_pt      make;      /* or NULL; then no params */
     ngx_apikeys_pg_handler_pt     handler;
     ngx_apikeys_pg_row_pt         row;       /* NULL: the whole result */
+    ngx_apikeys_pg_abandoned_pt   abandoned; /* or NULL */
+    void                         *abandoned_data;    /* may outlive the query */
     const u_char                 *tenant;    /* NGX_APIKEYS_PG_TENANT_LEN
                                                 bytes, or NULL: see the pool */
     ngx_msec_t                    timeout;   /* 0: the pool's; counts from

@@ -7,7 +7,7 @@
  *
  * Invariants.  Every worker checks the lease by a timer.  One worker per zone
  * has it (the leader) and a PostgreSQL pool of its own with one connection,
- * which requests do not use.  A round is started by a timer only, so the
+ * which requests do not use.  A round is started by sync->event only, so the
  * memory of the last round is never freed inside one of its handlers.  All
  * timers are cancelable but those of publications and leave_event: they do not
  * delay the exit of a worker.  An exiting worker releases the lease.
@@ -34,8 +34,18 @@
 /* ms between checks while a stopped process has locked the zone */
 #define NGX_APIKEYS_SYNC_LOCK_CHECK   25
 
-/* ms to wait after a NOTIFY, so that a burst of them causes one round */
-#define NGX_APIKEYS_SYNC_DEBOUNCE     2
+/*
+ * ms to wait after a NOTIFY.  Rare notifications (SELDOM ms between two, or
+ * more) do not wait.  Others wait if the database is slow, so that several
+ * changes cause one round: SHARE times the last feed query, DEBOUNCE at most,
+ * and 50 % more or less, so that not all nodes send their statements at once.
+ */
+#define NGX_APIKEYS_SYNC_SELDOM       40
+#define NGX_APIKEYS_SYNC_SHARE        4
+#define NGX_APIKEYS_SYNC_DEBOUNCE     25
+
+/* ms without notifications that count when the interval is averaged */
+#define NGX_APIKEYS_SYNC_SILENT       1000
 
 /* maximum delay after errors, ms; "poll" if that is longer */
 #define NGX_APIKEYS_SYNC_BACKOFF      8000
@@ -49,6 +59,7 @@ static void ngx_apikeys_sync_become_leader(ngx_apikeys_sync_t *sync);
 static ngx_int_t ngx_apikeys_sync_connect(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_notify(void *data);
 static void ngx_apikeys_sync_closed(void *data);
+static ngx_msec_t ngx_apikeys_sync_debounce(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_check_stalled(ngx_apikeys_sync_t *sync);
 
 static void ngx_apikeys_sync_handler(ngx_event_t *ev);
@@ -205,20 +216,15 @@ ngx_apikeys_sync_become_leader(ngx_apikeys_sync_t *sync)
     }
 
     if (ngx_apikeys_store_cursor_get(store, sync->pool, &sync->database_id,
-                                     &sync->cursor)
+                                     &sync->durable)
         != NGX_OK)
     {
         ngx_str_null(&sync->database_id);
-        ngx_str_null(&sync->cursor);
+        ngx_str_null(&sync->durable);
     }
 
-    /* an incomplete zone must not be reported as up to date */
-
+    ngx_str_null(&sync->cursor);
     ngx_str_null(&sync->applied);
-
-    if (ngx_apikeys_store_complete(store)) {
-        sync->applied = sync->cursor;
-    }
 
     if (ngx_apikeys_sync_connect(sync) != NGX_OK) {
         goto failed;
@@ -227,10 +233,16 @@ ngx_apikeys_sync_become_leader(ngx_apikeys_sync_t *sync)
     sync->leader = 1;
     sync->session_checked = 0;
     sync->notified = 0;
-    sync->data_changed = 1;
+    sync->heartbeat_due = 1;
+    sync->untold = 0;
+    sync->asked = 0;
     sync->max_version = 0;
     sync->forget = 0;
     sync->heartbeat_at = 0;
+    sync->tell_paid = 0;
+    sync->notified_at = 0;
+    sync->notify_interval = NGX_APIKEYS_SYNC_SELDOM;
+    sync->feed_msec = 0;
     sync->loaded_at = 0;
     sync->load_msec = 0;
     /* not at once: many nodes may be restarted together */
@@ -302,9 +314,7 @@ ngx_apikeys_sync_release_lease(ngx_apikeys_sync_t *sync)
     sync->idle = 0;
     sync->lease_lost = 0;
 
-    if (sync->event.timer_set) {
-        ngx_del_timer(&sync->event);
-    }
+    ngx_apikeys_sync_unschedule(sync);
 
     if (sync->query) {
         ngx_apikeys_pg_query_cancel(sync->query);
@@ -346,6 +356,7 @@ ngx_apikeys_sync_release_lease(ngx_apikeys_sync_t *sync)
 static void
 ngx_apikeys_sync_notify(void *data)
 {
+    uint64_t             now;
     ngx_apikeys_sync_t  *sync = data;
 
     /*
@@ -360,13 +371,43 @@ ngx_apikeys_sync_notify(void *data)
 
     sync->stat->listening = 1;
 
-    if (sync->idle && sync->errors == 0) {
-        ngx_apikeys_sync_schedule(sync, ngx_apikeys_sync_session_begin,
-                                  NGX_APIKEYS_SYNC_DEBOUNCE);
+    now = ngx_apikeys_clock_boot_ms();
+
+    sync->notify_interval = (7 * sync->notify_interval
+                             + ngx_min(now - sync->notified_at,
+                                       NGX_APIKEYS_SYNC_SILENT)
+                             + 7)
+                            / 8;
+    sync->notify_interval = ngx_min(sync->notify_interval,
+                                    NGX_APIKEYS_SYNC_SELDOM);
+    sync->notified_at = now;
+
+    if (sync->notified) {
         return;
     }
 
     sync->notified = 1;
+
+    if (sync->idle && sync->errors == 0) {
+        ngx_apikeys_sync_schedule(sync, ngx_apikeys_sync_session_begin,
+                                  ngx_apikeys_sync_debounce(sync));
+    }
+}
+
+
+static ngx_msec_t
+ngx_apikeys_sync_debounce(ngx_apikeys_sync_t *sync)
+{
+    ngx_msec_t  delay;
+
+    if (sync->notify_interval >= NGX_APIKEYS_SYNC_SELDOM) {
+        return 0;
+    }
+
+    delay = ngx_min(NGX_APIKEYS_SYNC_SHARE * sync->feed_msec,
+                    NGX_APIKEYS_SYNC_DEBOUNCE);
+
+    return delay / 2 + (ngx_msec_t) ngx_random() % (delay + 1);
 }
 
 
@@ -415,11 +456,29 @@ ngx_apikeys_sync_schedule(ngx_apikeys_sync_t *sync,
 
     /* ngx_add_timer() alone keeps a timer that differs by less than 300 ms */
 
+    ngx_apikeys_sync_unschedule(sync);
+
+    /* nginx calls the handler of a timer of 0 ms up to 1 ms later */
+
+    if (delay == 0) {
+        ngx_post_event(&sync->event, &ngx_posted_events);
+        return;
+    }
+
+    ngx_add_timer(&sync->event, delay);
+}
+
+
+void
+ngx_apikeys_sync_unschedule(ngx_apikeys_sync_t *sync)
+{
     if (sync->event.timer_set) {
         ngx_del_timer(&sync->event);
     }
 
-    ngx_add_timer(&sync->event, delay);
+    if (sync->event.posted) {
+        ngx_delete_posted_event(&sync->event);
+    }
 }
 
 
@@ -529,7 +588,7 @@ void
 ngx_apikeys_sync_round_succeeded(ngx_apikeys_sync_t *sync)
 {
     uint64_t                seconds;
-    ngx_msec_t              delay, interval;
+    ngx_msec_t              delay;
     ngx_apikeys_failure_t  *failure;
 
     failure = ngx_apikeys_store_failure(sync->conf->store,
@@ -544,13 +603,13 @@ ngx_apikeys_sync_round_succeeded(ngx_apikeys_sync_t *sync)
     sync->errors = 0;
     sync->status = NGX_APIKEYS_SYNC_FOLLOWS;
 
-    interval = ngx_apikeys_sync_round_heartbeat_interval(sync);
-    delay = ngx_min(sync->conf->poll, interval);
-
+    delay = ngx_min(sync->conf->poll,
+                    ngx_apikeys_sync_round_heartbeat_delay(sync));
     delay = ngx_min(delay, ngx_apikeys_sync_seal_next_delay(sync));
+    delay = ngx_min(delay, ngx_apikeys_sync_round_tell_delay(sync));
 
     if (sync->notified) {
-        delay = NGX_APIKEYS_SYNC_DEBOUNCE;
+        delay = ngx_min(delay, ngx_apikeys_sync_debounce(sync));
     }
 
     ngx_apikeys_sync_schedule(sync, ngx_apikeys_sync_session_begin, delay);

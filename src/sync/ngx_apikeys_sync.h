@@ -31,7 +31,7 @@ typedef struct {
     ngx_str_t               realm;
     ngx_msec_t              poll;       /* between two rounds, ms */
     ngx_msec_t              stale_max;  /* the largest apikeys_stale, ms */
-    ngx_msec_t              stale_min;  /* the smallest one */
+    ngx_msec_t              stale_min;  /* the smallest one of any location */
     ngx_msec_t              stale_deny_min;  /* the smallest one of a location
                                            without expired=allow; 0: there is
                                            no such location */

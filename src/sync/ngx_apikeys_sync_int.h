@@ -89,11 +89,15 @@ struct ngx_apikeys_sync_s {
     ngx_apikeys_pg_query_t       *query;     /* in progress, or NULL */
     ngx_pool_t                   *pool;      /* of this round */
 
-    /* the cursor of the zone; these three strings are in "pool" */
+    /* these four strings are in "pool" */
     ngx_str_t                     database_id;
-    ngx_str_t                     cursor;    /* a pg_snapshot as text; empty:
-                                                the zone cannot go on from
-                                                one */
+    ngx_str_t                     cursor;    /* a pg_snapshot as text, from
+                                                which this connection goes on;
+                                                empty: the zone cannot go on
+                                                from one */
+    ngx_str_t                     durable;   /* the cursor of the zone: the
+                                                last one before a committed
+                                                heartbeat */
     ngx_str_t                     applied;   /* the last pg_snapshot whose
                                                 changes are all in the zone */
 
@@ -150,6 +154,11 @@ struct ngx_apikeys_sync_s {
     uint64_t                      forget_since;
 
     uint64_t                      heartbeat_at;  /* the last one stored */
+    uint64_t                      tell_paid; /* until then the telling of
+                                                "applied" is used up */
+    uint64_t                      notified_at;   /* the last notification */
+    ngx_msec_t                    notify_interval;  /* between two, averaged */
+    ngx_msec_t                    feed_msec; /* of the last feed query */
     uint64_t                      pruned_at;
     uint64_t                      loaded_at; /* end of the last load */
     uint64_t                      load_msec; /* its duration */
@@ -164,8 +173,12 @@ struct ngx_apikeys_sync_s {
     unsigned                      idle:1;    /* waits for the next round */
     unsigned                      notified:1;  /* while a round was running:
                                                 begin another one */
-    unsigned                      data_changed:1;  /* since the last
-                                                heartbeat */
+    unsigned                      heartbeat_due:1;  /* after this round */
+    unsigned                      untold:1;  /* "applied" has changes that the
+                                                database does not know of */
+    unsigned                      asked:1;   /* somebody waits for them */
+    unsigned                      reconnected:1;  /* during the query that
+                                                reads rows */
     unsigned                      header_read:1;
     unsigned                      new_database:1;  /* the next load is of
                                                 another database: forget all
@@ -220,9 +233,10 @@ void ngx_apikeys_sync_query_failed(ngx_apikeys_sync_t *sync,
 void ngx_apikeys_sync_no_memory(ngx_apikeys_sync_t *sync);
 void ngx_apikeys_sync_lost_lease(ngx_apikeys_sync_t *sync);
 
-/* calls "step" after "delay" ms */
+/* calls "step" after "delay" ms, from the event loop; or no step any more */
 void ngx_apikeys_sync_schedule(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_step_pt step, ngx_msec_t delay);
+void ngx_apikeys_sync_unschedule(ngx_apikeys_sync_t *sync);
 
 /* ngx_apikeys_sync_leave.c */
 
@@ -256,9 +270,10 @@ void ngx_apikeys_sync_session_refuse(ngx_apikeys_sync_t *sync,
 /* feed or load, publish, heartbeat; session_checked must be set */
 void ngx_apikeys_sync_round_start(ngx_apikeys_sync_t *sync);
 
-/* ms between two heartbeats without changes */
-ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
-    ngx_apikeys_sync_t *sync);
+/* ms until the next heartbeat */
+ngx_msec_t ngx_apikeys_sync_round_heartbeat_delay(ngx_apikeys_sync_t *sync);
+/* ms until "applied" is to be told */
+ngx_msec_t ngx_apikeys_sync_round_tell_delay(ngx_apikeys_sync_t *sync);
 /* duration of a node's lease, ms; not used with stale_forever */
 ngx_msec_t ngx_apikeys_sync_round_lease(ngx_apikeys_sync_t *sync);
 
@@ -281,10 +296,13 @@ ngx_msec_t ngx_apikeys_sync_seal_next_delay(ngx_apikeys_sync_t *sync);
 
 /* ngx_apikeys_sync_rows.c */
 
-/* beginning of a statement for rows_read(); a view or a function follows */
-#define NGX_APIKEYS_SYNC_ROWS_SELECT                                         \
+/*
+ * Beginning of a statement for rows_read(): a view or a function follows.
+ * asked: whether somebody waits for the changes.
+ */
+#define NGX_APIKEYS_SYNC_ROWS_SELECT(asked)                                  \
     "SELECT identity, snapshot, schema_version, compatible_from, "           \
-    NGX_APIKEYS_STATE " FROM "
+    asked ", " NGX_APIKEYS_STATE " FROM "
 
 /* calls "arrived" when all rows of the result are in the zone */
 void ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,

@@ -244,9 +244,7 @@ ngx_apikeys_sync_leave_sign_off(ngx_apikeys_sync_t *sync)
 
     /* stop the round in progress */
 
-    if (sync->event.timer_set) {
-        ngx_del_timer(&sync->event);
-    }
+    ngx_apikeys_sync_unschedule(sync);
 
     if (sync->query) {
         ngx_apikeys_pg_query_cancel(sync->query);

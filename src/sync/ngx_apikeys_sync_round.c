@@ -3,11 +3,16 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * One round: read the feed since the cursor (or load everything, if the feed
- * cannot continue at the cursor), publish the rows, move the cursor, and
- * report it to the database with a heartbeat.
+ * cannot continue at the cursor), publish the rows, and move the cursor.  Then
+ * the database is told what was applied, at once if somebody waits for it.
+ * This is part of the heartbeat, which follows every few seconds, when no
+ * notification is pending.
  *
  * Invariants.  The cursor is never ahead of the contents of the zone: a load
- * first clears it, and it is set after the last row was published.  The zone
+ * first clears it, and it is set after the last row was published.  Nothing is
+ * told before it is in the zone.  A cursor is valid as long as the connection
+ * lasts, but after a failure of the server only if the heartbeat that followed
+ * it was committed: the zone and the next connection get such a one.  The zone
  * is written under the lock, after a check of the lease, so a leader that was
  * stopped and replaced writes nothing.  Freshness counts from the time the
  * feed query was sent, and only once a heartbeat has been committed: a demoted
@@ -47,6 +52,13 @@
 /* maximum ms between two heartbeats */
 #define NGX_APIKEYS_SYNC_ROUND_HEARTBEAT      5000
 
+/*
+ * ms between two times that "applied" is told, if nobody waits for it.  After
+ * a pause BURST of them need not wait.
+ */
+#define NGX_APIKEYS_SYNC_ROUND_TELL           1250
+#define NGX_APIKEYS_SYNC_ROUND_TELL_BURST     16
+
 /* ms until the next round after the database has changed during a round */
 #define NGX_APIKEYS_SYNC_ROUND_RETRY          100
 
@@ -81,12 +93,19 @@ static void ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_loaded(ngx_apikeys_sync_t *sync,
     ngx_uint_t complete);
 static void ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync);
+static ngx_uint_t ngx_apikeys_sync_round_heartbeat_due(
+    ngx_apikeys_sync_t *sync);
+static ngx_msec_t ngx_apikeys_sync_round_heartbeat_interval(
+    ngx_apikeys_sync_t *sync);
 static ngx_int_t ngx_apikeys_sync_round_lock(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_step_pt step);
 static void ngx_apikeys_sync_round_stubs_retried_locked(
     ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_forget_locked(ngx_apikeys_sync_t *sync);
 
+static void ngx_apikeys_sync_round_tell(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_round_told(ngx_apikeys_pg_query_t *q);
+static void ngx_apikeys_sync_round_set_told(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_heartbeat(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_handler_pt handler);
 static ngx_int_t ngx_apikeys_sync_round_heartbeat_params(
@@ -96,30 +115,39 @@ static void ngx_apikeys_sync_round_successor(ngx_apikeys_sync_t *sync,
 static ngx_int_t ngx_apikeys_sync_round_heartbeat_result(
     ngx_apikeys_sync_t *sync, ngx_apikeys_pg_query_t *q);
 static void ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q);
+static void ngx_apikeys_sync_round_keep_cursor(ngx_apikeys_sync_t *sync);
+static void ngx_apikeys_sync_round_rest(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_prune(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_round_prune_done(ngx_apikeys_pg_query_t *q);
 
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_feed_stmt = {
     "apikeys_sync_feed",
-    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.feed_since($1, $2, $3)",
+    NGX_APIKEYS_SYNC_ROWS_SELECT("asked") "apikeys.feed_since($1, $2, $3)",
     3, 0
 };
 
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_load_stmt = {
     "apikeys_sync_load",
-    NGX_APIKEYS_SYNC_ROWS_SELECT "apikeys.load",
+    NGX_APIKEYS_SYNC_ROWS_SELECT("false") "apikeys.load",
     0, 0
+};
+
+
+static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_tell_stmt = {
+    "apikeys_sync_tell",
+    "SELECT apikeys.tell($1, $2)",
+    2, 1
 };
 
 
 static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_round_heartbeat_stmt = {
     "apikeys_sync_heartbeat",
     "SELECT h.done, s.seals, s.lines, s.anew "
-    "FROM apikeys.heartbeat($1, $2, $3, $4, $5, $6, $7) AS h (done), "
+    "FROM apikeys.heartbeat($1, $2, $3, $4, $5, $6, $7, $8) AS h (done), "
     "apikeys.sealing($1, $6) AS s",
-    7, 1
+    8, 1
 };
 
 
@@ -386,6 +414,7 @@ ngx_apikeys_sync_round_load(ngx_apikeys_sync_t *sync)
 
     sync->database_id = sync->new_database_id;
     ngx_str_null(&sync->cursor);
+    ngx_str_null(&sync->durable);
     ngx_str_set(&none, "");
 
     (void) ngx_apikeys_store_cursor_set_locked(store, &sync->database_id,
@@ -442,7 +471,7 @@ ngx_apikeys_sync_round_sweep(ngx_apikeys_sync_t *sync)
     sync->reload_for_lines = 0;
     sync->loaded_at = ngx_apikeys_clock_boot_ms();
     sync->load_msec = sync->loaded_at - sync->sent_at;
-    sync->data_changed = 1;
+    sync->heartbeat_due = 1;
 
     ngx_apikeys_sync_round_loaded(sync, rc == NGX_OK);
 
@@ -485,7 +514,6 @@ ngx_apikeys_sync_round_loaded(ngx_apikeys_sync_t *sync, ngx_uint_t complete)
 static void
 ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
 {
-    uint64_t              now;
     ngx_apikeys_store_t  *store;
 
     if (ngx_apikeys_sync_round_lock(sync, ngx_apikeys_sync_round_commit)
@@ -498,13 +526,6 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
 
     sync->database_id = sync->new_database_id;
     sync->cursor = sync->new_cursor;
-
-    /*
-     * If the cursor is too long for the zone, this process still has it, and
-     * only the next leader must load everything.
-     */
-    (void) ngx_apikeys_store_cursor_set_locked(store, &sync->database_id,
-                                               &sync->cursor);
 
     if (sync->retry_stubs) {
         ngx_apikeys_sync_round_stubs_retried_locked(sync);
@@ -532,18 +553,134 @@ ngx_apikeys_sync_round_commit(ngx_apikeys_sync_t *sync)
         ngx_apikeys_store_set_behind(store);
     }
 
-    now = ngx_apikeys_clock_boot_ms();
-
-    if (sync->data_changed
-        || now - sync->heartbeat_at
-           >= ngx_apikeys_sync_round_heartbeat_interval(sync))
-    {
+    if (ngx_apikeys_sync_round_heartbeat_due(sync)) {
         ngx_apikeys_sync_round_heartbeat(sync,
                                        ngx_apikeys_sync_round_heartbeat_done);
         return;
     }
 
-    ngx_apikeys_sync_seal_anew(sync);
+    if (ngx_apikeys_sync_round_tell_delay(sync) == 0) {
+        ngx_apikeys_sync_round_tell(sync);
+        return;
+    }
+
+    ngx_apikeys_sync_round_rest(sync);
+}
+
+
+static ngx_uint_t
+ngx_apikeys_sync_round_heartbeat_due(ngx_apikeys_sync_t *sync)
+{
+    uint64_t    age;
+    ngx_msec_t  interval;
+
+    /* an exiting worker cannot tell otherwise what it has applied */
+
+    if (sync->heartbeat_due || (ngx_exiting && sync->untold)) {
+        return 1;
+    }
+
+    if (ngx_apikeys_sync_round_heartbeat_delay(sync)) {
+        return 0;
+    }
+
+    /* changes do not wait for its commit, for a while */
+
+    age = ngx_apikeys_clock_boot_ms() - sync->heartbeat_at;
+    interval = ngx_apikeys_sync_round_heartbeat_interval(sync);
+
+    return !sync->notified || age >= interval + interval / 10;
+}
+
+
+ngx_msec_t
+ngx_apikeys_sync_round_heartbeat_delay(ngx_apikeys_sync_t *sync)
+{
+    uint64_t    age;
+    ngx_msec_t  interval;
+
+    age = ngx_apikeys_clock_boot_ms() - sync->heartbeat_at;
+    interval = ngx_apikeys_sync_round_heartbeat_interval(sync);
+
+    return (age < interval) ? interval - age : 0;
+}
+
+
+ngx_msec_t
+ngx_apikeys_sync_round_tell_delay(ngx_apikeys_sync_t *sync)
+{
+    uint64_t  now, end;
+
+    /* in an exiting worker each query has a connection of its own */
+
+    if (!sync->untold || sync->applied.len == 0 || ngx_exiting) {
+        return NGX_MAX_INT_T_VALUE;
+    }
+
+    now = ngx_apikeys_clock_boot_ms();
+    end = now + NGX_APIKEYS_SYNC_ROUND_TELL_BURST
+                * NGX_APIKEYS_SYNC_ROUND_TELL;
+
+    return (sync->asked || sync->tell_paid <= end) ? 0 : sync->tell_paid - end;
+}
+
+
+static void
+ngx_apikeys_sync_round_tell(ngx_apikeys_sync_t *sync)
+{
+    ngx_str_t  params[2];
+
+    ngx_apikeys_store_instance(sync->conf->store, &params[0]);
+    params[1] = sync->applied;
+
+    ngx_apikeys_sync_query(sync, &ngx_apikeys_sync_round_tell_stmt, params, 0,
+                           ngx_apikeys_sync_round_told, NULL);
+}
+
+
+static void
+ngx_apikeys_sync_round_told(ngx_apikeys_pg_query_t *q)
+{
+    ngx_str_t            value;
+    ngx_apikeys_sync_t  *sync;
+
+    sync = ngx_apikeys_sync_query_result(q);
+
+    if (sync == NULL) {
+        return;
+    }
+
+    ngx_apikeys_pg_query_value(q, 0, 0, &value);
+
+    if (value.len && value.data[0] == 'f') {
+
+        /* the row of this node was deleted */
+
+        ngx_apikeys_sync_round_heartbeat(sync,
+                                       ngx_apikeys_sync_round_heartbeat_done);
+        return;
+    }
+
+    ngx_apikeys_sync_round_set_told(sync);
+
+    ngx_apikeys_sync_round_rest(sync);
+}
+
+
+static void
+ngx_apikeys_sync_round_set_told(ngx_apikeys_sync_t *sync)
+{
+    uint64_t  now;
+
+    now = ngx_apikeys_clock_boot_ms();
+
+    sync->tell_paid = ngx_max(sync->tell_paid, now);
+    sync->tell_paid = ngx_min(sync->tell_paid,
+                              now + NGX_APIKEYS_SYNC_ROUND_TELL_BURST
+                                    * NGX_APIKEYS_SYNC_ROUND_TELL)
+                      + NGX_APIKEYS_SYNC_ROUND_TELL;
+    sync->untold = 0;
+    sync->asked = 0;
 }
 
 
@@ -632,7 +769,7 @@ static void
 ngx_apikeys_sync_round_heartbeat(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_handler_pt handler)
 {
-    ngx_str_t  params[7];
+    ngx_str_t  params[8];
 
     if (ngx_apikeys_sync_round_heartbeat_params(sync, params) != NGX_OK) {
         ngx_apikeys_sync_no_memory(sync);
@@ -676,6 +813,12 @@ ngx_apikeys_sync_round_heartbeat_params(ngx_apikeys_sync_t *sync,
     }
 
     ngx_apikeys_sync_round_successor(sync, &params[6]);
+
+    params[7] = sync->durable;
+
+    if (params[7].len == 0) {
+        params[7].data = NULL;
+    }
 
     if (sync->conf->stale_forever) {
         ngx_str_set(&params[4], "infinity");
@@ -766,7 +909,6 @@ ngx_apikeys_sync_round_heartbeat_result(ngx_apikeys_sync_t *sync,
 static void
 ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
 {
-    uint64_t             now;
     ngx_apikeys_sync_t  *sync;
 
     sync = ngx_apikeys_sync_query_result(q);
@@ -784,17 +926,72 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
 
     ngx_apikeys_store_set_fresh(sync->conf->store, sync->sent_at);
 
-    now = ngx_apikeys_clock_boot_ms();
+    sync->heartbeat_at = ngx_apikeys_clock_boot_ms();
+    sync->heartbeat_due = 0;
 
-    sync->heartbeat_at = now;
-    sync->data_changed = 0;
+    ngx_apikeys_sync_round_set_told(sync);
+
+    ngx_apikeys_sync_round_keep_cursor(sync);
+}
+
+
+/*
+ * The commit of the heartbeat has made all transactions durable that had ended
+ * at the cursor, unless the server has failed between the two: then this
+ * connection is another one.  In an exiting worker it always is: there the
+ * cursor is only kept if the zone has none, so that a load is not repeated.
+ */
+
+static void
+ngx_apikeys_sync_round_keep_cursor(ngx_apikeys_sync_t *sync)
+{
+    if (!sync->session_checked || (ngx_exiting && sync->durable.len)) {
+        ngx_apikeys_sync_round_rest(sync);
+        return;
+    }
+
+    if (ngx_apikeys_sync_round_lock(sync, ngx_apikeys_sync_round_keep_cursor)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    sync->durable = sync->cursor;
+
+    /*
+     * If the cursor is too long for the zone, this process still has it, and
+     * only the next leader must load everything.
+     */
+    (void) ngx_apikeys_store_cursor_set_locked(sync->conf->store,
+                                               &sync->database_id,
+                                               &sync->durable);
+
+    ngx_apikeys_store_unlock(sync->conf->store);
+
+    /* a snapshot file needs the cursor */
 
     if (sync->snapshot) {
         ngx_apikeys_snapshot_due(sync->snapshot,
                                  sync->stat->changes + sync->stat->loads);
     }
 
-    if (now - sync->pruned_at >= NGX_APIKEYS_SYNC_ROUND_PRUNE) {
+    ngx_apikeys_sync_round_rest(sync);
+}
+
+
+/* what can wait: pruning, sealing */
+
+static void
+ngx_apikeys_sync_round_rest(ngx_apikeys_sync_t *sync)
+{
+    uint64_t  now, age;
+
+    now = ngx_apikeys_clock_boot_ms();
+    age = now - sync->pruned_at;
+
+    if (age >= NGX_APIKEYS_SYNC_ROUND_PRUNE
+        && (!sync->notified || age >= 2 * NGX_APIKEYS_SYNC_ROUND_PRUNE))
+    {
         sync->pruned_at = now;
         ngx_apikeys_sync_round_prune(sync);
         return;
@@ -804,7 +1001,9 @@ ngx_apikeys_sync_round_heartbeat_done(ngx_apikeys_pg_query_t *q)
 }
 
 
-ngx_msec_t
+/* ms between two heartbeats; apikeys_wait relies on less than 6 s */
+
+static ngx_msec_t
 ngx_apikeys_sync_round_heartbeat_interval(ngx_apikeys_sync_t *sync)
 {
     ngx_msec_t  third;

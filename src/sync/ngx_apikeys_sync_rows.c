@@ -21,7 +21,7 @@
 
 /*
  * Columns of feed_since() and of the view load.  The first row, the header,
- * has the first four, and in "kind" the kind of the answer; all others have
+ * has the first five, and in "kind" the kind of the answer; all others have
  * the columns of apikeys.state, beginning with ROWS_STATE.
  */
 enum {
@@ -29,6 +29,7 @@ enum {
     NGX_APIKEYS_SYNC_ROWS_PG_SNAPSHOT,
     NGX_APIKEYS_SYNC_ROWS_VERSION,
     NGX_APIKEYS_SYNC_ROWS_COMPATIBLE,
+    NGX_APIKEYS_SYNC_ROWS_ASKED,
     NGX_APIKEYS_SYNC_ROWS_STATE
 };
 
@@ -73,6 +74,7 @@ ngx_apikeys_sync_rows_read(ngx_apikeys_sync_t *sync,
     sync->slice_usec = 0;
     sync->schema = 0;
     sync->header_read = 0;
+    sync->reconnected = 0;
     sync->rows_done = arrived;
 
     /*
@@ -141,7 +143,14 @@ static ngx_int_t
 ngx_apikeys_sync_rows_header(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q)
 {
-    ngx_str_t  database_id, pg_snapshot, kind;
+    ngx_str_t  database_id, pg_snapshot, kind, asked;
+
+    /* the cursor may not be valid there, see session_begin() */
+
+    if (!sync->session_checked) {
+        sync->reconnected = 1;
+        return NGX_DECLINED;
+    }
 
     if (ngx_apikeys_sync_rows_schema(sync, q) != NGX_OK
         || ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_DATABASE_ID,
@@ -172,6 +181,16 @@ ngx_apikeys_sync_rows_header(ngx_apikeys_sync_t *sync,
     }
 
     sync->header_read = 1;
+
+    ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_SYNC_ROWS_ASKED, &asked);
+
+    if (asked.len && asked.data[0] == 't') {
+        sync->asked = 1;
+    }
+
+    if (sync->load_number == 0) {
+        sync->feed_msec = ngx_apikeys_clock_boot_ms() - sync->sent_at;
+    }
 
     /* a load of another database than the one of the heartbeat before it */
 
@@ -321,12 +340,18 @@ ngx_apikeys_sync_rows_done(ngx_apikeys_pg_query_t *q)
         /* PostgreSQL cannot parse the cursor: begin with a load */
         ngx_str_null(&sync->database_id);
         ngx_str_null(&sync->cursor);
+        ngx_str_null(&sync->durable);
 
         sync->load_reason = "the position in the changes is not readable";
     }
 
     if (sync->schema) {
         ngx_apikeys_sync_session_refuse(sync, sync->schema);
+        return;
+    }
+
+    if (sync->reconnected) {
+        ngx_apikeys_sync_schedule(sync, ngx_apikeys_sync_session_begin, 1);
         return;
     }
 
@@ -384,7 +409,7 @@ ngx_apikeys_sync_rows_publish_rest(ngx_apikeys_sync_t *sync)
     }
 
     if (sync->rows) {
-        sync->data_changed = 1;
+        sync->untold = 1;
     }
 
     sync->rows_done(sync);

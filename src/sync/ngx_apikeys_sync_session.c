@@ -49,7 +49,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_apikeys_sync_session_check_stmt = {
 
 
 /*
- * Called by a timer only: this destroys the pool of the last round with its
+ * Called by sync->event only: this destroys the pool of the last round with its
  * queries and the data of their handlers.
  */
 
@@ -75,6 +75,24 @@ ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync)
     }
 
     if (!sync->session_checked) {
+
+        /*
+         * The server may have failed since the last heartbeat.  Then it gives
+         * the ids of transactions whose end it has forgotten to others, and
+         * later cursors are not valid.
+         */
+
+        sync->cursor = sync->durable;
+
+        ngx_str_null(&sync->applied);
+
+        if (ngx_apikeys_store_complete(sync->conf->store)) {
+            sync->applied = sync->durable;
+        }
+
+        sync->untold = 0;
+        sync->asked = 0;
+
         ngx_apikeys_sync_session_version(sync);
         return;
     }
@@ -83,12 +101,12 @@ ngx_apikeys_sync_session_begin(ngx_apikeys_sync_t *sync)
 }
 
 
-/* makes a pool for the new round; copies the three strings of the cursor */
+/* makes a pool for the new round; copies the four strings of the cursor */
 
 static ngx_int_t
 ngx_apikeys_sync_session_renew_pool(ngx_apikeys_sync_t *sync)
 {
-    ngx_str_t    database_id, cursor, applied;
+    ngx_str_t    database_id, cursor, durable, applied;
     ngx_pool_t  *pool;
 
     pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, sync->log);
@@ -98,10 +116,12 @@ ngx_apikeys_sync_session_renew_pool(ngx_apikeys_sync_t *sync)
 
     database_id = sync->database_id;
     cursor = sync->cursor;
+    durable = sync->durable;
     applied = sync->applied;
 
     if (ngx_apikeys_sync_session_copy(pool, &database_id) != NGX_OK
         || ngx_apikeys_sync_session_copy(pool, &cursor) != NGX_OK
+        || ngx_apikeys_sync_session_copy(pool, &durable) != NGX_OK
         || ngx_apikeys_sync_session_copy(pool, &applied) != NGX_OK)
     {
         ngx_destroy_pool(pool);
@@ -113,6 +133,7 @@ ngx_apikeys_sync_session_renew_pool(ngx_apikeys_sync_t *sync)
     sync->pool = pool;
     sync->database_id = database_id;
     sync->cursor = cursor;
+    sync->durable = durable;
     sync->applied = applied;
 
     return NGX_OK;

@@ -214,7 +214,8 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
     check_params(call->request->pool, stmt, params);
 
     if (stmt->write
-        && ngx_http_apikeys_receipt_wait(call, &none, &none, NULL) == NGX_AGAIN)
+        && ngx_http_apikeys_receipt_wait(call, &none, &none, &none, NULL)
+           == NGX_AGAIN)
     {
         ngx_http_apikeys_receipt_cancel(call);
         ngx_http_apikeys_receipts_destroy(fuzz_main.worker.receipts);

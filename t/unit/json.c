@@ -463,6 +463,35 @@ check_strings(void)
 
     ok(wrong == 0, "what is written parses back");
 
+    for (wrong = 0, i = 0; i < 17 * 255; i++) {
+        u_char  data[17], c;
+
+        c = (u_char) (1 + i / 17);
+
+        memset(data, 'a', sizeof(data));
+        data[i % 17] = c;
+
+        s = string((char *) data, sizeof(data));
+
+        if (parse_len((char *) s.data, s.len, &v) != NGX_OK) {
+            wrong++;
+            continue;
+        }
+
+        ngx_apikeys_json_string(v, &got);
+
+        if (c < 0x80) {
+            wrong += got.len != sizeof(data)
+                     || memcmp(got.data, data, sizeof(data)) != 0;
+
+        } else {
+            wrong += got.len != sizeof(data) + 2
+                     || memcmp(got.data + i % 17, "\xef\xbf\xbd", 3) != 0;
+        }
+    }
+
+    ok(wrong == 0, "each byte at each place");
+
     s.len = 65536;
     s.data = ngx_alloc(s.len, &tap_log);
     memset(s.data, '"', s.len);

@@ -17,14 +17,15 @@ our %KEY = (list200 => 0, list1 => 1, list10000 => 2, bare => 3, owner => 4);
 my $special = 5;
 
 
-# new(dir => .., root => ..)
+# new(dir => .., root => .., conf => lines of postgresql.conf)
 sub new {
     my ($class, %opt) = @_;
 
     my $self = bless { %opt, keys => 0 }, $class;
     my $conf = "shared_buffers = 512MB\nmax_wal_size = 8GB\n"
         . "maintenance_work_mem = 256MB\nautovacuum = off\n"
-        . "wal_level = minimal\nmax_wal_senders = 0\n";
+        . "wal_level = minimal\nmax_wal_senders = 0\n"
+        . ($self->{conf} || '');
 
     $self->{pg} = ApiKeys::Pg->new(own => 1, prefix => 'ak-bench-XXXXXX',
         conf => $conf);

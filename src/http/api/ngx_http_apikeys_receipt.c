@@ -4,8 +4,14 @@
  *
  * The database knows what each node has applied (apikeys.instances).  One
  * query at a time asks for the nodes that lack any of the changes that
- * requests of this worker wait for.  A new wait is queried at once, and again
- * whenever another quarter of its age has passed.
+ * requests of this worker wait for.  A new wait is queried at once, again
+ * shortly before the other nodes usually have applied a change, and then
+ * whenever another third of its age has passed.
+ *
+ * The same query sends the NOTIFY of all mutations of this worker that were
+ * committed since the last one, also if no request waits.  If it fails, it is
+ * repeated.  The NOTIFY of a worker that was killed in between is not sent,
+ * and the other nodes apply the change with their next poll.
  *
  * Normally this node already has the change, as it was published there.  A
  * receipt must not rely on that, so a wait for a receipt also checks this
@@ -28,12 +34,12 @@
 #include <ngx_http_apikeys_receipt.h>
 
 
-/* ms; more than the longest interval of heartbeats */
-#define NGX_HTTP_APIKEYS_RECEIPT_HEARD    6000
-
 /* ms between two queries for one wait, at least */
-#define NGX_HTTP_APIKEYS_RECEIPT_MIN      5
+#define NGX_HTTP_APIKEYS_RECEIPT_MIN      2
 #define NGX_HTTP_APIKEYS_RECEIPT_MAX      1000
+
+/* the usual time is at most so long, in ms */
+#define NGX_HTTP_APIKEYS_RECEIPT_USUAL    100
 
 #define NGX_HTTP_APIKEYS_RECEIPT_SECONDS  300      /* the most that "Prefer:
                                                    wait=" may request */
@@ -84,8 +90,14 @@ struct ngx_http_apikeys_receipts_s {
     ngx_apikeys_pg_query_t            *query;    /* in flight, or NULL */
     ngx_pool_t                        *pool;     /* of the query */
     ngx_log_t                         *log;
-    ngx_uint_t                         again;    /* waits were added during
+    ngx_msec_t                         usual;    /* a moving average of the
+                                                    ages of waits that ended
+                                                    well, in eighths of a ms */
+    unsigned                           again:1;  /* waits were added during
                                                     the query */
+    unsigned                           changed:1;  /* a NOTIFY is to be sent */
+    unsigned                           notifies:1; /* the query sends it */
+    unsigned                           failed:1;   /* the last NOTIFY failed */
 };
 
 
@@ -95,18 +107,25 @@ static void ngx_http_apikeys_receipt_end(ngx_event_t *ev);
 static void ngx_http_apikeys_receipt_finish(ngx_http_apikeys_receipt_t *w);
 static ngx_uint_t ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
     ngx_apikeys_pg_query_t *q);
+static void ngx_http_apikeys_receipt_learn(ngx_http_apikeys_receipt_t *w);
 static ngx_uint_t ngx_http_apikeys_receipt_lacks(ngx_http_apikeys_receipt_t *w,
     ngx_apikeys_pg_query_t *q, ngx_uint_t row);
 static ngx_uint_t ngx_http_apikeys_receipt_known(ngx_http_apikeys_receipt_t *w);
+static ngx_uint_t ngx_http_apikeys_receipt_alone(
+    ngx_http_apikeys_receipts_t *receipts, ngx_str_t *only);
 static void ngx_http_apikeys_receipt_missing(ngx_http_apikeys_receipt_t *w,
     ngx_apikeys_pg_query_t *q);
 
 static void ngx_http_apikeys_receipts_handler(ngx_event_t *ev);
 static void ngx_http_apikeys_receipts_ask(
     ngx_http_apikeys_receipts_t *receipts);
+static ngx_int_t ngx_http_apikeys_receipts_stmt(
+    ngx_http_apikeys_receipts_t *receipts, ngx_apikeys_pg_query_t *q);
 static ngx_str_t *ngx_http_apikeys_receipts_xids(
     ngx_http_apikeys_receipts_t *receipts);
 static void ngx_http_apikeys_receipts_done(ngx_apikeys_pg_query_t *q);
+static void ngx_http_apikeys_receipts_notified(
+    ngx_http_apikeys_receipts_t *receipts, ngx_apikeys_pg_query_t *q);
 static void ngx_http_apikeys_receipts_next(
     ngx_http_apikeys_receipts_t *receipts);
 
@@ -120,10 +139,28 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_receipt_stmt = {
     1, 0
 };
 
+/* not a write: it can be repeated */
+
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_receipt_notify_stmt = {
+    "apikeys_notify",
+    "SELECT apikeys.announce()",
+    0, 0
+};
+
+static const ngx_apikeys_pg_stmt_t
+    ngx_http_apikeys_receipt_notify_and_wait_stmt =
+{
+    "apikeys_notify_and_wait",
+    "SELECT apikeys.identity(), xid, uuid, name, heard"
+    "  FROM apikeys.announce() LEFT JOIN apikeys.waiting_for($1) w ON true",
+    1, 0
+};
+
 
 ngx_int_t
 ngx_http_apikeys_receipt_wait(ngx_http_apikeys_call_t *call, ngx_str_t *xid,
-    ngx_str_t *identity, ngx_http_apikeys_receipt_handler_pt handler)
+    ngx_str_t *identity, ngx_str_t *only,
+    ngx_http_apikeys_receipt_handler_pt handler)
 {
     ngx_int_t                      seconds;
     ngx_http_request_t            *r;
@@ -131,10 +168,14 @@ ngx_http_apikeys_receipt_wait(ngx_http_apikeys_call_t *call, ngx_str_t *xid,
     ngx_http_apikeys_main_conf_t  *amcf;
 
     r = call->request;
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
     seconds = ngx_http_apikeys_receipt_prefer(r);
 
-    if (seconds == NGX_ERROR && call->conf->wait == 0) {
+    if (seconds == NGX_ERROR
+        && (call->conf->wait == 0
+            || ngx_http_apikeys_receipt_alone(amcf->worker.receipts, only)))
+    {
         return NGX_OK;
     }
 
@@ -156,8 +197,6 @@ ngx_http_apikeys_receipt_wait(ngx_http_apikeys_call_t *call, ngx_str_t *xid,
     if (w->xid.data == NULL || w->identity.data == NULL) {
         return NGX_OK;
     }
-
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
 
     w->fd = (ngx_socket_t) -1;
     w->receipts = amcf->worker.receipts;
@@ -343,6 +382,7 @@ ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
 
     if (!lack && ngx_http_apikeys_receipt_known(w)) {
         w->call->pending = 0;
+        ngx_http_apikeys_receipt_learn(w);
         return 1;
     }
 
@@ -355,6 +395,23 @@ ngx_http_apikeys_receipt_check(ngx_http_apikeys_receipt_t *w,
     }
 
     return 1;
+}
+
+
+/*
+ * The next wait is queried after three quarters of the average, so that the
+ * average falls when the nodes become faster.
+ */
+
+static void
+ngx_http_apikeys_receipt_learn(ngx_http_apikeys_receipt_t *w)
+{
+    ngx_msec_t  age;
+
+    age = ngx_current_msec - w->start;
+    age = ngx_min(age, NGX_HTTP_APIKEYS_RECEIPT_USUAL);
+
+    w->receipts->usual += age - w->receipts->usual / 8;
 }
 
 
@@ -421,6 +478,23 @@ ngx_http_apikeys_receipt_known(ngx_http_apikeys_receipt_t *w)
                                         &snapshot)
            == NGX_OK
            && ngx_apikeys_sync_str_equal(&identity, &w->identity);
+}
+
+
+/*
+ * Whether this was the only node when the mutation was executed.  Another may
+ * have announced itself since then: enough for apikeys_wait, not for a receipt.
+ */
+
+static ngx_uint_t
+ngx_http_apikeys_receipt_alone(ngx_http_apikeys_receipts_t *receipts,
+    ngx_str_t *only)
+{
+    ngx_str_t  own;
+
+    ngx_apikeys_store_instance(receipts->store, &own);
+
+    return ngx_apikeys_sync_str_equal(only, &own);
 }
 
 
@@ -511,6 +585,10 @@ ngx_http_apikeys_receipts_create(ngx_cycle_t *cycle, ngx_apikeys_pg_pool_t *pp,
     receipts->event.data = receipts;
     receipts->event.log = cycle->log;
 
+    /* the timers of the waits keep an exiting worker running */
+
+    receipts->event.cancelable = 1;
+
     return receipts;
 }
 
@@ -536,6 +614,19 @@ ngx_http_apikeys_receipts_destroy(ngx_http_apikeys_receipts_t *receipts)
 }
 
 
+void
+ngx_http_apikeys_receipts_notify(void *data)
+{
+    ngx_http_apikeys_receipts_t  *receipts = data;
+
+    receipts->changed = 1;
+
+    /* posted: one query for all changes of this iteration of the loop */
+
+    ngx_post_event(&receipts->event, &ngx_posted_events);
+}
+
+
 static void
 ngx_http_apikeys_receipts_handler(ngx_event_t *ev)
 {
@@ -545,7 +636,7 @@ ngx_http_apikeys_receipts_handler(ngx_event_t *ev)
 
     if (ev->timer_set) {
 
-        /* posted by a new wait while the timer was set */
+        /* posted by a new wait or change while the timer was set */
 
         ngx_del_timer(ev);
     }
@@ -555,7 +646,7 @@ ngx_http_apikeys_receipts_handler(ngx_event_t *ev)
         return;
     }
 
-    if (!ngx_queue_empty(&receipts->waits)) {
+    if (receipts->changed || !ngx_queue_empty(&receipts->waits)) {
         ngx_http_apikeys_receipts_ask(receipts);
     }
 }
@@ -579,17 +670,19 @@ ngx_http_apikeys_receipts_ask(ngx_http_apikeys_receipts_t *receipts)
         goto failed;
     }
 
-    q->stmt = &ngx_http_apikeys_receipt_stmt;
-    q->params = ngx_http_apikeys_receipts_xids(receipts);
     q->handler = ngx_http_apikeys_receipts_done;
     q->data = receipts;
 
-    /* the timers of the waits keep an exiting worker running */
+    /* an exiting worker waits for a NOTIFY, and for the timers of the waits */
 
-    q->cancelable = 1;
+    q->cancelable = !receipts->changed;
 
-    if (q->params && ngx_apikeys_pg_query_start(q) == NGX_AGAIN) {
+    if (ngx_http_apikeys_receipts_stmt(receipts, q) == NGX_OK
+        && ngx_apikeys_pg_query_start(q) == NGX_AGAIN)
+    {
         receipts->query = q;
+        receipts->notifies = receipts->changed;
+        receipts->changed = 0;
         return;
     }
 
@@ -603,6 +696,25 @@ failed:
     }
 
     ngx_add_timer(&receipts->event, NGX_HTTP_APIKEYS_RECEIPT_MAX);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_receipts_stmt(ngx_http_apikeys_receipts_t *receipts,
+    ngx_apikeys_pg_query_t *q)
+{
+    if (ngx_queue_empty(&receipts->waits)) {
+        q->stmt = &ngx_http_apikeys_receipt_notify_stmt;
+        return NGX_OK;
+    }
+
+    q->stmt = receipts->changed
+              ? &ngx_http_apikeys_receipt_notify_and_wait_stmt
+              : &ngx_http_apikeys_receipt_stmt;
+
+    q->params = ngx_http_apikeys_receipts_xids(receipts);
+
+    return q->params ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -674,6 +786,10 @@ ngx_http_apikeys_receipts_done(ngx_apikeys_pg_query_t *q)
 
     receipts = q->data;
 
+    if (receipts->notifies) {
+        ngx_http_apikeys_receipts_notified(receipts, q);
+    }
+
     ngx_queue_init(&asked);
 
     if (!ngx_queue_empty(&receipts->waits)) {
@@ -710,16 +826,51 @@ ngx_http_apikeys_receipts_done(ngx_apikeys_pg_query_t *q)
 }
 
 
-/* sets the timer to the first wait that is due */
+static void
+ngx_http_apikeys_receipts_notified(ngx_http_apikeys_receipts_t *receipts,
+    ngx_apikeys_pg_query_t *q)
+{
+    ngx_uint_t  level;
+
+    receipts->notifies = 0;
+
+    if (q->rc == NGX_APIKEYS_PG_OK) {
+        receipts->failed = 0;
+        return;
+    }
+
+    receipts->changed = 1;
+
+    /*
+     * It is repeated each second.  The loss of the database is logged by the
+     * pool.
+     */
+
+    level = (q->rc == NGX_APIKEYS_PG_FAILED && !receipts->failed)
+            ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, receipts->log, 0,
+                  "apikeys: statement \"%s\" failed: %s%s%V, other nodes "
+                  "may apply a committed change only with the next poll",
+                  q->stmt->name, q->sqlstate, q->sqlstate[0] ? " " : "",
+                  &q->message);
+
+    receipts->failed = (q->rc == NGX_APIKEYS_PG_FAILED);
+}
+
+
+/* sets the timer to the first wait that is due, or to repeat a NOTIFY */
 
 static void
 ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
 {
-    ngx_msec_t                due, delay, age;
+    ngx_msec_t                due, delay, age, soon;
     ngx_queue_t              *q;
     ngx_http_apikeys_receipt_t  *w;
 
-    if (receipts->event.posted || ngx_queue_empty(&receipts->waits)) {
+    if (receipts->event.posted
+        || (!receipts->changed && ngx_queue_empty(&receipts->waits)))
+    {
         return;
     }
 
@@ -729,6 +880,7 @@ ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
     }
 
     delay = NGX_HTTP_APIKEYS_RECEIPT_MAX;
+    soon = receipts->usual / 8 * 3 / 4;
 
     for (q = ngx_queue_head(&receipts->waits);
          q != ngx_queue_sentinel(&receipts->waits);
@@ -737,7 +889,11 @@ ngx_http_apikeys_receipts_next(ngx_http_apikeys_receipts_t *receipts)
         w = ngx_queue_data(q, ngx_http_apikeys_receipt_t, queue);
 
         age = ngx_current_msec - w->start;
-        due = ngx_max(age / 4, NGX_HTTP_APIKEYS_RECEIPT_MIN);
+        due = ngx_max(age / 3, NGX_HTTP_APIKEYS_RECEIPT_MIN);
+
+        if (age < soon) {
+            due = ngx_max(due, soon - age);
+        }
 
         if (age < w->limit) {
             due = ngx_min(due, w->limit - age);

@@ -7,6 +7,9 @@
  * publication; a mutation that was already sent may still commit, and then the
  * feed brings it.
  *
+ * A mutation does not send a NOTIFY: the worker sends it after the commit,
+ * also for a mutation whose outcome is unknown, or whose request has ended.
+ *
  * Every entry point from the event loop ends with
  * ngx_http_apikeys_run_finish() followed by ngx_http_run_posted_requests(c):
  * the request may be freed by them and must not be touched afterwards.
@@ -16,7 +19,6 @@
 #include <ngx_apikeys_refusal.h>
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_run.h>
-#include <ngx_http_apikeys_receipt.h>
 
 
 /* bytes of a result that a request may hold while it waits for other nodes */
@@ -187,6 +189,11 @@ ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
         q->tenant = call->identity.org.data;
     }
 
+    if (stmt->write) {
+        q->abandoned = ngx_http_apikeys_receipts_notify;
+        q->abandoned_data = amcf->worker.receipts;
+    }
+
     /*
      * the result of a mutation is needed after its publication, for the
      * response
@@ -223,7 +230,14 @@ ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
 
     ngx_http_set_log_request(c->log, r);
 
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+
     if (q->rc != NGX_APIKEYS_PG_OK) {
+
+        if (q->unknown) {
+            ngx_http_apikeys_receipts_notify(amcf->worker.receipts);
+        }
+
         ngx_http_apikeys_run_finish(call, ngx_http_apikeys_run_failed(call));
         ngx_http_run_posted_requests(c);
         return;
@@ -241,7 +255,7 @@ ngx_http_apikeys_run_done(ngx_apikeys_pg_query_t *q)
             return;
         }
 
-        amcf = ngx_http_get_module_main_conf(r, ngx_http_apikeys_module);
+        ngx_http_apikeys_receipts_notify(amcf->worker.receipts);
 
         p = &call->publication;
         p->sync = amcf->worker.sync;
@@ -282,7 +296,7 @@ ngx_http_apikeys_run_published(void *data)
 static void
 ngx_http_apikeys_run_wait(ngx_http_apikeys_call_t *call)
 {
-    ngx_str_t  xid, identity;
+    ngx_str_t  xid, identity, only;
 
     call->committed = 1;
 
@@ -298,7 +312,10 @@ ngx_http_apikeys_run_wait(ngx_http_apikeys_call_t *call)
         return;
     }
 
-    if (ngx_http_apikeys_receipt_wait(call, &xid, &identity,
+    (void) ngx_apikeys_pg_query_value(call->query, 0,
+                                      NGX_HTTP_APIKEYS_RUN_ONLY_NODE, &only);
+
+    if (ngx_http_apikeys_receipt_wait(call, &xid, &identity, &only,
                                       ngx_http_apikeys_run_waited)
         == NGX_OK)
     {

@@ -12,23 +12,31 @@
 
 
 #include <ngx_apikeys_state.h>
-#include <ngx_http_apikeys_call.h>
+#include <ngx_http_apikeys_receipt.h>
 
 
 /*
  * The beginning of the statement of a mutation; the call of its function
  * follows, then " s".  Its rows have the columns of apikeys.state, the id of
- * the transaction, and the identity of the database; or, if the mutation was
- * refused, the code and the detail of the refusal.
+ * the transaction, the identity of the database, and the uuid of the node that
+ * is alone; or, if the mutation was refused, the code and the detail of the
+ * refusal.
+ *
+ * The setting keeps the triggers from sending the NOTIFY with the commit.  It
+ * ends with the transaction.  PostgreSQL evaluates it first, as a single row
+ * is the outer side of the join; after the function it would save nothing.
  */
 #define NGX_HTTP_APIKEYS_RUN_MUTATION                                        \
     "SELECT " NGX_APIKEYS_STATE_CHANGED ", pg_current_xact_id(), "           \
-    "(SELECT apikeys.identity()), s.refusal, s.detail FROM apikeys."
+    "(SELECT apikeys.identity()), (SELECT apikeys.only_node("                \
+    NGX_HTTP_APIKEYS_RECEIPT_HEARD_TEXT ")), s.refusal, s.detail "           \
+    "FROM set_config('apikeys.notify', 'deferred', true), apikeys."
 
 /* the columns after those of apikeys.state */
 enum {
     NGX_HTTP_APIKEYS_RUN_XID = NGX_APIKEYS_STATE_NEXT,
     NGX_HTTP_APIKEYS_RUN_IDENTITY,
+    NGX_HTTP_APIKEYS_RUN_ONLY_NODE,
     NGX_HTTP_APIKEYS_RUN_REFUSAL,
     NGX_HTTP_APIKEYS_RUN_DETAIL
 };
