@@ -72,7 +72,7 @@ conf(ngx_apikeys_store_t *st)
     c.path.len = ngx_strlen(path);
     c.store = st;
     c.seal = seal;
-    c.stale_max = 600000;
+    c.stale_max = 60000;
 
     return c;
 }
@@ -534,9 +534,9 @@ test_time(void)
        "after another one it alone does: %d ms", (int) age);
     unit_store_free(st);
 
-    timed(-601000, 0, 0);
+    timed(-61000, 0, 0);
     refused("s old, limit is apikeys_stale", "too old");
-    timed(0, -601000, 1);
+    timed(0, -61000, 1);
     refused("s old, limit is apikeys_stale", "too old by the calendar");
     timed(3600000, 0, 0);
     refused("written in the future", "from the future");
