@@ -80,6 +80,8 @@ CREATE TYPE state AS (
     access_list_required  boolean,
     name                  text,
     created               text,
+    disabled              boolean,
+    expires               bigint,    -- seconds since 1970; null: no end
     attributes            text       -- JSON, for clients alone: not in the
                                      -- feed
 );
@@ -137,7 +139,8 @@ CREATE TABLE master_keys (
 
 
 -- A key without an organization is a global key: it has roles in the whole
--- service, and no access list of its own (see global_access_list).
+-- service, and no access list of its own (see global_access_list).  A key that
+-- is disabled or that has expired is refused.  "expires" has whole seconds.
 CREATE TABLE keys (
     id          text COLLATE "C" PRIMARY KEY DEFAULT new_id()
                 CHECK (id ~ '^[0-9a-f]{24}$'),
@@ -173,6 +176,11 @@ CREATE TABLE keys (
                         'ORG_READ_ONLY',
                         'ORG_STREAM_PROCESSING_ADMIN'
                     ] END),
+    disabled    boolean      NOT NULL DEFAULT false,
+    expires     timestamptz
+                CHECK (expires = date_trunc('second', expires)
+                       AND expires BETWEEN '1970-01-01T00:00:01Z'
+                                       AND '9999-12-31T23:59:59Z'),
     created     timestamptz  NOT NULL DEFAULT now(),
     UNIQUE (id, org_id)
 );

@@ -392,6 +392,7 @@ CREATE VIEW org_states AS
            NULL::text AS descr, NULL::text AS roles,
            NULL::text AS projects, NULL::text AS entries,
            o.access_list_required, o.name::text, utc(o.created) AS created,
+           NULL::boolean AS disabled, NULL::bigint AS expires,
            o.attributes::text
       FROM orgs o;
 
@@ -402,7 +403,9 @@ CREATE VIEW project_states AS
            NULL::text AS descr, NULL::text AS roles,
            NULL::text AS projects, NULL::text AS entries,
            NULL::boolean AS access_list_required,
-           p.name::text, utc(p.created) AS created, p.attributes::text
+           p.name::text, utc(p.created) AS created,
+           NULL::boolean AS disabled, NULL::bigint AS expires,
+           p.attributes::text
       FROM projects p;
 
 CREATE VIEW key_states AS
@@ -422,7 +425,8 @@ CREATE VIEW key_states AS
                               '') END
            AS entries,
            NULL::boolean AS access_list_required,
-           NULL::text AS name, utc(k.created) AS created,
+           NULL::text AS name, utc(k.created) AS created, k.disabled,
+           extract(epoch FROM k.expires)::bigint AS expires,
            NULL::text AS attributes
       FROM keys k;
 
@@ -468,16 +472,18 @@ CREATE VIEW load AS
            NULL::text AS redacted, NULL::text AS descr, NULL::text AS roles,
            NULL::text AS projects, NULL::text AS entries,
            NULL::boolean AS access_list_required, NULL::text AS name,
-           NULL::text AS created
+           NULL::text AS created, NULL::boolean AS disabled,
+           NULL::bigint AS expires
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            'org', o.id, o.version, false, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, o.access_list_required, o.name, utc(o.created)
+           NULL, NULL, o.access_list_required, o.name, utc(o.created), NULL,
+           NULL
       FROM orgs o
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            'project', p.id, p.version, false, p.org_id, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, p.name, utc(p.created)
+           NULL, NULL, NULL, NULL, NULL, p.name, utc(p.created), NULL, NULL
       FROM projects p
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
@@ -486,7 +492,8 @@ CREATE VIEW load AS
            array_to_string(k.roles, ','), coalesce(p.projects, ''),
            CASE WHEN k.org_id IS NULL THEN global_entries()
                 ELSE coalesce(a.entries, '') END,
-           NULL, NULL, utc(k.created)
+           NULL, NULL, utc(k.created), k.disabled,
+           extract(epoch FROM k.expires)::bigint
       FROM keys k
       LEFT JOIN (SELECT key_id,
                         string_agg(project_id || ':'
@@ -532,7 +539,7 @@ BEGIN
         SELECT c.kind, c.id, coalesce(s.version, c.version), s.id IS NULL,
                s.org_id, s.public_key, s.secret, s.redacted, s.descr,
                s.roles, s.projects, s.entries, s.access_list_required,
-               s.name, s.created, NULL::text
+               s.name, s.created, s.disabled, s.expires, NULL::text
           FROM (SELECT f.kind, f.id, max(f.version) AS version
                   FROM (SELECT f.kind, f.id, f.version
                           FROM changes_since(p_since) f
@@ -578,7 +585,7 @@ RETURNS TABLE (identity text, snapshot text, schema_version integer,
                deleted boolean, org_id text, public_key text, secret text,
                redacted text, descr text, roles text, projects text,
                entries text, access_list_required boolean, name text,
-               created text, asked boolean)
+               created text, disabled boolean, expires bigint, asked boolean)
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET jit = off AS $$
@@ -641,7 +648,7 @@ BEGIN
                    s.kind, s.id, s.version, s.deleted, s.org_id,
                    s.public_key, s.secret, s.redacted, s.descr, s.roles,
                    s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, NULL::boolean
+                   s.created, s.disabled, s.expires, NULL::boolean
               FROM feed_states(v_since, p_keys) s;
         RETURN;
     END IF;
@@ -667,21 +674,21 @@ BEGIN
                    s.kind, s.id, s.version, s.deleted, s.org_id,
                    s.public_key, s.secret, s.redacted, s.descr, s.roles,
                    s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, NULL::boolean
+                   s.created, s.disabled, s.expires, NULL::boolean
               FROM key_states s WHERE s.id = v_change.id;
         WHEN 'org' THEN
             RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
                    s.kind, s.id, s.version, s.deleted, s.org_id,
                    s.public_key, s.secret, s.redacted, s.descr, s.roles,
                    s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, NULL::boolean
+                   s.created, s.disabled, s.expires, NULL::boolean
               FROM org_states s WHERE s.id = v_change.id;
         ELSE
             RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
                    s.kind, s.id, s.version, s.deleted, s.org_id,
                    s.public_key, s.secret, s.redacted, s.descr, s.roles,
                    s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, NULL::boolean
+                   s.created, s.disabled, s.expires, NULL::boolean
               FROM project_states s WHERE s.id = v_change.id;
         END CASE;
 

@@ -21,9 +21,11 @@
 
 -- The result of a mutation.  refusal and detail are null unless it is refused:
 --
---     caller_gone          the calling key does not exist any more
+--     caller_gone          the calling key was deleted or disabled, or has
+--                          expired
 --     unauthorized         the caller lacks the role
 --     org_not_found        project_not_found, key_not_found, entry_not_found
+--     expires_in_past      detail: the attribute
 --     public_key_taken     another key has this public key
 --     max_keys             detail: the quota; also max_projects,
 --                          max_assignments, max_org_entries
@@ -187,9 +189,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF p_caller IS NOT NULL
-       AND NOT EXISTS (SELECT FROM keys WHERE id = p_caller)
-    THEN
+    IF NOT is_active(p_caller) THEN
         refusal := 'caller_gone';
         detail := p_caller;
 
@@ -217,15 +217,29 @@ END
 $$;
 
 
+-- Whether the caller may still act: the operator's token (null), or a key that
+-- is neither deleted nor disabled and has not expired.
+CREATE FUNCTION is_active(p_caller text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN p_caller IS NULL
+           OR EXISTS (SELECT FROM keys
+                       WHERE id = p_caller AND NOT disabled
+                         AND (expires IS NULL OR expires > clock_timestamp()));
+END
+$$;
+
+
 -- Whether the caller is the operator: by the token (null), or by a global key
 -- with GLOBAL_OWNER.
 CREATE FUNCTION is_operator(p_caller text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     RETURN p_caller IS NULL
-           OR EXISTS (SELECT FROM keys
-                       WHERE id = p_caller AND org_id IS NULL
-                         AND 'GLOBAL_OWNER' = ANY (roles));
+           OR (is_active(p_caller)
+               AND EXISTS (SELECT FROM keys
+                            WHERE id = p_caller AND org_id IS NULL
+                              AND 'GLOBAL_OWNER' = ANY (roles)));
 END
 $$;
 
@@ -304,13 +318,45 @@ END
 $$;
 
 
--- Whether the organization has an owner other than p_key.
-CREATE FUNCTION has_other_owner(p_org text, p_key text) RETURNS boolean
+-- Whether the key is an owner of its organization that works now.
+CREATE FUNCTION is_owner(p_key keys) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN 'ORG_OWNER' = ANY (p_key.roles) AND NOT p_key.disabled
+           AND (p_key.expires IS NULL OR p_key.expires > clock_timestamp());
+END
+$$;
+
+-- Whether the key is a standing owner: one that works until it is changed.
+CREATE FUNCTION is_standing_owner(p_key keys) RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN EXISTS (SELECT FROM keys
-                    WHERE org_id = p_org AND id <> p_key
-                      AND 'ORG_OWNER' = ANY (roles));
+    RETURN is_owner(p_key) AND p_key.expires IS NULL;
+END
+$$;
+
+-- Whether the organization still has an owner after the key p_old has become
+-- p_new (null: is deleted).  An organization with a standing owner must keep a
+-- standing one; another must keep one that works now.
+CREATE FUNCTION keeps_owner(p_old keys, p_new keys) RETURNS boolean
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM keys k
+                WHERE org_id = p_old.org_id AND id <> p_old.id
+                  AND is_standing_owner(k))
+    THEN
+        RETURN true;
+    END IF;
+
+    IF is_standing_owner(p_old) THEN
+        RETURN coalesce(is_standing_owner(p_new), false);
+    END IF;
+
+    RETURN NOT is_owner(p_old)
+           OR coalesce(is_owner(p_new), false)
+           OR EXISTS (SELECT FROM keys k
+                       WHERE org_id = p_old.org_id AND id <> p_old.id
+                         AND is_owner(k));
 END
 $$;
 
@@ -371,9 +417,11 @@ BEGIN
         v_event.org_id := p_org;
     END IF;
 
-    IF NOT is_operator(p_caller) THEN
-        SELECT * INTO v_caller FROM keys WHERE id = p_caller;
+    -- a global key acts as the operator, who is not shown
+    SELECT * INTO v_caller FROM keys
+     WHERE id = p_caller AND org_id IS NOT NULL;
 
+    IF FOUND THEN
         v_event.caller_id := p_caller;
         v_event.caller_public_key := v_caller.public_key;
         v_event.address := p_address;

@@ -7,7 +7,8 @@
 
 -- The attributes of a key that a client sets are the members of one object,
 -- p_key_attributes, with the names that they have in the API: {"desc": "...",
--- "roles": [...]}.  A change leaves attributes that the object lacks.
+-- "roles": [...], "disabled": false, "expiresAt": "2026-01-31T12:00:00Z"}.  A
+-- change leaves attributes that the object lacks; null ends an expiry.
 
 CREATE FUNCTION attribute_roles(p_key_attributes jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT
@@ -23,11 +24,69 @@ END
 $$;
 
 
+-- The key with the attributes of the object.
+CREATE FUNCTION with_attributes(p_key keys, p_key_attributes jsonb)
+RETURNS keys
+LANGUAGE plpgsql STABLE
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    p_key.descr := coalesce(p_key_attributes ->> 'desc', p_key.descr);
+    p_key.roles := coalesce(attribute_roles(p_key_attributes), p_key.roles);
+    p_key.disabled := coalesce((p_key_attributes ->> 'disabled')::boolean,
+                               p_key.disabled);
+
+    IF p_key_attributes ? 'expiresAt' THEN
+        p_key.expires := (p_key_attributes ->> 'expiresAt')::timestamptz;
+    END IF;
+
+    RETURN p_key;
+END
+$$;
+
+
+-- Whether the object would set an end that has passed.
+CREATE FUNCTION expires_in_past(p_key_attributes jsonb) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN coalesce((p_key_attributes ->> 'expiresAt')::timestamptz
+                    <= clock_timestamp(), false);
+END
+$$;
+
+
+-- Why the caller may not give these attributes to the key, or null.
+CREATE FUNCTION refuse_attributes(p_caller text, p_key text,
+                                  p_key_attributes jsonb)
+RETURNS outcome
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_key  keys;
+BEGIN
+    IF expires_in_past(p_key_attributes) THEN
+        RETURN refused('expires_in_past', 'expiresAt'::text);
+    END IF;
+
+    SELECT * INTO v_key FROM keys WHERE id = p_key;
+
+    IF NOT is_operator(p_caller)
+       AND NOT keeps_owner(v_key, with_attributes(v_key, p_key_attributes))
+    THEN
+        RETURN refused('demotes_last_owner', p_key);
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+
 -- The attributes of a key, as the audit shows them.
 CREATE FUNCTION key_attributes(p_key keys) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE AS $$
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN jsonb_build_object('desc', p_key.descr, 'roles', p_key.roles);
+    RETURN jsonb_strip_nulls(jsonb_build_object(
+        'desc', p_key.descr, 'roles', p_key.roles,
+        'disabled', nullif(p_key.disabled, false),
+        'expiresAt', apikeys.utc(p_key.expires)));
 END
 $$;
 
@@ -35,7 +94,7 @@ $$;
 -- The same with the public key and the end of the private key, for a key that
 -- is created or deleted.
 CREATE FUNCTION key_image(p_key keys) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE AS $$
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN jsonb_build_object('publicKey', p_key.public_key,
                               'redacted', p_key.redacted)
@@ -55,10 +114,15 @@ SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
     v_key  keys;
 BEGIN
-    INSERT INTO keys (id, org_id, public_key, secret, redacted, descr, roles)
+    v_key.roles := '{}';
+    v_key.disabled := false;
+    v_key := with_attributes(v_key, p_key_attributes);
+
+    INSERT INTO keys (id, org_id, public_key, secret, redacted, descr, roles,
+                      disabled, expires)
         VALUES (p_key_id, p_org, p_public_key, decode(p_secret, 'hex'),
-                p_redacted, p_key_attributes ->> 'desc',
-                coalesce(attribute_roles(p_key_attributes), '{}'))
+                p_redacted, v_key.descr, v_key.roles, v_key.disabled,
+                v_key.expires)
     RETURNING * INTO v_key;
 
     RETURN v_key;
@@ -74,8 +138,12 @@ SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
     v_key  keys;
 BEGIN
-    UPDATE keys SET descr = coalesce(p_key_attributes ->> 'desc', descr),
-                    roles = coalesce(attribute_roles(p_key_attributes), roles)
+    SELECT * INTO v_key FROM keys WHERE id = p_key;
+
+    v_key := with_attributes(v_key, p_key_attributes);
+
+    UPDATE keys SET descr = v_key.descr, roles = v_key.roles,
+                    disabled = v_key.disabled, expires = v_key.expires
      WHERE id = p_key
     RETURNING * INTO v_key;
 
@@ -145,6 +213,23 @@ BEGIN
                             jsonb_build_object('roles', v_old.roles),
                             jsonb_build_object('roles', v_new.roles));
     END IF;
+
+    IF v_new.disabled <> v_old.disabled THEN
+        PERFORM audit_event(CASE WHEN v_new.disabled THEN 'API_KEY_DISABLED'
+                                 ELSE 'API_KEY_ENABLED' END, p_caller,
+                            p_address, p_org, NULL, p_key,
+                            jsonb_build_object('disabled', v_old.disabled),
+                            jsonb_build_object('disabled', v_new.disabled));
+    END IF;
+
+    IF v_new.expires IS DISTINCT FROM v_old.expires THEN
+        PERFORM audit_event('API_KEY_EXPIRY_CHANGED', p_caller,
+                            p_address, p_org, NULL, p_key,
+                            jsonb_build_object('expiresAt',
+                                               utc(v_old.expires)),
+                            jsonb_build_object('expiresAt',
+                                               utc(v_new.expires)));
+    END IF;
 END
 $$;
 
@@ -180,6 +265,11 @@ BEGIN
        AND NOT may_grant(p_caller, v_org, p_project, p_grants)
     THEN
         RETURN NEXT refused('unauthorized', p_caller);
+        RETURN;
+    END IF;
+
+    IF expires_in_past(p_key_attributes) THEN
+        RETURN NEXT refused('expires_in_past', 'expiresAt'::text);
         RETURN;
     END IF;
 
@@ -224,7 +314,8 @@ RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_begin  record;
+    v_begin    record;
+    v_refused  outcome;
 BEGIN
     v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
                             p_org, NULL, p_key);
@@ -242,13 +333,10 @@ BEGIN
         RETURN;
     END IF;
 
-    IF NOT is_operator(p_caller)
-       AND NOT 'ORG_OWNER' = ANY (attribute_roles(p_key_attributes))
-       AND EXISTS (SELECT FROM keys
-                    WHERE id = p_key AND 'ORG_OWNER' = ANY (roles))
-       AND NOT has_other_owner(p_org, p_key)
-    THEN
-        RETURN NEXT refused('demotes_last_owner', p_key);
+    v_refused := refuse_attributes(p_caller, p_key, p_key_attributes);
+
+    IF v_refused.refusal IS NOT NULL THEN
+        RETURN NEXT v_refused;
         RETURN;
     END IF;
 
@@ -283,9 +371,7 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF NOT is_operator(p_caller) AND 'ORG_OWNER' = ANY (v_key.roles)
-       AND NOT has_other_owner(p_org, p_key)
-    THEN
+    IF NOT is_operator(p_caller) AND NOT keeps_owner(v_key, NULL) THEN
         RETURN NEXT refused('deletes_last_owner', p_key);
         RETURN;
     END IF;
@@ -330,13 +416,14 @@ RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_begin   record;
-    v_org     text;
-    v_grants  text[] := sorted_roles(p_grants);
-    v_before  text[];
-    v_may     boolean;
-    v_quota   default_quotas;
-    v_usage   org_usage;
+    v_begin    record;
+    v_refused  outcome;
+    v_org      text;
+    v_grants   text[] := sorted_roles(p_grants);
+    v_before   text[];
+    v_may      boolean;
+    v_quota    default_quotas;
+    v_usage    org_usage;
 BEGIN
     v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
                             NULL, p_project, p_key);
@@ -366,6 +453,13 @@ BEGIN
            AND NOT may_grant_all(p_caller, v_org, p_key))
     THEN
         RETURN NEXT refused('unauthorized', p_caller);
+        RETURN;
+    END IF;
+
+    v_refused := refuse_attributes(p_caller, p_key, p_key_attributes);
+
+    IF v_refused.refusal IS NOT NULL THEN
+        RETURN NEXT v_refused;
         RETURN;
     END IF;
 

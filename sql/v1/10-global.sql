@@ -49,9 +49,7 @@ BEGIN
         PERFORM FROM keys WHERE id = p_key FOR NO KEY UPDATE;
     END IF;
 
-    IF p_caller IS NOT NULL
-       AND NOT EXISTS (SELECT FROM keys WHERE id = p_caller)
-    THEN
+    IF NOT is_active(p_caller) THEN
         refusal := 'caller_gone';
         detail := p_caller;
 

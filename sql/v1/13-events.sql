@@ -164,7 +164,13 @@ BEGIN
                        (1, CASE WHEN n.descr <> o.descr
                                 THEN 'API_KEY_DESCRIPTION_CHANGED' END),
                        (2, CASE WHEN n.roles <> o.roles
-                                THEN 'API_KEY_ROLES_CHANGED' END))
+                                THEN 'API_KEY_ROLES_CHANGED' END),
+                       (3, CASE WHEN n.disabled AND NOT o.disabled
+                                THEN 'API_KEY_DISABLED' END),
+                       (4, CASE WHEN o.disabled AND NOT n.disabled
+                                THEN 'API_KEY_ENABLED' END),
+                       (5, CASE WHEN n.expires IS DISTINCT FROM o.expires
+                                THEN 'API_KEY_EXPIRY_CHANGED' END))
                    AS e (position, type)
              WHERE e.type IS NOT NULL AND n.org_id IS NOT NULL
              ORDER BY n.id, e.position;

@@ -117,6 +117,10 @@ typedef enum {
 
     NGX_HTTP_APIKEYS_DECISION_REPLAY,
 
+    /* the secret is right, but the key is disabled, or has expired */
+    NGX_HTTP_APIKEYS_DECISION_KEY_DISABLED,
+    NGX_HTTP_APIKEYS_DECISION_KEY_EXPIRED,
+
     /* the client's address is not on the access list of the key */
     NGX_HTTP_APIKEYS_DECISION_ADDRESS,
 

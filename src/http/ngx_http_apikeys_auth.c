@@ -905,8 +905,9 @@ ngx_http_apikeys_auth_nonce(ngx_http_request_t *r,
 
 
 /*
- * The secret was verified.  Checks that the organization still exists and that
- * the address of the client is on the access list of the key.  A new reason to
+ * The secret was verified.  Checks that the key is neither disabled nor
+ * expired, that the organization still exists, and that the address of the
+ * client is on the access list of the key.  A new reason to
  * refuse a key belongs here, and into SQL: see Traps in docs/architecture.md.
  */
 
@@ -920,6 +921,14 @@ ngx_http_apikeys_auth_check_key(ngx_apikeys_store_t *st,
     identity->section = ngx_apikeys_store_read_section(st);
     identity->roles = ref->roles;
     identity->entry.family = 0;
+
+    if (ref->disabled) {
+        return NGX_HTTP_APIKEYS_DECISION_KEY_DISABLED;
+    }
+
+    if (ref->expires && ngx_time() >= (time_t) ref->expires) {
+        return NGX_HTTP_APIKEYS_DECISION_KEY_EXPIRED;
+    }
 
     org.access_list_required = 0;
 

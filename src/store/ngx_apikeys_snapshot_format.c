@@ -27,6 +27,7 @@
 /* flags of a key */
 #define NGX_APIKEYS_SNAPSHOT_UNREADABLE  0x01
 #define NGX_APIKEYS_SNAPSHOT_STUB        0x02
+#define NGX_APIKEYS_SNAPSHOT_DISABLED    0x04
 #define NGX_APIKEYS_SNAPSHOT_IV_LEN     12
 #define NGX_APIKEYS_SNAPSHOT_LAST       0x80000000
 #define NGX_APIKEYS_SNAPSHOT_TEXT_SIZE  65536
@@ -34,14 +35,14 @@
 #define NGX_APIKEYS_SNAPSHOT_META_LEN                                        \
     (32 + NGX_APIKEYS_SNAPSHOT_BOOT_LEN + 8 + 8 + 4 + 4)
 #define NGX_APIKEYS_SNAPSHOT_KEY_LEN                                         \
-    (1 + 2 * NGX_APIKEYS_OBJECTID_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN + 8 + 4   \
+    (1 + 2 * NGX_APIKEYS_OBJECTID_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN + 8 + 4 + 4 \
      + 1 + NGX_APIKEYS_SEAL_LINE_LEN + sizeof(ngx_apikeys_secret_t) + 4 + 4)
 #define NGX_APIKEYS_SNAPSHOT_GRANT_LEN  (NGX_APIKEYS_OBJECTID_LEN + 4)
 #define NGX_APIKEYS_SNAPSHOT_ENTRY_LEN  (1 + 1 + 16)
 
 
 /* put_key() and get_key() have them all */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 
 static void ngx_apikeys_snapshot_format_iv(
@@ -410,8 +411,10 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     p = ngx_cpymem(p, key->public_key, NGX_APIKEYS_PUBLIC_KEY_LEN);
     p = ngx_apikeys_snapshot_format_put_64(p, key->version);
     p = ngx_apikeys_snapshot_format_put_32(p, key->roles);
+    p = ngx_apikeys_snapshot_format_put_32(p, key->expires);
     *p++ = (u_char) ((key->unreadable ? NGX_APIKEYS_SNAPSHOT_UNREADABLE : 0)
-                     | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0));
+                     | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0)
+                     | (key->disabled ? NGX_APIKEYS_SNAPSHOT_DISABLED : 0));
     p = ngx_cpymem(p, key->line, NGX_APIKEYS_SEAL_LINE_LEN);
     p = ngx_cpymem(p, &key->secret, sizeof(ngx_apikeys_secret_t));
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->ngrants);
@@ -569,9 +572,11 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
 
     key->version = ngx_apikeys_snapshot_format_64(p);
     key->roles = ngx_apikeys_snapshot_format_32(p + 8);
-    key->unreadable = p[12] & NGX_APIKEYS_SNAPSHOT_UNREADABLE;
-    key->stub = p[12] & NGX_APIKEYS_SNAPSHOT_STUB;
-    p += 13;
+    key->expires = ngx_apikeys_snapshot_format_32(p + 12);
+    key->unreadable = p[16] & NGX_APIKEYS_SNAPSHOT_UNREADABLE;
+    key->stub = p[16] & NGX_APIKEYS_SNAPSHOT_STUB;
+    key->disabled = (p[16] & NGX_APIKEYS_SNAPSHOT_DISABLED) ? 1 : 0;
+    p += 17;
 
     ngx_memcpy(key->line, p, NGX_APIKEYS_SEAL_LINE_LEN);
     p += NGX_APIKEYS_SEAL_LINE_LEN;

@@ -26,7 +26,7 @@
 
 
 /* of the format; to be increased with any change of it or of role masks */
-#define NGX_APIKEYS_SNAPSHOT_VERSION      3
+#define NGX_APIKEYS_SNAPSHOT_VERSION      4
 
 #define NGX_APIKEYS_SNAPSHOT_HEADER_LEN   48
 #define NGX_APIKEYS_SNAPSHOT_LENGTH_LEN   4

@@ -71,6 +71,9 @@ typedef struct {
                                                 /* line of the master key file
                                                    that decrypted the secret */
     uint32_t                         roles;     /* mask, in the organization */
+    uint32_t                         expires;   /* seconds since 1970; 0: the
+                                                   key has no end */
+    uint32_t                         disabled;  /* 1: the key is refused */
     ngx_uint_t                       unreadable; /* 1: could not be decoded or
                                                     decrypted; lookups return
                                                     NGX_BUSY */
@@ -95,13 +98,13 @@ typedef struct {
  * ngx_apikeys_snapshot_format.c, t/unit/unit.h and t/fuzz/snapshot.c.
  * The structure must have no padding, in which a member could hide.
  */
-#define NGX_APIKEYS_STORE_KEY_MEMBERS  13
+#define NGX_APIKEYS_STORE_KEY_MEMBERS  15
 
 _Static_assert(sizeof(ngx_apikeys_store_key_t)
                == 2 * sizeof(ngx_apikeys_objectid_t)
                   + NGX_APIKEYS_PUBLIC_KEY_LEN + sizeof(uint64_t)
                   + sizeof(ngx_apikeys_secret_t) + NGX_APIKEYS_SEAL_LINE_LEN
-                  + sizeof(uint32_t) + 4 * sizeof(ngx_uint_t)
+                  + 3 * sizeof(uint32_t) + 4 * sizeof(ngx_uint_t)
                   + 2 * sizeof(void *),
                "a member of a key was added or removed: see "
                "NGX_APIKEYS_STORE_KEY_MEMBERS");
@@ -133,6 +136,8 @@ typedef struct {
     const ngx_apikeys_ha1s_t        *ha1s;
     uint64_t                         version;
     uint32_t                         roles;
+    uint32_t                         expires;   /* as of a key */
+    uint32_t                         disabled;
     uint32_t                         ngrants;
     ngx_uint_t                       nentries;
     const void                      *detail;    /* private to the store */

@@ -49,7 +49,7 @@
  * to be increased with any change of the structures in this file, of
  * ngx_http_apikeys_metrics_t, or of the nonce table, which are in the zone, too
  */
-#define NGX_APIKEYS_STORE_LAYOUT       9
+#define NGX_APIKEYS_STORE_LAYOUT       10
 
 
 /* the longest database id and pg_snapshot that a zone can hold */
@@ -133,7 +133,9 @@ typedef struct {
     uint16_t                  ngrants;
     uint16_t                  tree_bits;  /* arena_tree_bits() of the tree */
     uint32_t                  ha1s;       /* cell, never 0 */
-    u_char                    free[12];
+    uint32_t                  expires;    /* seconds since 1970, or 0: never */
+    uint32_t                  disabled;
+    u_char                    free[4];
 } ngx_apikeys_store_detail_t;
 
 /* the part of a detail that digest alone reads */

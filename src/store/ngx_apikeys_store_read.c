@@ -27,12 +27,12 @@
 
 
 /* read_ref() returns what decisions need of them */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 /* read_ref() sets all members; there is no padding */
 _Static_assert(sizeof(ngx_apikeys_store_ref_t)
                == 6 * sizeof(void *) + sizeof(uint64_t)
-                  + 2 * sizeof(uint32_t) + sizeof(ngx_uint_t),
+                  + 4 * sizeof(uint32_t) + sizeof(ngx_uint_t),
                "a member of a look-up result was added: read_ref() sets all, "
                "unit_key_wrong() of t/unit/unit.h compares all");
 
@@ -418,6 +418,8 @@ ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
     ref->ha1s = &ngx_apikeys_store_ha1s(st, d)->ha1s;
     ref->version = ngx_apikeys_atomic_load(&rec->version);
     ref->roles = d->roles;
+    ref->expires = d->expires;
+    ref->disabled = d->disabled;
     ref->ngrants = d->ngrants;
     ref->nentries = d->nv4 + d->nv6;
     ref->detail = d;

@@ -19,7 +19,7 @@
 
 
 /* walk_key() sets them all */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 
 static ngx_int_t ngx_apikeys_store_walk_record(ngx_apikeys_store_t *st,
@@ -188,6 +188,8 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
     key->secret.ha1s = ngx_apikeys_store_ha1s(st, d)->ha1s;
 
     key->roles = d->roles;
+    key->expires = d->expires;
+    key->disabled = d->disabled;
     key->ngrants = d->ngrants;
     key->nentries = (ngx_uint_t) d->nv4 + d->nv6;
 

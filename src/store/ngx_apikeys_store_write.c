@@ -25,7 +25,7 @@
 
 
 /* publish_key_locked() and write_detail() write them all into the zone */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 /* maximum nesting of CIDR blocks: 129 prefix lengths, rounded up */
 #define NGX_APIKEYS_STORE_MAX_NESTING  130
@@ -743,6 +743,8 @@ ngx_apikeys_store_write_detail(ngx_apikeys_store_t *st,
     ngx_apikeys_store_ha1s(st, d)->ha1s = key->secret.ha1s;
 
     d->roles = key->roles;
+    d->expires = key->expires;
+    d->disabled = key->disabled;
     d->nv4 = (uint16_t) nv4;
     d->nv6 = (uint16_t) (key->nentries - nv4);
     d->ngrants = (uint16_t) key->ngrants;

@@ -34,7 +34,9 @@
     column(ENTRIES, entries, NULL)                                           \
     column(LIST_REQUIRED, access_list_required, access_list_required)        \
     column(NAME, name, name)                                                 \
-    column(CREATED, created, created)
+    column(CREATED, created, created)                                        \
+    column(DISABLED, disabled, disabled)                                     \
+    column(EXPIRES, expires, expires)
 
 #define NGX_APIKEYS_STATE_ENUM(name, column, printed)                        \
     NGX_APIKEYS_STATE_##name,

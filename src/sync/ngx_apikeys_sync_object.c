@@ -26,7 +26,7 @@
 
 
 /* sync_object_key() sets them all from the columns; "stub" stays 0 */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 
 static ngx_int_t ngx_apikeys_sync_object_value(ngx_apikeys_sync_row_t *row,
@@ -37,6 +37,8 @@ static ngx_int_t ngx_apikeys_sync_object_kind(const ngx_str_t *value,
     ngx_apikeys_store_kind_e *kind);
 static ngx_int_t ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
+    ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_sync_object_grants(ngx_pool_t *pool,
     ngx_str_t *value, ngx_apikeys_store_key_t *key);
@@ -205,6 +207,10 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     rc = ngx_apikeys_sync_object_grants(pool, &value, key);
 
     if (rc == NGX_OK) {
+        rc = ngx_apikeys_sync_object_end(row, key);
+    }
+
+    if (rc == NGX_OK) {
         if (ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_ENTRIES,
                                           &value)
             == NGX_OK)
@@ -233,6 +239,8 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     if (rc == NGX_DECLINED) {
         key->unreadable = 1;
         key->roles = 0;
+        key->expires = 0;
+        key->disabled = 0;
         key->ngrants = 0;
         key->nentries = 0;
 
@@ -240,6 +248,42 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     }
 
     return rc;
+}
+
+
+/*
+ * The zone has 32 bits for a time, enough until 2106: a later end is none.
+ * Anything but "f" counts as disabled, the stricter value.
+ */
+
+static ngx_int_t
+ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
+    ngx_apikeys_store_key_t *key)
+{
+    time_t     expires;
+    ngx_str_t  value;
+
+    ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_DISABLED, &value);
+
+    key->disabled = !(value.len == 1 && value.data[0] == 'f');
+
+    if (ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_EXPIRES, &value)
+        != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    expires = ngx_atotm(value.data, value.len);
+
+    if (expires == NGX_ERROR || expires == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (expires <= (time_t) 0xffffffff) {
+        key->expires = (uint32_t) expires;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -14,7 +14,7 @@
 
 
 /* check_again() compares them all */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 
 static void check_text(ngx_str_t *text, ngx_pool_t *pool);
@@ -141,6 +141,8 @@ check_same(const ngx_apikeys_store_key_t *key,
     must(memcmp(&again->secret, &key->secret, sizeof(key->secret)) == 0);
     must(memcmp(again->line, key->line, sizeof(key->line)) == 0);
     must(again->roles == key->roles);
+    must(again->expires == key->expires);
+    must(again->disabled == key->disabled);
     must(!again->unreadable == !key->unreadable);
     must(!again->stub == !key->stub);
     must(again->ngrants == key->ngrants);

@@ -378,6 +378,8 @@ test_members(void)
     ngx_memzero(&key.secret, sizeof(key.secret));
     ngx_memzero(key.line, sizeof(key.line));
     key.roles = 0;
+    key.expires = 0;
+    key.disabled = 0;
     ok(walk(st, &key) == NGX_DONE, "a walk returns the flags of a stub");
 
     unit_store_free(st);

@@ -236,7 +236,7 @@ unit_public_key(u_char *p, uint64_t n)
  * unit_key() sets each member to a value that is not zero (but the two flags of
  * a key without a detail), unit_key_wrong() and unit_key_differs() compare it.
  */
-ngx_apikeys_store_key_members(13);
+ngx_apikeys_store_key_members(15);
 
 
 /*
@@ -261,6 +261,8 @@ unit_key(uint64_t n, uint64_t version, ngx_uint_t nentries,
     key.org = unit_id(word);
     key.version = version;
     key.roles = (uint32_t) word;
+    key.expires = (uint32_t) word | 1;
+    key.disabled = 1;
     key.nentries = nentries;
     key.entries = unit_entries;
     key.ngrants = ngrants;
@@ -329,6 +331,14 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
         return "roles";
     }
 
+    if (ref->expires != ((uint32_t) word | 1)) {
+        return "expires";
+    }
+
+    if (ref->disabled != 1) {
+        return "disabled";
+    }
+
     ngx_memcpy(secret.plain, ref->plain, sizeof(secret.plain));
     secret.ha1s = *ref->ha1s;
 
@@ -388,6 +398,8 @@ unit_key_differs(const ngx_apikeys_store_key_t *a,
     unit_member(secret);
     unit_member(line);
     unit_member(roles);
+    unit_member(expires);
+    unit_member(disabled);
     unit_member(ngrants);
     unit_member(nentries);
 
