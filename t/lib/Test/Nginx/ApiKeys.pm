@@ -483,7 +483,7 @@ sub _run($$$) {
     @bodies = @answers = ();
     _loaded() if !$loaded++ && (defined $block->keys || !defined $block->until);
     _objects(_text($block->keys)) if defined $block->keys;
-    _expand($block, qw( request pipelined_requests raw_request requests
+    _expand($block, qw( request pipelined_requests raw_request requests until
         more_headers as admitted access_log no_access_log sql unchanged
         response_body response_body_like response_headers response_headers_like
         raw_response_headers_like challenges error_log no_error_log ));
