@@ -255,6 +255,51 @@ ok $s->call('update_key', @as_owner, org => $org, key => $owner,
 refused("deletes_last_owner $owner", 'the last owner is not deleted',
     'delete_key', @as_owner, org => $org,
     key => $owner);
+# an owner that has an end, or is disabled, does not stand in for another
+
+my $second = $s->key($org, 'ORG_OWNER');
+
+sub ends { return (key_attributes => JSON::PP::encode_json({ @_ })) }
+
+ok $s->call('update_key', @as_owner, org => $org, key => $second,
+    ends(expiresAt => '2100-01-01T00:00:00Z')),
+    'one of two standing owners may get an end';
+names();
+refused("$_->[0] $owner", "the last standing owner: $_->[0] by $_->[1]",
+    $_->[1], @as_owner, org => $org, key => $owner, @{ $_->[2] })
+    for [ deletes_last_owner => 'delete_key', [] ],
+        [ demotes_last_owner => 'update_key', [ roles => ['ORG_MEMBER'] ] ],
+        [ demotes_last_owner => 'update_key', [ ends(disabled => \1) ] ],
+        [ demotes_last_owner => 'update_key',
+          [ ends(expiresAt => '2100-01-01T00:00:00Z') ] ];
+ok $s->call('update_key', @as_owner, org => $org, key => $second,
+    ends(disabled => \1)), 'an owner with an end may be disabled';
+is_deeply names(), ['API_KEY_DISABLED'];
+ok $s->call('update_key', @as_owner, org => $org, key => $second,
+    ends(disabled => \0, expiresAt => undef)),
+    'a key may be enabled and lose its end in one call';
+is_deeply names(), [ 'API_KEY_ENABLED', 'API_KEY_EXPIRY_CHANGED' ];
+
+# an organization without a standing owner keeps one that works
+
+ok $s->call('update_key', org => $org, key => $_,
+    ends(expiresAt => '2100-01-01T00:00:00Z')),
+    'the operator may give the last standing owner an end'
+    for $second, $owner;
+ok $s->call('update_key', @as_owner, org => $org, key => $second,
+    ends(disabled => \1)), 'one of two owners with an end may be disabled';
+refused("demotes_last_owner $owner", 'the last owner that works',
+    'update_key', @as_owner, org => $org, key => $owner,
+    ends(disabled => \1));
+ok $s->call('update_key', @as_owner, org => $org, key => $owner,
+    ends(expiresAt => '2099-01-01T00:00:00Z')),
+    'the last owner that works may get another end';
+ok $s->call('update_key', @as_owner, org => $org, key => $owner,
+    ends(expiresAt => undef)), 'the last owner that works may lose its end';
+ok $s->call('delete_key', @as_owner, org => $org, key => $second),
+    'a disabled owner may be deleted';
+names();
+
 ok $s->call('update_key', org => $org2, key => $owner2,
     roles => ['ORG_MEMBER']), 'the operator may demote the last owner';
 ok $s->call('update_key', org => $org2, key => $owner2,

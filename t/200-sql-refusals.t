@@ -54,6 +54,14 @@ $s->call('add_global_entry', id => $entry2, entry => '11.0.0.0/8',
 
 my @by = (caller => $owner, org_roles => ['ORG_OWNER'],
     project_roles => ['GROUP_OWNER']);
+my @by_disabled = (caller => $s->key($org, 'ORG_OWNER'),
+    org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']);
+my @by_expired = (caller => $s->key($org, 'ORG_OWNER'),
+    org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']);
+$s->run('UPDATE apikeys.keys SET disabled = true WHERE id = ?',
+    $by_disabled[1]);
+$s->run(q{UPDATE apikeys.keys SET expires = date_trunc('second', now())
+    WHERE id = ?}, $by_expired[1]);
 my @by_manager = (caller => $manager, org_roles => ['ORG_OWNER'],
     project_roles => [ 'GROUP_OWNER', 'GROUP_ACCESS_MANAGER' ]);
 
@@ -152,6 +160,8 @@ for my $function (sort keys %calls) {
     }
 
     refused('caller_gone', $function, @by, caller => $none);
+    refused('caller_gone', $function, @by_disabled);
+    refused('caller_gone', $function, @by_expired);
     refused('unauthorized', $function, @by, org_roles => [],
         project_roles => []);
     refused($args{org} ? 'org_not_found' : 'project_not_found', $function,
@@ -186,6 +196,14 @@ refused('entry_not_found', 'delete_access_entry', entry => '10.0.0.9');
 refused('own_address', 'delete_access_entry', caller => $key,
     guard => '10.0.0.1');
 refused('demotes_last_owner', 'update_key', @by, key => $owner);
+refused('demotes_last_owner', 'update_key', @by, key => $owner,
+    key_attributes => $_) for '{"disabled":true}',
+    '{"expiresAt":"2100-01-01T00:00:00Z"}';
+refused('demotes_last_owner', 'set_key_grants', @by, key => $owner,
+    key_attributes => '{"disabled":true}');
+refused('expires_in_past', $_, key_attributes =>
+    '{"desc":"d","roles":[],"expiresAt":"2026-01-01T00:00:00Z"}')
+    for qw( create_key update_key set_key_grants );
 refused('unauthorized', 'update_key', caller => $key, roles => ['ORG_MEMBER'],
     descr => undef);
 refused('unauthorized', 'update_key', caller => $key,

@@ -54,9 +54,9 @@ END
 $$;
 
 
--- Why the caller may not give these attributes to the key, or null.
-CREATE FUNCTION refuse_attributes(p_caller text, p_key text,
-                                  p_key_attributes jsonb)
+-- The refusal if the caller may not give these attributes to the key.
+CREATE FUNCTION refuse_attributes(p_key text, p_key_attributes jsonb,
+                                  p_caller text)
 RETURNS outcome
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 DECLARE
@@ -333,7 +333,7 @@ BEGIN
         RETURN;
     END IF;
 
-    v_refused := refuse_attributes(p_caller, p_key, p_key_attributes);
+    v_refused := refuse_attributes(p_key, p_key_attributes, p_caller);
 
     IF v_refused.refusal IS NOT NULL THEN
         RETURN NEXT v_refused;
@@ -456,7 +456,7 @@ BEGIN
         RETURN;
     END IF;
 
-    v_refused := refuse_attributes(p_caller, p_key, p_key_attributes);
+    v_refused := refuse_attributes(p_key, p_key_attributes, p_caller);
 
     IF v_refused.refusal IS NOT NULL THEN
         RETURN NEXT v_refused;
