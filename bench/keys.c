@@ -65,7 +65,7 @@ row(ngx_apikeys_sync_conf_t *conf, uint64_t n, const char *org)
     if (ngx_apikeys_seal_hash(&secret, &s_public, &conf->realm, &s_private)
         != NGX_OK
         || ngx_apikeys_seal_context(pool, &context, &s_org, &s_id, &s_public,
-                                    &conf->realm)
+                                    &s_id, &conf->realm)
            != NGX_OK
         || ngx_apikeys_seal_secret(conf->seal, 0, sealed, &secret, &context)
            != NGX_OK)

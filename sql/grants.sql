@@ -26,7 +26,8 @@ SET LOCAL search_path = apikeys, pg_catalog;
 GRANT USAGE ON SCHEMA apikeys TO :"role";
 
 GRANT SELECT ON
-    schema_version, orgs, projects, keys, key_projects, access_list,
+    schema_version, orgs, projects, keys, older_secrets, secrets, key_projects,
+    access_list,
     access_usage, global_access_list, changes, feed_uuid, feed, org_states,
     project_states, key_states, access_entries, load, events, shown_events
     TO :"role";
@@ -40,6 +41,7 @@ GRANT EXECUTE ON FUNCTION
     create_org, update_org, delete_org,
     create_project, update_project, delete_project,
     create_key, update_key, delete_key,
+    add_secret, update_secret, delete_secret,
     set_key_grants, assign_key, unassign_key,
     add_access_entries, delete_access_entry,
     create_global_key, update_global_key, delete_global_key,

@@ -82,6 +82,11 @@ CREATE TYPE state AS (
     created               text,
     disabled              boolean,
     expires               bigint,    -- seconds since 1970; null: no end
+    secret_id             text,
+    secret_expires        bigint,
+    older_id              text,      -- of the older secret, if there is one
+    older_secret          text,      -- hex
+    older_expires         bigint,
     attributes            text       -- JSON, for clients alone: not in the
                                      -- feed
 );
@@ -141,6 +146,9 @@ CREATE TABLE master_keys (
 -- A key without an organization is a global key: it has roles in the whole
 -- service, and no access list of its own (see global_access_list).  A key that
 -- is disabled or that has expired is refused.  "expires" has whole seconds.
+--
+-- The row has the newest secret of the key.  secret_id and secret_created are
+-- null for the secret that was made with the key: they are those of the key.
 CREATE TABLE keys (
     id          text COLLATE "C" PRIMARY KEY DEFAULT new_id()
                 CHECK (id ~ '^[0-9a-f]{24}$'),
@@ -182,11 +190,54 @@ CREATE TABLE keys (
                        AND expires BETWEEN '1970-01-01T00:00:01Z'
                                        AND '9999-12-31T23:59:59Z'),
     created     timestamptz  NOT NULL DEFAULT now(),
-    UNIQUE (id, org_id)
+    secret_id       text COLLATE "C"
+                    CHECK (secret_id ~ '^[0-9a-f]{24}$'),
+    secret_created  timestamptz,
+    secret_expires  timestamptz
+                    CHECK (secret_expires = date_trunc('second',
+                                                       secret_expires)
+                           AND secret_expires BETWEEN '1970-01-01T00:00:01Z'
+                                                  AND '9999-12-31T23:59:59Z'),
+    UNIQUE (id, org_id),
+    CHECK ((secret_id IS NULL) = (secret_created IS NULL))
 );
 
 CREATE INDEX keys_by_org ON keys (org_id, public_key);
 CREATE INDEX keys_by_line ON keys (line);
+
+
+-- The older of two secrets of a key.  A key has two during a rotation, and both
+-- are right.
+CREATE TABLE older_secrets (
+    key_id    text COLLATE "C" PRIMARY KEY
+              REFERENCES keys ON DELETE CASCADE,
+    id        text COLLATE "C" NOT NULL
+              CHECK (id ~ '^[0-9a-f]{24}$'),
+    secret    bytea        NOT NULL CHECK (octet_length(secret) = 112),
+    line      text COLLATE "C" NOT NULL
+              GENERATED ALWAYS AS (encode(substr(secret, 1, 4), 'hex'))
+              STORED REFERENCES master_keys,
+    redacted  text COLLATE "C" NOT NULL
+              CHECK (redacted ~ '^[0-9a-f]{12}$'),
+    created   timestamptz  NOT NULL,
+    expires   timestamptz
+              CHECK (expires = date_trunc('second', expires)
+                     AND expires BETWEEN '1970-01-01T00:00:01Z'
+                                     AND '9999-12-31T23:59:59Z')
+);
+
+CREATE INDEX older_secrets_by_line ON older_secrets (line);
+
+
+-- All secrets of all keys.
+CREATE VIEW secrets AS
+    SELECT id AS key_id, coalesce(secret_id, id) AS id, redacted,
+           coalesce(secret_created, created) AS created,
+           secret_expires AS expires
+      FROM keys
+     UNION ALL
+    SELECT key_id, id, redacted, created, expires
+      FROM older_secrets;
 
 
 -- The roles of a key in a project.  org_id serves the foreign keys alone: a

@@ -179,7 +179,8 @@ BEGIN
 END
 $$;
 
--- Records changes of assignments and access lists as changes of their keys.
+-- Records changes of assignments, access lists and older secrets as changes of
+-- their keys.
 -- An UPDATE can move a row from one key to another: both have changed.  Keys
 -- are locked in the order of their ids, after projects.
 --
@@ -365,6 +366,23 @@ CREATE TRIGGER feed_delete AFTER DELETE ON access_list
 CREATE TRIGGER feed_truncate AFTER TRUNCATE ON access_list
     FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
 
+CREATE TRIGGER b_line BEFORE INSERT OR UPDATE OF secret ON older_secrets
+    FOR EACH ROW EXECUTE FUNCTION record_line();
+CREATE TRIGGER feed_insert AFTER INSERT ON older_secrets
+    REFERENCING NEW TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_update AFTER UPDATE ON older_secrets
+    REFERENCING NEW TABLE AS rows OLD TABLE AS old_rows
+    FOR EACH STATEMENT
+    WHEN (current_setting('search_path') NOT LIKE '%"apikeys seals"%'
+          OR NOT has_table_privilege('apikeys.master_keys', 'UPDATE'))
+    EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_delete AFTER DELETE ON older_secrets
+    REFERENCING OLD TABLE AS rows
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_parts();
+CREATE TRIGGER feed_truncate AFTER TRUNCATE ON older_secrets
+    FOR EACH STATEMENT EXECUTE FUNCTION feed_reload();
+
 CREATE TRIGGER feed_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON global_access_list
     FOR EACH STATEMENT EXECUTE FUNCTION feed_global();
@@ -393,6 +411,9 @@ CREATE VIEW org_states AS
            NULL::text AS projects, NULL::text AS entries,
            o.access_list_required, o.name::text, utc(o.created) AS created,
            NULL::boolean AS disabled, NULL::bigint AS expires,
+           NULL::text AS secret_id, NULL::bigint AS secret_expires,
+           NULL::text AS older_id, NULL::text AS older_secret,
+           NULL::bigint AS older_expires,
            o.attributes::text
       FROM orgs o;
 
@@ -405,6 +426,9 @@ CREATE VIEW project_states AS
            NULL::boolean AS access_list_required,
            p.name::text, utc(p.created) AS created,
            NULL::boolean AS disabled, NULL::bigint AS expires,
+           NULL::text AS secret_id, NULL::bigint AS secret_expires,
+           NULL::text AS older_id, NULL::text AS older_secret,
+           NULL::bigint AS older_expires,
            p.attributes::text
       FROM projects p;
 
@@ -427,8 +451,13 @@ CREATE VIEW key_states AS
            NULL::boolean AS access_list_required,
            NULL::text AS name, utc(k.created) AS created, k.disabled,
            extract(epoch FROM k.expires)::bigint AS expires,
+           coalesce(k.secret_id, k.id) AS secret_id,
+           extract(epoch FROM k.secret_expires)::bigint AS secret_expires,
+           o.id AS older_id, encode(o.secret, 'hex') AS older_secret,
+           extract(epoch FROM o.expires)::bigint AS older_expires,
            NULL::text AS attributes
-      FROM keys k;
+      FROM keys k
+      LEFT JOIN older_secrets o ON o.key_id = k.id;
 
 
 -- The part of identity() that is the same as long as a session lasts.  The
@@ -473,17 +502,21 @@ CREATE VIEW load AS
            NULL::text AS projects, NULL::text AS entries,
            NULL::boolean AS access_list_required, NULL::text AS name,
            NULL::text AS created, NULL::boolean AS disabled,
-           NULL::bigint AS expires
+           NULL::bigint AS expires,
+           NULL::text AS secret_id, NULL::bigint AS secret_expires,
+           NULL::text AS older_id, NULL::text AS older_secret,
+           NULL::bigint AS older_expires
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            'org', o.id, o.version, false, NULL, NULL, NULL, NULL, NULL, NULL,
            NULL, NULL, o.access_list_required, o.name, utc(o.created), NULL,
-           NULL
+           NULL, NULL, NULL, NULL, NULL, NULL
       FROM orgs o
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
            'project', p.id, p.version, false, p.org_id, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, p.name, utc(p.created), NULL, NULL
+           NULL, NULL, NULL, NULL, NULL, p.name, utc(p.created), NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL
       FROM projects p
      UNION ALL
     SELECT NULL, NULL, NULL, NULL,
@@ -493,8 +526,13 @@ CREATE VIEW load AS
            CASE WHEN k.org_id IS NULL THEN global_entries()
                 ELSE coalesce(a.entries, '') END,
            NULL, NULL, utc(k.created), k.disabled,
-           extract(epoch FROM k.expires)::bigint
+           extract(epoch FROM k.expires)::bigint,
+           coalesce(k.secret_id, k.id),
+           extract(epoch FROM k.secret_expires)::bigint,
+           o.id, encode(o.secret, 'hex'),
+           extract(epoch FROM o.expires)::bigint
       FROM keys k
+      LEFT JOIN older_secrets o ON o.key_id = k.id
       LEFT JOIN (SELECT key_id,
                         string_agg(project_id || ':'
                                    || array_to_string(roles, ','), ';')
@@ -539,7 +577,9 @@ BEGIN
         SELECT c.kind, c.id, coalesce(s.version, c.version), s.id IS NULL,
                s.org_id, s.public_key, s.secret, s.redacted, s.descr,
                s.roles, s.projects, s.entries, s.access_list_required,
-               s.name, s.created, s.disabled, s.expires, NULL::text
+               s.name, s.created, s.disabled, s.expires, s.secret_id,
+               s.secret_expires, s.older_id, s.older_secret,
+               s.older_expires, NULL::text
           FROM (SELECT f.kind, f.id, max(f.version) AS version
                   FROM (SELECT f.kind, f.id, f.version
                           FROM changes_since(p_since) f
@@ -585,7 +625,10 @@ RETURNS TABLE (identity text, snapshot text, schema_version integer,
                deleted boolean, org_id text, public_key text, secret text,
                redacted text, descr text, roles text, projects text,
                entries text, access_list_required boolean, name text,
-               created text, disabled boolean, expires bigint, asked boolean)
+               created text, disabled boolean, expires bigint,
+               secret_id text, secret_expires bigint, older_id text,
+               older_secret text, older_expires bigint, attributes text,
+               asked boolean)
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 SET jit = off AS $$
@@ -645,10 +688,7 @@ BEGIN
     IF v_header.changes + cardinality(p_keys) > 64 THEN
         RETURN QUERY
             SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
-                   s.kind, s.id, s.version, s.deleted, s.org_id,
-                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
-                   s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, s.disabled, s.expires, NULL::boolean
+                   s.*, NULL::boolean
               FROM feed_states(v_since, p_keys) s;
         RETURN;
     END IF;
@@ -670,25 +710,19 @@ BEGIN
     FOREACH v_change IN ARRAY v_changes LOOP
         CASE v_change.kind
         WHEN 'key' THEN
-            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
-                   s.kind, s.id, s.version, s.deleted, s.org_id,
-                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
-                   s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, s.disabled, s.expires, NULL::boolean
+            RETURN QUERY
+                SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.*, NULL::boolean
               FROM key_states s WHERE s.id = v_change.id;
         WHEN 'org' THEN
-            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
-                   s.kind, s.id, s.version, s.deleted, s.org_id,
-                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
-                   s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, s.disabled, s.expires, NULL::boolean
+            RETURN QUERY
+                SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.*, NULL::boolean
               FROM org_states s WHERE s.id = v_change.id;
         ELSE
-            RETURN QUERY SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
-                   s.kind, s.id, s.version, s.deleted, s.org_id,
-                   s.public_key, s.secret, s.redacted, s.descr, s.roles,
-                   s.projects, s.entries, s.access_list_required, s.name,
-                   s.created, s.disabled, s.expires, NULL::boolean
+            RETURN QUERY
+                SELECT NULL::text, NULL::text, NULL::integer, NULL::integer,
+                   s.*, NULL::boolean
               FROM project_states s WHERE s.id = v_change.id;
         END CASE;
 

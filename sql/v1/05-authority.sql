@@ -25,6 +25,9 @@
 --                          expired
 --     unauthorized         the caller lacks the role
 --     org_not_found        project_not_found, key_not_found, entry_not_found
+--     secret_not_found     detail: the secret
+--     max_secrets          the key has two secrets
+--     last_secret          no other secret of the key is valid
 --     expires_in_past      detail: the attribute
 --     public_key_taken     another key has this public key
 --     max_keys             detail: the quota; also max_projects,
@@ -124,8 +127,9 @@ $$;
 --
 -- REPEATABLE READ is refused: its snapshot, taken before the lock, would not
 -- show what the lock waited for.
-CREATE FUNCTION begin_change(p_caller text, p_org_roles text[],
-                             p_project_roles text[], p_org text,
+CREATE FUNCTION begin_change(p_caller text, p_caller_secret text,
+                             p_org_roles text[], p_project_roles text[],
+                             p_org text,
                              p_project text, p_key text,
                              p_delete boolean DEFAULT false,
                              OUT org text, OUT refusal text,
@@ -189,7 +193,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF NOT is_active(p_caller) THEN
+    IF NOT is_active(p_caller, p_caller_secret) THEN
         refusal := 'caller_gone';
         detail := p_caller;
 
@@ -218,14 +222,22 @@ $$;
 
 
 -- Whether the caller may still act: the operator's token (null), or a key that
--- is neither deleted nor disabled and has not expired.
-CREATE FUNCTION is_active(p_caller text) RETURNS boolean
+-- is neither deleted nor disabled and has not expired.  The same holds for the
+-- secret that it signed the request with, unless that is null.
+CREATE FUNCTION is_active(p_caller text, p_caller_secret text)
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     RETURN p_caller IS NULL
-           OR EXISTS (SELECT FROM keys
-                       WHERE id = p_caller AND NOT disabled
-                         AND (expires IS NULL OR expires > clock_timestamp()));
+           OR (EXISTS (SELECT FROM keys
+                        WHERE id = p_caller AND NOT disabled
+                          AND coalesce(expires > clock_timestamp(), true))
+               AND (p_caller_secret IS NULL
+                    OR EXISTS (SELECT FROM secrets
+                                WHERE key_id = p_caller
+                                  AND id = p_caller_secret
+                                  AND coalesce(expires > clock_timestamp(),
+                                               true))));
 END
 $$;
 
@@ -236,7 +248,7 @@ CREATE FUNCTION is_operator(p_caller text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     RETURN p_caller IS NULL
-           OR (is_active(p_caller)
+           OR (is_active(p_caller, NULL)
                AND EXISTS (SELECT FROM keys
                             WHERE id = p_caller AND org_id IS NULL
                               AND 'GLOBAL_OWNER' = ANY (roles)));
@@ -318,45 +330,45 @@ END
 $$;
 
 
--- Whether the key is an owner of its organization that works now.
-CREATE FUNCTION is_owner(p_key keys) RETURNS boolean
+-- The ends of the secrets of a key; null: a secret without an end.
+CREATE FUNCTION secret_ends(p_key text) RETURNS timestamptz[]
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY(SELECT expires FROM secrets WHERE key_id = p_key);
+END
+$$;
+
+-- Whether the key, with secrets that have these ends, is an owner of its
+-- organization: 2, a standing owner, which works until it is changed; 1, one
+-- that works now; 0, none.
+CREATE FUNCTION ownership(p_key keys, p_secret_ends timestamptz[])
+RETURNS integer
 LANGUAGE plpgsql AS $$
+DECLARE
+    v_end  timestamptz := (SELECT max(coalesce(e, 'infinity'))
+                             FROM unnest(p_secret_ends) AS e);
 BEGIN
-    RETURN 'ORG_OWNER' = ANY (p_key.roles) AND NOT p_key.disabled
-           AND (p_key.expires IS NULL OR p_key.expires > clock_timestamp());
+    v_end := least(v_end, coalesce(p_key.expires, 'infinity'));
+
+    RETURN CASE WHEN NOT 'ORG_OWNER' = ANY (p_key.roles) OR p_key.disabled
+                     OR v_end <= clock_timestamp() THEN 0
+                WHEN v_end < 'infinity' THEN 1
+                ELSE 2 END;
 END
 $$;
 
--- Whether the key is a standing owner: one that works until it is changed.
-CREATE FUNCTION is_standing_owner(p_key keys) RETURNS boolean
-LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN is_owner(p_key) AND p_key.expires IS NULL;
-END
-$$;
-
--- Whether the organization still has an owner after the key p_old has become
--- p_new (null: is deleted).  An organization with a standing owner must keep a
+-- Whether the organization of the key still has an owner after the ownership
+-- of the key has changed.  An organization with a standing owner must keep a
 -- standing one; another must keep one that works now.
-CREATE FUNCTION keeps_owner(p_old keys, p_new keys) RETURNS boolean
+CREATE FUNCTION keeps_owner(p_key keys, p_before integer, p_after integer)
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM keys k
-                WHERE org_id = p_old.org_id AND id <> p_old.id
-                  AND is_standing_owner(k))
-    THEN
-        RETURN true;
-    END IF;
-
-    IF is_standing_owner(p_old) THEN
-        RETURN coalesce(is_standing_owner(p_new), false);
-    END IF;
-
-    RETURN NOT is_owner(p_old)
-           OR coalesce(is_owner(p_new), false)
-           OR EXISTS (SELECT FROM keys k
-                       WHERE org_id = p_old.org_id AND id <> p_old.id
-                         AND is_owner(k));
+    RETURN p_after >= p_before
+           OR (SELECT coalesce(max(ownership(k, secret_ends(k.id))), 0)
+                 FROM keys k
+                WHERE k.org_id = p_key.org_id AND k.id <> p_key.id
+                  AND 'ORG_OWNER' = ANY (k.roles)) >= p_before;
 END
 $$;
 

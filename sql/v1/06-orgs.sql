@@ -8,9 +8,10 @@
 -- For the operator alone.  Creates the organization with its first key, if
 -- p_key_id is not null: without an owner's key only the operator could create
 -- keys.  The secret is sealed for p_org.
-CREATE FUNCTION create_org(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text, p_name text, p_attributes jsonb,
+CREATE FUNCTION create_org(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text, p_name text,
+                           p_attributes jsonb,
                            p_key_id text, p_public_key text, p_secret text,
                            p_redacted text, p_key_attributes jsonb)
 RETURNS SETOF outcome
@@ -19,6 +20,11 @@ SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 BEGIN
     PERFORM set_config('apikeys.asked', 'on', true);
     PERFORM lock_caller(p_caller);
+
+    IF NOT is_active(p_caller, p_caller_secret) THEN
+        RETURN NEXT refused('caller_gone', p_caller);
+        RETURN;
+    END IF;
 
     IF NOT is_operator(p_caller) THEN
         RETURN NEXT refused('unauthorized', p_caller);
@@ -50,9 +56,10 @@ $$;
 
 -- Sets what is not null: the name, whether keys need an access list, and the
 -- attributes that are given; other attributes stay.
-CREATE FUNCTION update_org(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text, p_name text, p_required boolean,
+CREATE FUNCTION update_org(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text, p_name text,
+                           p_required boolean,
                            p_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -61,8 +68,8 @@ DECLARE
     v_begin  record;
     v_old    orgs;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, NULL);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -106,9 +113,9 @@ $$;
 -- Refused while the organization has projects.  Its keys, the caller's too,
 -- are deleted with it: their access lists are locked first, in the order in
 -- which flush_usage() locks them.
-CREATE FUNCTION delete_org(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text)
+CREATE FUNCTION delete_org(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -117,8 +124,9 @@ DECLARE
     v_old    orgs;
     v_keys   text[];
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, NULL, p_delete => true);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, NULL,
+                            p_delete => true);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);

@@ -6,9 +6,9 @@
 
 
 -- The calling key becomes GROUP_OWNER of the project.
-CREATE FUNCTION create_project(p_caller text, p_address text,
-                               p_org_roles text[], p_project_roles text[],
-                               p_org text, p_name text,
+CREATE FUNCTION create_project(p_caller text, p_caller_secret text,
+                               p_address text, p_org_roles text[],
+                               p_project_roles text[], p_org text, p_name text,
                                p_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -20,8 +20,8 @@ DECLARE
     v_project  text := new_id();
     v_member   boolean;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, NULL);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -85,9 +85,10 @@ $$;
 
 -- Sets what is not null: the name, and the attributes that are given; other
 -- attributes stay.
-CREATE FUNCTION update_project(p_caller text, p_address text,
-                               p_org_roles text[], p_project_roles text[],
-                               p_project text, p_name text,
+CREATE FUNCTION update_project(p_caller text, p_caller_secret text,
+                               p_address text, p_org_roles text[],
+                               p_project_roles text[], p_project text,
+                               p_name text,
                                p_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -96,8 +97,8 @@ DECLARE
     v_begin  record;
     v_old    projects;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            NULL, p_project, NULL);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, NULL, p_project, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -139,9 +140,9 @@ $$;
 
 -- The keys of the project lose their roles in it.  They are locked before, in
 -- the order of their ids.
-CREATE FUNCTION delete_project(p_caller text, p_address text,
-                               p_org_roles text[], p_project_roles text[],
-                               p_project text)
+CREATE FUNCTION delete_project(p_caller text, p_caller_secret text,
+                               p_address text, p_org_roles text[],
+                               p_project_roles text[], p_project text)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -151,8 +152,9 @@ DECLARE
     v_keys   text[];
     r        record;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            NULL, p_project, NULL, p_delete => true);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, NULL, p_project, NULL,
+                            p_delete => true);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);

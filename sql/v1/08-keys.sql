@@ -60,7 +60,8 @@ CREATE FUNCTION refuse_attributes(p_key text, p_key_attributes jsonb,
 RETURNS outcome
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 DECLARE
-    v_key  keys;
+    v_key   keys;
+    v_ends  timestamptz[] := secret_ends(p_key);
 BEGIN
     IF expires_in_past(p_key_attributes) THEN
         RETURN refused('expires_in_past', 'expiresAt'::text);
@@ -69,7 +70,9 @@ BEGIN
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
     IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, with_attributes(v_key, p_key_attributes))
+       AND NOT keeps_owner(v_key, ownership(v_key, v_ends),
+                           ownership(with_attributes(v_key, p_key_attributes),
+                                     v_ends))
     THEN
         RETURN refused('demotes_last_owner', p_key);
     END IF;
@@ -236,9 +239,10 @@ $$;
 
 -- Creates a key in an organization (p_project and p_grants are null), or in a
 -- project (p_org is null).
-CREATE FUNCTION create_key(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text, p_project text, p_key_id text,
+CREATE FUNCTION create_key(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text, p_project text,
+                           p_key_id text,
                            p_public_key text, p_secret text,
                            p_redacted text, p_key_attributes jsonb,
                            p_grants text[])
@@ -251,8 +255,8 @@ DECLARE
     v_quota  default_quotas;
     v_usage  org_usage;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, p_project, NULL);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, p_project, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -307,9 +311,10 @@ $$;
 
 -- A key that is the caller without a required role (no role arguments) may
 -- change its own description, and nothing else.
-CREATE FUNCTION update_key(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text, p_key text, p_key_attributes jsonb)
+CREATE FUNCTION update_key(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text, p_key text,
+                           p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -317,8 +322,8 @@ DECLARE
     v_begin    record;
     v_refused  outcome;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -349,9 +354,9 @@ $$;
 
 -- The access list is deleted with the key.  It is locked first, in the order
 -- in which flush_usage() locks entries.
-CREATE FUNCTION delete_key(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_org text, p_key text)
+CREATE FUNCTION delete_key(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_org text, p_key text)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -361,8 +366,9 @@ DECLARE
     v_before  jsonb;
     r         record;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, p_key, p_delete => true);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, p_key,
+                            p_delete => true);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -371,7 +377,9 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF NOT is_operator(p_caller) AND NOT keeps_owner(v_key, NULL) THEN
+    IF NOT is_operator(p_caller)
+       AND NOT keeps_owner(v_key, ownership(v_key, secret_ends(p_key)), 0)
+    THEN
         RETURN NEXT refused('deletes_last_owner', p_key);
         RETURN;
     END IF;
@@ -408,9 +416,10 @@ $$;
 -- sets attributes of the key, which needs a caller that may grant all of its
 -- roles.  A key that is not in the project is assigned to it, which needs an
 -- owner of the project; without roles that is refused.
-CREATE FUNCTION set_key_grants(p_caller text, p_address text,
-                               p_org_roles text[], p_project_roles text[],
-                               p_project text, p_key text,
+CREATE FUNCTION set_key_grants(p_caller text, p_caller_secret text,
+                               p_address text, p_org_roles text[],
+                               p_project_roles text[], p_project text,
+                               p_key text,
                                p_key_attributes jsonb, p_grants text[])
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -425,8 +434,8 @@ DECLARE
     v_quota    default_quotas;
     v_usage    org_usage;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            NULL, p_project, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, NULL, p_project, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -494,9 +503,10 @@ END
 $$;
 
 
-CREATE FUNCTION assign_key(p_caller text, p_address text,
-                           p_org_roles text[], p_project_roles text[],
-                           p_project text, p_key text, p_grants text[])
+CREATE FUNCTION assign_key(p_caller text, p_caller_secret text,
+                           p_address text, p_org_roles text[],
+                           p_project_roles text[], p_project text, p_key text,
+                           p_grants text[])
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -505,8 +515,8 @@ DECLARE
     v_quota  default_quotas;
     v_usage  org_usage;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            NULL, p_project, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, NULL, p_project, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -538,9 +548,9 @@ $$;
 
 -- Takes the key out of the project.  p_repeatable: it succeeds, too, if the
 -- key is not in the project.
-CREATE FUNCTION unassign_key(p_caller text, p_address text,
-                             p_org_roles text[], p_project_roles text[],
-                             p_project text, p_key text,
+CREATE FUNCTION unassign_key(p_caller text, p_caller_secret text,
+                             p_address text, p_org_roles text[],
+                             p_project_roles text[], p_project text, p_key text,
                              p_repeatable boolean)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
@@ -549,8 +559,8 @@ DECLARE
     v_begin   record;
     v_before  text[];
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            NULL, p_project, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, NULL, p_project, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);

@@ -28,7 +28,8 @@ $$;
 
 -- Adds all entries or none.  An existing entry is reported before an exceeded
 -- quota.
-CREATE FUNCTION add_access_entries(p_caller text, p_address text,
+CREATE FUNCTION add_access_entries(p_caller text, p_caller_secret text,
+                                   p_address text,
                                    p_org_roles text[],
                                    p_project_roles text[], p_org text,
                                    p_key text, p_entries text[])
@@ -41,8 +42,8 @@ DECLARE
     v_quota    default_quotas;
     v_usage    org_usage;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -76,7 +77,8 @@ BEGIN
     END IF;
 
     INSERT INTO access_list (key_id, org_id, cidr)
-        SELECT p_key, p_org, e::cidr FROM unnest(p_entries) AS e ORDER BY e::cidr;
+        SELECT p_key, p_org, e::cidr
+          FROM unnest(p_entries) AS e ORDER BY e::cidr;
 
     PERFORM audit_event('API_KEY_ACCESS_LIST_ENTRY_ADDED', p_caller,
                         p_address, p_org, NULL, p_key, NULL,
@@ -89,7 +91,8 @@ $$;
 
 -- p_guard: the caller's address if a key changes its own list, else null.  The
 -- last entry that contains it cannot be deleted.
-CREATE FUNCTION delete_access_entry(p_caller text, p_address text,
+CREATE FUNCTION delete_access_entry(p_caller text, p_caller_secret text,
+                                    p_address text,
                                     p_org_roles text[],
                                     p_project_roles text[], p_org text,
                                     p_key text, p_entry text, p_guard text)
@@ -101,8 +104,8 @@ DECLARE
     v_entry  cidr := p_entry;
     v_guard  inet := p_guard;
 BEGIN
-    v_begin := begin_change(p_caller, p_org_roles, p_project_roles,
-                            p_org, NULL, p_key);
+    v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
+                            p_project_roles, p_org, NULL, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);

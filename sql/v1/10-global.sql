@@ -30,7 +30,8 @@ CREATE TRIGGER a_lock BEFORE INSERT ON keys
 
 -- The first call of each mutation here, as begin_change(): locks the rows,
 -- then checks the caller.
-CREATE FUNCTION begin_global(p_caller text, p_key text,
+CREATE FUNCTION begin_global(p_caller text, p_caller_secret text,
+                             p_key text,
                              p_delete boolean DEFAULT false,
                              OUT refusal text, OUT detail text)
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
@@ -49,7 +50,7 @@ BEGIN
         PERFORM FROM keys WHERE id = p_key FOR NO KEY UPDATE;
     END IF;
 
-    IF NOT is_active(p_caller) THEN
+    IF NOT is_active(p_caller, p_caller_secret) THEN
         refusal := 'caller_gone';
         detail := p_caller;
 
@@ -68,9 +69,10 @@ END
 $$;
 
 
-CREATE FUNCTION create_global_key(p_caller text, p_address text,
-                                  p_org_roles text[], p_project_roles text[],
-                                  p_key_id text, p_public_key text,
+CREATE FUNCTION create_global_key(p_caller text, p_caller_secret text,
+                                  p_address text, p_org_roles text[],
+                                  p_project_roles text[], p_key_id text,
+                                  p_public_key text,
                                   p_secret text, p_redacted text,
                                   p_key_attributes jsonb)
 RETURNS SETOF outcome
@@ -81,7 +83,7 @@ DECLARE
     v_max    integer;
     v_key    keys;
 BEGIN
-    v_begin := begin_global(p_caller, NULL);
+    v_begin := begin_global(p_caller, p_caller_secret, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -111,9 +113,10 @@ END
 $$;
 
 
-CREATE FUNCTION update_global_key(p_caller text, p_address text,
-                                  p_org_roles text[], p_project_roles text[],
-                                  p_key text, p_key_attributes jsonb)
+CREATE FUNCTION update_global_key(p_caller text, p_caller_secret text,
+                                  p_address text, p_org_roles text[],
+                                  p_project_roles text[], p_key text,
+                                  p_key_attributes jsonb)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -122,7 +125,7 @@ DECLARE
     v_old    keys;
     v_new    keys;
 BEGIN
-    v_begin := begin_global(p_caller, p_key);
+    v_begin := begin_global(p_caller, p_caller_secret, p_key);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -144,9 +147,9 @@ END
 $$;
 
 
-CREATE FUNCTION delete_global_key(p_caller text, p_address text,
-                                  p_org_roles text[], p_project_roles text[],
-                                  p_key text)
+CREATE FUNCTION delete_global_key(p_caller text, p_caller_secret text,
+                                  p_address text, p_org_roles text[],
+                                  p_project_roles text[], p_key text)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -154,7 +157,7 @@ DECLARE
     v_begin  record;
     v_old    keys;
 BEGIN
-    v_begin := begin_global(p_caller, p_key, p_delete => true);
+    v_begin := begin_global(p_caller, p_caller_secret, p_key, p_delete => true);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -179,9 +182,10 @@ LANGUAGE sql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 $$;
 
 
-CREATE FUNCTION add_global_entry(p_caller text, p_address text,
-                                 p_org_roles text[], p_project_roles text[],
-                                 p_id text, p_entry text, p_descr text)
+CREATE FUNCTION add_global_entry(p_caller text, p_caller_secret text,
+                                 p_address text, p_org_roles text[],
+                                 p_project_roles text[], p_id text,
+                                 p_entry text, p_descr text)
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
@@ -189,7 +193,7 @@ DECLARE
     v_begin  record;
     v_max    integer;
 BEGIN
-    v_begin := begin_global(p_caller, NULL);
+    v_begin := begin_global(p_caller, p_caller_secret, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -221,7 +225,8 @@ $$;
 
 
 -- Sets what is not null.
-CREATE FUNCTION update_global_entry(p_caller text, p_address text,
+CREATE FUNCTION update_global_entry(p_caller text, p_caller_secret text,
+                                    p_address text,
                                     p_org_roles text[],
                                     p_project_roles text[], p_id text,
                                     p_entry text, p_descr text)
@@ -233,7 +238,7 @@ DECLARE
     v_old    global_access_list;
     v_new    global_access_list;
 BEGIN
-    v_begin := begin_global(p_caller, NULL);
+    v_begin := begin_global(p_caller, p_caller_secret, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);
@@ -272,7 +277,8 @@ END
 $$;
 
 
-CREATE FUNCTION delete_global_entry(p_caller text, p_address text,
+CREATE FUNCTION delete_global_entry(p_caller text, p_caller_secret text,
+                                    p_address text,
                                     p_org_roles text[],
                                     p_project_roles text[], p_id text)
 RETURNS SETOF outcome
@@ -282,7 +288,7 @@ DECLARE
     v_begin  record;
     v_old    global_access_list;
 BEGIN
-    v_begin := begin_global(p_caller, NULL);
+    v_begin := begin_global(p_caller, p_caller_secret, NULL);
 
     IF v_begin.refusal IS NOT NULL THEN
         RETURN NEXT refused(v_begin.refusal, v_begin.detail);

@@ -11,6 +11,16 @@
 --
 
 
+-- Whether a secret was sealed by the line.
+CREATE FUNCTION is_needed(p_line text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM keys WHERE line = p_line)
+           OR EXISTS (SELECT FROM older_secrets WHERE line = p_line);
+END
+$$;
+
+
 -- Checks the lines of a node before it follows the database.  Returns null if
 -- this database was used with none of them: the node must not follow.  Else
 -- the lines that secrets need and the node lacks, separated by commas.
@@ -35,7 +45,7 @@ BEGIN
     RETURN (SELECT coalesce(string_agg(m.line, ',' ORDER BY m.line), '')
               FROM master_keys m
              WHERE m.line <> ALL (p_lines)
-               AND EXISTS (SELECT FROM keys k WHERE k.line = m.line));
+               AND is_needed(m.line));
 END
 $$;
 
@@ -86,47 +96,63 @@ END
 $$;
 
 
--- Up to p_limit keys, with ids after p_after, whose secret was sealed by
+-- Up to p_limit keys, with ids after p_after, with a secret that was sealed by
 -- another line than p_line, with the columns that sealing needs.
 CREATE FUNCTION sealed_otherwise(p_line text, p_after text, p_limit integer)
 RETURNS SETOF state
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
     SELECT s.*
-      FROM (SELECT * FROM keys
-             WHERE line <> p_line AND id > p_after
-             ORDER BY id LIMIT p_limit) k,
+      FROM (SELECT id FROM keys WHERE line <> p_line AND id > p_after
+             UNION
+            SELECT key_id FROM older_secrets
+             WHERE line <> p_line AND key_id > p_after
+             ORDER BY id LIMIT p_limit) i
+      JOIN keys k ON k.id = i.id
+      LEFT JOIN older_secrets o ON o.key_id = k.id,
            jsonb_populate_record(NULL::state, jsonb_build_object(
                'kind', 'key', 'id', k.id, 'version', k.version,
                'deleted', false, 'org_id', k.org_id,
                'public_key', k.public_key,
-               'secret', encode(k.secret, 'hex'))) s
+               'secret', encode(k.secret, 'hex'),
+               'secret_id', coalesce(k.secret_id, k.id),
+               'older_id', o.id,
+               'older_secret', encode(o.secret, 'hex'))) s
      ORDER BY s.id
 $$;
 
 
--- Replaces the secrets p_old by p_new (both in hex).  Skips keys whose secret
--- is no longer p_old, and keys that another transaction has locked: the next
--- pass takes these.
+-- Replaces the secrets p_old of the keys p_ids by p_new (both in hex).  Skips
+-- secrets that are no longer p_old, and keys that another transaction has
+-- locked: the next pass takes these.
 CREATE FUNCTION seal_anew(p_ids text[], p_old text[], p_new text[])
 RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys seals",
                   "apikeys audited" AS $$
 DECLARE
-    v_count  bigint;
+    v_locked  text[];
+    v_newest  bigint;
+    v_older   bigint;
 BEGIN
-    WITH locked AS (
-        SELECT id FROM keys WHERE id = ANY (p_ids)
-         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+    v_locked := ARRAY(SELECT id FROM keys WHERE id = ANY (p_ids)
+                       ORDER BY id FOR NO KEY UPDATE SKIP LOCKED);
+
     UPDATE keys k SET secret = decode(n.new, 'hex')
       FROM unnest(p_ids, p_old, p_new) AS n (id, old, new)
-      JOIN locked l ON l.id = n.id
-     WHERE k.id = n.id AND k.secret = decode(n.old, 'hex');
+     WHERE k.id = n.id AND k.id = ANY (v_locked)
+       AND k.secret = decode(n.old, 'hex');
 
-    GET DIAGNOSTICS v_count = ROW_COUNT;
+    GET DIAGNOSTICS v_newest = ROW_COUNT;
 
-    RETURN v_count;
+    UPDATE older_secrets o SET secret = decode(n.new, 'hex')
+      FROM unnest(p_ids, p_old, p_new) AS n (id, old, new)
+     WHERE o.key_id = n.id AND o.key_id = ANY (v_locked)
+       AND o.secret = decode(n.old, 'hex');
+
+    GET DIAGNOSTICS v_older = ROW_COUNT;
+
+    RETURN v_newest + v_older;
 END
 $$;
 
@@ -141,10 +167,10 @@ BEGIN
     DELETE FROM master_keys
      WHERE line IN (SELECT m.line FROM master_keys m
                      WHERE m.line <> p_line
-                       AND NOT EXISTS (SELECT FROM keys k
-                                        WHERE k.line = m.line)
+                       AND NOT is_needed(m.line)
                        FOR UPDATE SKIP LOCKED);
 
-    RETURN (SELECT count(*) FROM keys WHERE line <> p_line);
+    RETURN (SELECT count(*) FROM keys WHERE line <> p_line)
+           + (SELECT count(*) FROM older_secrets WHERE line <> p_line);
 END
 $$;

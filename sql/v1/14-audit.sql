@@ -98,6 +98,9 @@ BEGIN
                    ('keys', 'org_id', 'NULL::text', 'id', 'id',
                     'r.org_id IS NULL '
                     'OR EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)'),
+                   ('older_secrets', 'NULL::text', 'NULL::text', 'key_id',
+                    'key_id',
+                    'EXISTS (SELECT FROM keys k WHERE k.id = r.key_id)'),
                    ('global_access_list', 'NULL::text', 'NULL::text',
                     'NULL::text', 'id', 'true'),
                    ('key_projects', 'org_id', 'project_id', 'key_id',

@@ -129,12 +129,12 @@ ngx_apikeys_seal_hash(ngx_apikeys_secret_t *secret,
 ngx_int_t
 ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
     const ngx_str_t *org, const ngx_str_t *id, const ngx_str_t *public_key,
-    const ngx_str_t *realm)
+    const ngx_str_t *secret_id, const ngx_str_t *realm)
 {
     u_char  *p;
 
-    context->len = sizeof(":::") - 1 + org->len + id->len + public_key->len
-                   + realm->len;
+    context->len = sizeof("::::") - 1 + org->len + id->len + public_key->len
+                   + secret_id->len + realm->len;
 
     p = ngx_pnalloc(pool, context->len);
     if (p == NULL) {
@@ -145,7 +145,8 @@ ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
 
     /* only the last part varies in length */
 
-    (void) ngx_sprintf(p, "%V:%V:%V:%V", org, id, public_key, realm);
+    (void) ngx_sprintf(p, "%V:%V:%V:%V:%V", org, id, public_key, secret_id,
+                       realm);
 
     return NGX_OK;
 }

@@ -64,13 +64,13 @@ ngx_int_t ngx_apikeys_seal_hash(ngx_apikeys_secret_t *secret,
     const ngx_str_t *private_key);
 
 /*
- * The associated data of a key's secret: what it is sealed for.  A sealed
- * secret that is moved to another row, another organization or another
- * realm opens nothing.
+ * The associated data of a secret: what it is sealed for.  A sealed secret
+ * that is moved to another key, another secret of the key, another
+ * organization or another realm opens nothing.
  */
 ngx_int_t ngx_apikeys_seal_context(ngx_pool_t *pool, ngx_str_t *context,
     const ngx_str_t *org, const ngx_str_t *id, const ngx_str_t *public_key,
-    const ngx_str_t *realm);
+    const ngx_str_t *secret_id, const ngx_str_t *realm);
 
 /*
  * Seals with the key number n of the ring, and opens.  open: NGX_OK,

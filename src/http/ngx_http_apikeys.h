@@ -117,7 +117,11 @@ typedef enum {
 
     NGX_HTTP_APIKEYS_DECISION_REPLAY,
 
-    /* the secret is right, but the key is disabled, or has expired */
+    /*
+     * the secret is right, but it has expired, or the key is disabled or has
+     * expired
+     */
+    NGX_HTTP_APIKEYS_DECISION_SECRET_EXPIRED,
     NGX_HTTP_APIKEYS_DECISION_KEY_DISABLED,
     NGX_HTTP_APIKEYS_DECISION_KEY_EXPIRED,
 
@@ -155,6 +159,7 @@ typedef struct {
                                               existing key, even before the
                                               secret is verified */
     ngx_apikeys_objectid_t    id;
+    ngx_apikeys_objectid_t    secret_id;   /* of the secret that was used */
     ngx_apikeys_objectid_t    org;
     uint32_t                  roles;       /* of the organization, or global
                                               roles */

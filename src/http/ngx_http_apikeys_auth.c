@@ -102,9 +102,14 @@ static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_key(
     ngx_http_request_t *r, ngx_apikeys_store_t *st,
     ngx_http_apikeys_credential_t *cred,
     ngx_http_apikeys_identity_t *identity);
+static ngx_int_t ngx_http_apikeys_auth_verify(ngx_http_request_t *r,
+    ngx_apikeys_store_t *st, ngx_http_apikeys_credential_t *cred,
+    ngx_apikeys_store_ref_t *ref);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_reverify(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_identity_t *identity);
+static ngx_uint_t ngx_http_apikeys_auth_still(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_ref_t *ref, ngx_http_apikeys_identity_t *identity);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_fresh(
     ngx_apikeys_store_t *st, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_identity_t *identity);
@@ -724,8 +729,8 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
         return NGX_HTTP_APIKEYS_DECISION_NOT_LOADED;
     }
 
-    rc = cred->scheme->verify(r, cred, found == NGX_OK
-                                       ? &ref : &ngx_http_apikeys_auth_no_key);
+    rc = ngx_http_apikeys_auth_verify(r, st, cred,
+                                      found == NGX_OK ? &ref : NULL);
 
     if (rc == NGX_ERROR) {
         return NGX_HTTP_APIKEYS_DECISION_ERROR;
@@ -751,6 +756,7 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
     }
 
     identity->id = *ref.id;
+    identity->secret_id = *ref.secret_id;
     identity->org = *ref.org;
     identity->global = ngx_apikeys_objectid_zero(ref.org);
 
@@ -759,8 +765,44 @@ ngx_http_apikeys_auth_key(ngx_http_request_t *r, ngx_apikeys_store_t *st,
 
 
 /*
+ * Verifies the newest secret of the key, then the older one, which takes the
+ * place of the newest in "ref" if it is right.  A wrong secret is verified
+ * twice, whether the key has two, one, or does not exist (ref is NULL), so that
+ * the time tells neither.
+ */
+
+static ngx_int_t
+ngx_http_apikeys_auth_verify(ngx_http_request_t *r, ngx_apikeys_store_t *st,
+    ngx_http_apikeys_credential_t *cred, ngx_apikeys_store_ref_t *ref)
+{
+    ngx_int_t                rc;
+    ngx_apikeys_store_ref_t  older;
+
+    rc = cred->scheme->verify(r, cred, ref ? ref
+                                           : &ngx_http_apikeys_auth_no_key);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    if (ref == NULL || ngx_apikeys_store_older(st, ref, &older) != NGX_OK) {
+        return cred->scheme->verify(r, cred, &ngx_http_apikeys_auth_no_key);
+    }
+
+    rc = cred->scheme->verify(r, cred, &older);
+
+    if (rc == NGX_OK) {
+        *ref = older;
+    }
+
+    return rc;
+}
+
+
+/*
  * The request was redirected to another location after its credential was
- * verified: checks everything except secret and nonce again.
+ * verified: checks everything except the hash of the secret and the nonce
+ * again.
  */
 
 static ngx_http_apikeys_decision_e
@@ -796,7 +838,9 @@ ngx_http_apikeys_auth_reverify(ngx_http_request_t *r,
     switch (ngx_apikeys_store_key_by_id(st, &identity->id, &ref)) {
 
     case NGX_OK:
-        decision = ngx_http_apikeys_auth_check_key(st, &ref, identity);
+        decision = ngx_http_apikeys_auth_still(st, &ref, identity)
+                   ? ngx_http_apikeys_auth_check_key(st, &ref, identity)
+                   : NGX_HTTP_APIKEYS_DECISION_WRONG_SECRET;
         break;
 
     case NGX_DECLINED:
@@ -811,6 +855,35 @@ ngx_http_apikeys_auth_reverify(ngx_http_request_t *r,
     ngx_apikeys_store_read_end(st);
 
     return decision;
+}
+
+
+/* 1: the key has the secret that was verified, which then is that of "ref" */
+
+static ngx_uint_t
+ngx_http_apikeys_auth_still(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_ref_t *ref, ngx_http_apikeys_identity_t *identity)
+{
+    ngx_apikeys_store_ref_t  older;
+
+    if (ngx_memcmp(ref->secret_id, &identity->secret_id,
+                   NGX_APIKEYS_OBJECTID_LEN)
+        == 0)
+    {
+        return 1;
+    }
+
+    if (ngx_apikeys_store_older(st, ref, &older) != NGX_OK
+        || ngx_memcmp(older.secret_id, &identity->secret_id,
+                      NGX_APIKEYS_OBJECTID_LEN)
+           != 0)
+    {
+        return 0;
+    }
+
+    *ref = older;
+
+    return 1;
 }
 
 
@@ -905,9 +978,9 @@ ngx_http_apikeys_auth_nonce(ngx_http_request_t *r,
 
 
 /*
- * The secret was verified.  Checks that the key is neither disabled nor
- * expired, that the organization still exists, and that the address of the
- * client is on the access list of the key.  A new reason to
+ * The secret was verified.  Checks that it has not expired, that the key is
+ * neither disabled nor expired, that the organization still exists, and that
+ * the address of the client is on the access list of the key.  A new reason to
  * refuse a key belongs here, and into SQL: see Traps in docs/architecture.md.
  */
 
@@ -921,6 +994,10 @@ ngx_http_apikeys_auth_check_key(ngx_apikeys_store_t *st,
     identity->section = ngx_apikeys_store_read_section(st);
     identity->roles = ref->roles;
     identity->entry.family = 0;
+
+    if (ref->secret_expires && ngx_time() >= (time_t) ref->secret_expires) {
+        return NGX_HTTP_APIKEYS_DECISION_SECRET_EXPIRED;
+    }
 
     if (ref->disabled) {
         return NGX_HTTP_APIKEYS_DECISION_KEY_DISABLED;

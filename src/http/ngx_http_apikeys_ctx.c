@@ -31,6 +31,7 @@ static const ngx_str_t  ngx_http_apikeys_ctx_decision_names[] = {
     [NGX_HTTP_APIKEYS_DECISION_WRONG_SECRET] = ngx_string("wrong_secret"),
     [NGX_HTTP_APIKEYS_DECISION_STALE_NONCE] = ngx_string("stale_nonce"),
     [NGX_HTTP_APIKEYS_DECISION_REPLAY] = ngx_string("replay"),
+    [NGX_HTTP_APIKEYS_DECISION_SECRET_EXPIRED] = ngx_string("secret_expired"),
     [NGX_HTTP_APIKEYS_DECISION_KEY_DISABLED] = ngx_string("key_disabled"),
     [NGX_HTTP_APIKEYS_DECISION_KEY_EXPIRED] = ngx_string("key_expired"),
     [NGX_HTTP_APIKEYS_DECISION_ADDRESS] = ngx_string("address"),

@@ -28,6 +28,7 @@
 #define NGX_APIKEYS_SNAPSHOT_UNREADABLE  0x01
 #define NGX_APIKEYS_SNAPSHOT_STUB        0x02
 #define NGX_APIKEYS_SNAPSHOT_DISABLED    0x04
+#define NGX_APIKEYS_SNAPSHOT_HAS_OLDER   0x08
 #define NGX_APIKEYS_SNAPSHOT_IV_LEN     12
 #define NGX_APIKEYS_SNAPSHOT_LAST       0x80000000
 #define NGX_APIKEYS_SNAPSHOT_TEXT_SIZE  65536
@@ -35,14 +36,17 @@
 #define NGX_APIKEYS_SNAPSHOT_META_LEN                                        \
     (32 + NGX_APIKEYS_SNAPSHOT_BOOT_LEN + 8 + 8 + 4 + 4)
 #define NGX_APIKEYS_SNAPSHOT_KEY_LEN                                         \
-    (1 + 2 * NGX_APIKEYS_OBJECTID_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN + 8 + 4 + 4 \
-     + 1 + NGX_APIKEYS_SEAL_LINE_LEN + sizeof(ngx_apikeys_secret_t) + 4 + 4)
+    (1 + 3 * NGX_APIKEYS_OBJECTID_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN + 8       \
+     + 3 * 4 + 1 + NGX_APIKEYS_SEAL_LINE_LEN + sizeof(ngx_apikeys_secret_t)  \
+     + 4 + 4)
+#define NGX_APIKEYS_SNAPSHOT_OLDER_LEN                                       \
+    (NGX_APIKEYS_OBJECTID_LEN + 4 + sizeof(ngx_apikeys_secret_t))
 #define NGX_APIKEYS_SNAPSHOT_GRANT_LEN  (NGX_APIKEYS_OBJECTID_LEN + 4)
 #define NGX_APIKEYS_SNAPSHOT_ENTRY_LEN  (1 + 1 + 16)
 
 
 /* put_key() and get_key() have them all */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 
 static void ngx_apikeys_snapshot_format_iv(
@@ -56,6 +60,8 @@ static ngx_int_t ngx_apikeys_snapshot_format_put_key(
 static u_char *ngx_apikeys_snapshot_format_read(ngx_str_t *text, size_t n);
 static ngx_int_t ngx_apikeys_snapshot_format_get_key(ngx_str_t *text,
     ngx_pool_t *pool, ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_snapshot_format_get_older(ngx_str_t *text,
+    ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_snapshot_format_get_grants(ngx_str_t *text,
     ngx_pool_t *pool, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_snapshot_format_get_entries(ngx_str_t *text,
@@ -395,10 +401,13 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     const ngx_apikeys_store_key_t *key)
 {
     u_char      *p;
-    ngx_uint_t   i;
+    ngx_uint_t   i, older;
+
+    older = !ngx_apikeys_objectid_zero(&key->older_id);
 
     p = ngx_apikeys_snapshot_format_reserve(text,
                             NGX_APIKEYS_SNAPSHOT_KEY_LEN
+                            + older * NGX_APIKEYS_SNAPSHOT_OLDER_LEN
                             + key->ngrants * NGX_APIKEYS_SNAPSHOT_GRANT_LEN
                             + key->nentries * NGX_APIKEYS_SNAPSHOT_ENTRY_LEN);
     if (p == NULL) {
@@ -414,11 +423,20 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     p = ngx_apikeys_snapshot_format_put_32(p, key->expires);
     *p++ = (u_char) ((key->unreadable ? NGX_APIKEYS_SNAPSHOT_UNREADABLE : 0)
                      | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0)
-                     | (key->disabled ? NGX_APIKEYS_SNAPSHOT_DISABLED : 0));
+                     | (key->disabled ? NGX_APIKEYS_SNAPSHOT_DISABLED : 0)
+                     | (older ? NGX_APIKEYS_SNAPSHOT_HAS_OLDER : 0));
     p = ngx_cpymem(p, key->line, NGX_APIKEYS_SEAL_LINE_LEN);
     p = ngx_cpymem(p, &key->secret, sizeof(ngx_apikeys_secret_t));
+    p = ngx_cpymem(p, &key->secret_id, NGX_APIKEYS_OBJECTID_LEN);
+    p = ngx_apikeys_snapshot_format_put_32(p, key->secret_expires);
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->ngrants);
     p = ngx_apikeys_snapshot_format_put_32(p, (uint32_t) key->nentries);
+
+    if (older) {
+        p = ngx_cpymem(p, &key->older_id, NGX_APIKEYS_OBJECTID_LEN);
+        p = ngx_apikeys_snapshot_format_put_32(p, key->older_expires);
+        p = ngx_cpymem(p, &key->older, sizeof(ngx_apikeys_secret_t));
+    }
 
     for (i = 0; i < key->ngrants; i++) {
         p = ngx_cpymem(p, &key->grants[i].id, NGX_APIKEYS_OBJECTID_LEN);
@@ -553,7 +571,8 @@ static ngx_int_t
 ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     ngx_apikeys_store_key_t *key)
 {
-    u_char  *p;
+    u_char      *p;
+    ngx_uint_t   older;
 
     p = ngx_apikeys_snapshot_format_read(text,
                                          NGX_APIKEYS_SNAPSHOT_KEY_LEN - 1);
@@ -576,6 +595,7 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     key->unreadable = p[16] & NGX_APIKEYS_SNAPSHOT_UNREADABLE;
     key->stub = p[16] & NGX_APIKEYS_SNAPSHOT_STUB;
     key->disabled = (p[16] & NGX_APIKEYS_SNAPSHOT_DISABLED) ? 1 : 0;
+    older = p[16] & NGX_APIKEYS_SNAPSHOT_HAS_OLDER;
     p += 17;
 
     ngx_memcpy(key->line, p, NGX_APIKEYS_SEAL_LINE_LEN);
@@ -584,14 +604,47 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     ngx_memcpy(&key->secret, p, sizeof(ngx_apikeys_secret_t));
     p += sizeof(ngx_apikeys_secret_t);
 
-    key->ngrants = ngx_apikeys_snapshot_format_32(p);
-    key->nentries = ngx_apikeys_snapshot_format_32(p + 4);
+    ngx_memcpy(&key->secret_id, p, NGX_APIKEYS_OBJECTID_LEN);
+    p += NGX_APIKEYS_OBJECTID_LEN;
+
+    key->secret_expires = ngx_apikeys_snapshot_format_32(p);
+    key->ngrants = ngx_apikeys_snapshot_format_32(p + 4);
+    key->nentries = ngx_apikeys_snapshot_format_32(p + 8);
+
+    if (older
+        && ngx_apikeys_snapshot_format_get_older(text, key) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (ngx_apikeys_snapshot_format_get_grants(text, pool, key) != NGX_OK) {
         return NGX_ERROR;
     }
 
     return ngx_apikeys_snapshot_format_get_entries(text, pool, key);
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_format_get_older(ngx_str_t *text,
+    ngx_apikeys_store_key_t *key)
+{
+    u_char  *p;
+
+    p = ngx_apikeys_snapshot_format_read(text, NGX_APIKEYS_SNAPSHOT_OLDER_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(&key->older_id, p, NGX_APIKEYS_OBJECTID_LEN);
+    p += NGX_APIKEYS_OBJECTID_LEN;
+
+    key->older_expires = ngx_apikeys_snapshot_format_32(p);
+    p += 4;
+
+    ngx_memcpy(&key->older, p, sizeof(ngx_apikeys_secret_t));
+
+    return ngx_apikeys_objectid_zero(&key->older_id) ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -74,6 +74,12 @@ typedef struct {
     uint32_t                         expires;   /* seconds since 1970; 0: the
                                                    key has no end */
     uint32_t                         disabled;  /* 1: the key is refused */
+    uint32_t                         secret_expires;  /* as "expires" */
+    uint32_t                         older_expires;
+    ngx_apikeys_objectid_t           secret_id;
+    ngx_apikeys_objectid_t           older_id;  /* zero: there is no older
+                                                   secret */
+    ngx_apikeys_secret_t             older;     /* the older of two secrets */
     ngx_uint_t                       unreadable; /* 1: could not be decoded or
                                                     decrypted; lookups return
                                                     NGX_BUSY */
@@ -98,13 +104,14 @@ typedef struct {
  * ngx_apikeys_snapshot_format.c, t/unit/unit.h and t/fuzz/snapshot.c.
  * The structure must have no padding, in which a member could hide.
  */
-#define NGX_APIKEYS_STORE_KEY_MEMBERS  15
+#define NGX_APIKEYS_STORE_KEY_MEMBERS  20
 
 _Static_assert(sizeof(ngx_apikeys_store_key_t)
-               == 2 * sizeof(ngx_apikeys_objectid_t)
+               == 4 * sizeof(ngx_apikeys_objectid_t)
                   + NGX_APIKEYS_PUBLIC_KEY_LEN + sizeof(uint64_t)
-                  + sizeof(ngx_apikeys_secret_t) + NGX_APIKEYS_SEAL_LINE_LEN
-                  + 3 * sizeof(uint32_t) + 4 * sizeof(ngx_uint_t)
+                  + 2 * sizeof(ngx_apikeys_secret_t)
+                  + NGX_APIKEYS_SEAL_LINE_LEN + 5 * sizeof(uint32_t)
+                  + 4 * sizeof(ngx_uint_t)
                   + 2 * sizeof(void *),
                "a member of a key was added or removed: see "
                "NGX_APIKEYS_STORE_KEY_MEMBERS");
@@ -132,12 +139,16 @@ typedef struct {
     const ngx_apikeys_objectid_t    *id;
     const ngx_apikeys_objectid_t    *org;
     const u_char                    *public_key;
+    const ngx_apikeys_objectid_t    *secret_id;
     const u_char                    *plain;     /* as of a secret */
     const ngx_apikeys_ha1s_t        *ha1s;
     uint64_t                         version;
     uint32_t                         roles;
     uint32_t                         expires;   /* as of a key */
     uint32_t                         disabled;
+    uint32_t                         secret_expires;
+    uint32_t                         has_older; /* 1: there is an older secret,
+                                                   see store_older() */
     uint32_t                         ngrants;
     ngx_uint_t                       nentries;
     const void                      *detail;    /* private to the store */
@@ -233,6 +244,13 @@ ngx_int_t ngx_apikeys_store_org(ngx_apikeys_store_t *st,
     const ngx_apikeys_objectid_t *id, ngx_apikeys_store_org_t *org);
 ngx_int_t ngx_apikeys_store_project(ngx_apikeys_store_t *st,
     const ngx_apikeys_objectid_t *id, ngx_apikeys_store_project_t *project);
+
+/*
+ * The same key with its older secret in the place of the newest.
+ * NGX_DECLINED: it has one secret.
+ */
+ngx_int_t ngx_apikeys_store_older(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_ref_t *ref, ngx_apikeys_store_ref_t *older);
 
 /* mask of the key's roles in a project, 0: none */
 uint32_t ngx_apikeys_store_grant(ngx_apikeys_store_t *st,

@@ -123,7 +123,17 @@ typedef struct {
     u_char                    reclaim;
 } ngx_apikeys_store_record_t;
 
-/* leaves of the tree, in this order: IPv4 entries, IPv6 entries, grants */
+/* detail.flags */
+#define NGX_APIKEYS_STORE_DISABLED       0x01
+#define NGX_APIKEYS_STORE_HAS_OLDER      0x02     /* an older secret */
+#define NGX_APIKEYS_STORE_HAS_SECRET_ID  0x04     /* the secret was not made
+                                                     with the key, whose id it
+                                                     would have */
+
+/*
+ * leaves of the tree, in this order: IPv4 entries, IPv6 entries, grants, the
+ * older secret and its HA1s
+ */
 typedef struct {
     u_char                    plain[NGX_APIKEYS_DIGEST_SHA256_LEN];
     uint32_t                  roles;
@@ -131,18 +141,27 @@ typedef struct {
     uint16_t                  nv4;
     uint16_t                  nv6;
     uint16_t                  ngrants;
-    uint16_t                  tree_bits;  /* arena_tree_bits() of the tree */
+    u_char                    tree_bits;  /* arena_tree_bits() of the tree */
+    u_char                    flags;
     uint32_t                  ha1s;       /* cell, never 0 */
     uint32_t                  expires;    /* seconds since 1970, or 0: never */
-    uint32_t                  disabled;
+    uint32_t                  secret_expires;
     u_char                    free[4];
 } ngx_apikeys_store_detail_t;
 
 /* the part of a detail that digest alone reads */
 typedef struct {
     ngx_apikeys_ha1s_t        ha1s;
-    u_char                    free[16];
+    ngx_apikeys_objectid_t    secret_id;
+    u_char                    free[4];
 } ngx_apikeys_store_ha1s_t;
+
+typedef struct {
+    u_char                    plain[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    ngx_apikeys_objectid_t    id;
+    uint32_t                  expires;
+    u_char                    free[16];
+} ngx_apikeys_store_older_t;
 
 /* parent: index of the smallest entry that contains this one, or NONE */
 typedef struct {
@@ -165,6 +184,7 @@ typedef struct {
 _Static_assert(sizeof(ngx_apikeys_store_record_t) == NGX_APIKEYS_ARENA_CELL
                && sizeof(ngx_apikeys_store_detail_t) == NGX_APIKEYS_ARENA_CELL
                && sizeof(ngx_apikeys_store_ha1s_t) == NGX_APIKEYS_ARENA_CELL
+               && sizeof(ngx_apikeys_store_older_t) == NGX_APIKEYS_ARENA_CELL
                && sizeof(ngx_apikeys_store_grant_t)
                   * NGX_APIKEYS_STORE_GRANT_LEAF == NGX_APIKEYS_ARENA_CELL,
                "records are cells");
@@ -417,7 +437,10 @@ struct ngx_apikeys_store_s {
 #define ngx_apikeys_store_ha1s(st, d)                                        \
     ((ngx_apikeys_store_ha1s_t *) &(st)->arena.cells[(d)->ha1s])
 
-/* first leaf of the IPv6 entries, of the grants; number of all leaves */
+/*
+ * first leaf of the IPv6 entries, of the grants, of the older secret; number of
+ * all leaves
+ */
 
 #define ngx_apikeys_store_v6_leaf(d)                                         \
     ngx_apikeys_store_nleaves((uint32_t) (d)->nv4, NGX_APIKEYS_STORE_V4_LEAF)
@@ -427,10 +450,14 @@ struct ngx_apikeys_store_s {
      + ngx_apikeys_store_nleaves((uint32_t) (d)->nv6,                        \
                                  NGX_APIKEYS_STORE_V6_LEAF))
 
-#define ngx_apikeys_store_detail_leaves(d)                                   \
+#define ngx_apikeys_store_older_leaf(d)                                      \
     (ngx_apikeys_store_grant_leaf(d)                                         \
      + ngx_apikeys_store_nleaves((uint32_t) (d)->ngrants,                    \
                                  NGX_APIKEYS_STORE_GRANT_LEAF))
+
+#define ngx_apikeys_store_detail_leaves(d)                                   \
+    (ngx_apikeys_store_older_leaf(d)                                         \
+     + (((d)->flags & NGX_APIKEYS_STORE_HAS_OLDER) ? 2 : 0))
 
 #define ngx_apikeys_atomic_load(p)       __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define ngx_apikeys_atomic_store(p, value)                                   \

@@ -27,12 +27,12 @@
 
 
 /* read_ref() returns what decisions need of them */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 /* read_ref() sets all members; there is no padding */
 _Static_assert(sizeof(ngx_apikeys_store_ref_t)
-               == 6 * sizeof(void *) + sizeof(uint64_t)
-                  + 4 * sizeof(uint32_t) + sizeof(ngx_uint_t),
+               == 7 * sizeof(void *) + sizeof(uint64_t)
+                  + 6 * sizeof(uint32_t) + sizeof(ngx_uint_t),
                "a member of a look-up result was added: read_ref() sets all, "
                "unit_key_wrong() of t/unit/unit.h compares all");
 
@@ -43,7 +43,8 @@ _Static_assert(sizeof(ngx_apikeys_store_ref_t)
 
 static ngx_int_t ngx_apikeys_store_read_no_section(ngx_apikeys_store_t *st);
 static void ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_record_t *rec, ngx_apikeys_store_ref_t *ref);
+    ngx_apikeys_store_record_t *rec, uint64_t version,
+    ngx_apikeys_store_ref_t *ref);
 static ngx_int_t ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_detail_t *d, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry);
@@ -230,7 +231,7 @@ ngx_apikeys_store_read_no_section(ngx_apikeys_store_t *st)
 static NGX_APIKEYS_STORE_READ_INLINE ngx_int_t
 ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
     ngx_apikeys_store_kind_e kind, const ngx_apikeys_objectid_t *id,
-    ngx_apikeys_store_record_t **record)
+    ngx_apikeys_store_record_t **record, uint64_t *version)
 {
     uint32_t                     i, complete;
     ngx_uint_t                   state;
@@ -262,6 +263,10 @@ ngx_apikeys_store_read_id(ngx_apikeys_store_t *st,
             continue;
         }
 
+        /* before the state, which writers change before the version */
+
+        *version = ngx_apikeys_atomic_load(&rec->version);
+
         state = ngx_apikeys_atomic_load(&rec->state);
 
         if (state == NGX_APIKEYS_STORE_LIVE) {
@@ -283,6 +288,7 @@ ngx_apikeys_store_key(ngx_apikeys_store_t *st, const ngx_str_t *public_key,
     ngx_apikeys_store_ref_t *ref)
 {
     uint32_t                     i, complete;
+    uint64_t                     version;
     ngx_uint_t                   state;
     ngx_apikeys_store_record_t  *rec;
 
@@ -311,10 +317,11 @@ ngx_apikeys_store_key(ngx_apikeys_store_t *st, const ngx_str_t *public_key,
             continue;
         }
 
+        version = ngx_apikeys_atomic_load(&rec->version);  /* as read_id() */
         state = ngx_apikeys_atomic_load(&rec->state);
 
         if (state == NGX_APIKEYS_STORE_LIVE) {
-            ngx_apikeys_store_read_ref(st, rec, ref);
+            ngx_apikeys_store_read_ref(st, rec, version, ref);
             return ngx_apikeys_store_read_line_missing(st, rec) ? NGX_BUSY
                                                                 : NGX_OK;
         }
@@ -347,13 +354,15 @@ ngx_int_t
 ngx_apikeys_store_key_by_id(ngx_apikeys_store_t *st,
     const ngx_apikeys_objectid_t *id, ngx_apikeys_store_ref_t *ref)
 {
+    uint64_t                     version;
     ngx_int_t                    rc;
     ngx_apikeys_store_record_t  *rec;
 
-    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_KEY, id, &rec);
+    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_KEY, id, &rec,
+                                   &version);
 
     if (rc == NGX_OK) {
-        ngx_apikeys_store_read_ref(st, rec, ref);
+        ngx_apikeys_store_read_ref(st, rec, version, ref);
 
         if (ngx_apikeys_store_read_line_missing(st, rec)) {
             return NGX_BUSY;
@@ -371,11 +380,11 @@ ngx_apikeys_store_org(ngx_apikeys_store_t *st,
     ngx_int_t                    rc;
     ngx_apikeys_store_record_t  *rec;
 
-    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_ORG, id, &rec);
+    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_ORG, id, &rec,
+                                   &org->version);
 
     if (rc == NGX_OK) {
         org->id = rec->id;
-        org->version = ngx_apikeys_atomic_load(&rec->version);
         org->access_list_required =
                        (rec->flags & NGX_APIKEYS_STORE_LIST_REQUIRED) != 0;
     }
@@ -391,12 +400,12 @@ ngx_apikeys_store_project(ngx_apikeys_store_t *st,
     ngx_int_t                    rc;
     ngx_apikeys_store_record_t  *rec;
 
-    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_PROJECT, id, &rec);
+    rc = ngx_apikeys_store_read_id(st, NGX_APIKEYS_STORE_PROJECT, id, &rec,
+                                   &project->version);
 
     if (rc == NGX_OK) {
         project->id = rec->id;
         project->org = rec->org;
-        project->version = ngx_apikeys_atomic_load(&rec->version);
     }
 
     return rc;
@@ -405,24 +414,64 @@ ngx_apikeys_store_project(ngx_apikeys_store_t *st,
 
 static void
 ngx_apikeys_store_read_ref(ngx_apikeys_store_t *st,
-    ngx_apikeys_store_record_t *rec, ngx_apikeys_store_ref_t *ref)
+    ngx_apikeys_store_record_t *rec, uint64_t version,
+    ngx_apikeys_store_ref_t *ref)
 {
+    ngx_apikeys_store_ha1s_t    *ha1s;
     ngx_apikeys_store_detail_t  *d;
 
     d = ngx_apikeys_store_detail(st, rec);
+    ha1s = ngx_apikeys_store_ha1s(st, d);
 
     ref->id = &rec->id;
     ref->org = &rec->org;
     ref->public_key = rec->public_key;
+    ref->secret_id = (d->flags & NGX_APIKEYS_STORE_HAS_SECRET_ID)
+                     ? &ha1s->secret_id : &rec->id;
     ref->plain = d->plain;
-    ref->ha1s = &ngx_apikeys_store_ha1s(st, d)->ha1s;
-    ref->version = ngx_apikeys_atomic_load(&rec->version);
+    ref->ha1s = &ha1s->ha1s;
+    ref->version = version;
     ref->roles = d->roles;
     ref->expires = d->expires;
-    ref->disabled = d->disabled;
+    ref->disabled = (d->flags & NGX_APIKEYS_STORE_DISABLED) ? 1 : 0;
+    ref->secret_expires = d->secret_expires;
+    ref->has_older = (d->flags & NGX_APIKEYS_STORE_HAS_OLDER) ? 1 : 0;
     ref->ngrants = d->ngrants;
     ref->nentries = d->nv4 + d->nv6;
     ref->detail = d;
+}
+
+
+ngx_int_t
+ngx_apikeys_store_older(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_ref_t *ref, ngx_apikeys_store_ref_t *older)
+{
+    uint32_t                           leaf;
+    ngx_apikeys_store_ha1s_t          *ha1s;
+    ngx_apikeys_store_older_t         *cell;
+    const ngx_apikeys_store_detail_t  *d;
+
+    if (!ref->has_older) {
+        return NGX_DECLINED;
+    }
+
+    d = ref->detail;
+    leaf = ngx_apikeys_store_older_leaf(d);
+
+    cell = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       leaf);
+    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       leaf + 1);
+
+    *older = *ref;
+
+    older->secret_id = &cell->id;
+    older->plain = cell->plain;
+    older->ha1s = &ha1s->ha1s;
+    older->secret_expires = cell->expires;
+    older->has_older = 0;
+
+    return NGX_OK;
 }
 
 

@@ -19,7 +19,7 @@
 
 
 /* walk_key() sets them all */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 
 static ngx_int_t ngx_apikeys_store_walk_record(ngx_apikeys_store_t *st,
@@ -27,6 +27,8 @@ static ngx_int_t ngx_apikeys_store_walk_record(ngx_apikeys_store_t *st,
 static ngx_int_t ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
     ngx_apikeys_store_walk_t *walk, ngx_apikeys_store_record_t *rec,
     ngx_apikeys_store_key_t *key);
+static void ngx_apikeys_store_walk_older(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, ngx_apikeys_store_key_t *key);
 static void ngx_apikeys_store_walk_grants(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, ngx_apikeys_store_grant_t *grants);
 static void ngx_apikeys_store_walk_entries(ngx_apikeys_store_t *st,
@@ -186,10 +188,16 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
 
     ngx_memcpy(key->secret.plain, d->plain, sizeof(d->plain));
     key->secret.ha1s = ngx_apikeys_store_ha1s(st, d)->ha1s;
+    key->secret_id = ngx_apikeys_store_ha1s(st, d)->secret_id;
+    key->secret_expires = d->secret_expires;
+
+    if (d->flags & NGX_APIKEYS_STORE_HAS_OLDER) {
+        ngx_apikeys_store_walk_older(st, d, key);
+    }
 
     key->roles = d->roles;
     key->expires = d->expires;
-    key->disabled = d->disabled;
+    key->disabled = (d->flags & NGX_APIKEYS_STORE_DISABLED) ? 1 : 0;
     key->ngrants = d->ngrants;
     key->nentries = (ngx_uint_t) d->nv4 + d->nv6;
 
@@ -214,6 +222,28 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_store_walk_older(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, ngx_apikeys_store_key_t *key)
+{
+    uint32_t                    leaf;
+    ngx_apikeys_store_ha1s_t   *ha1s;
+    ngx_apikeys_store_older_t  *older;
+
+    leaf = ngx_apikeys_store_older_leaf(d);
+
+    older = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                        leaf);
+    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       leaf + 1);
+
+    ngx_memcpy(key->older.plain, older->plain, sizeof(older->plain));
+    key->older.ha1s = ha1s->ha1s;
+    key->older_id = older->id;
+    key->older_expires = older->expires;
 }
 
 

@@ -25,7 +25,7 @@
 
 
 /* publish_key_locked() and write_detail() write them all into the zone */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 /* maximum nesting of CIDR blocks: 129 prefix lengths, rounded up */
 #define NGX_APIKEYS_STORE_MAX_NESTING  130
@@ -53,7 +53,7 @@ static void ngx_apikeys_store_write_invalidate(ngx_apikeys_store_t *st,
     ngx_apikeys_store_record_t *rec);
 static uint32_t ngx_apikeys_store_write_cells(
     const ngx_apikeys_store_key_t *key);
-static ngx_uint_t ngx_apikeys_store_write_nv4(
+static void ngx_apikeys_store_write_lengths(ngx_apikeys_store_detail_t *d,
     const ngx_apikeys_store_key_t *key);
 static uint32_t ngx_apikeys_store_write_detail(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_key_t *key);
@@ -62,6 +62,8 @@ static void ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
     ngx_uint_t family);
 static void ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_grant_t *grants);
+static void ngx_apikeys_store_write_older(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key);
 
 
 ngx_int_t
@@ -691,7 +693,6 @@ ngx_apikeys_store_write_count(ngx_apikeys_store_t *st,
 static uint32_t
 ngx_apikeys_store_write_cells(const ngx_apikeys_store_key_t *key)
 {
-    ngx_uint_t                  nv4;
     ngx_apikeys_store_detail_t  d;
 
     if (key == NULL) {
@@ -700,19 +701,18 @@ ngx_apikeys_store_write_cells(const ngx_apikeys_store_key_t *key)
 
     ngx_memzero(&d, sizeof(ngx_apikeys_store_detail_t));
 
-    nv4 = ngx_apikeys_store_write_nv4(key);
-
-    d.nv4 = (uint16_t) nv4;
-    d.nv6 = (uint16_t) (key->nentries - nv4);
-    d.ngrants = (uint16_t) key->ngrants;
+    ngx_apikeys_store_write_lengths(&d, key);
 
     return 3
            + ngx_apikeys_arena_tree_cells(ngx_apikeys_store_detail_leaves(&d));
 }
 
 
-static ngx_uint_t
-ngx_apikeys_store_write_nv4(const ngx_apikeys_store_key_t *key)
+/* what the leaves of the key are counted from; "d" was zeroed */
+
+static void
+ngx_apikeys_store_write_lengths(ngx_apikeys_store_detail_t *d,
+    const ngx_apikeys_store_key_t *key)
 {
     ngx_uint_t  n;
 
@@ -720,7 +720,13 @@ ngx_apikeys_store_write_nv4(const ngx_apikeys_store_key_t *key)
         /* void */
     }
 
-    return n;
+    d->nv4 = (uint16_t) n;
+    d->nv6 = (uint16_t) (key->nentries - n);
+    d->ngrants = (uint16_t) key->ngrants;
+
+    if (!ngx_apikeys_objectid_zero(&key->older_id)) {
+        d->flags |= NGX_APIKEYS_STORE_HAS_OLDER;
+    }
 }
 
 
@@ -729,39 +735,51 @@ ngx_apikeys_store_write_detail(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_key_t *key)
 {
     uint32_t                     i, n;
-    ngx_uint_t                   nv4;
+    ngx_apikeys_store_ha1s_t    *ha1s;
     ngx_apikeys_store_detail_t  *d;
 
     i = ngx_apikeys_arena_alloc(&st->arena);
     d = (ngx_apikeys_store_detail_t *) &st->arena.cells[i];
 
-    nv4 = ngx_apikeys_store_write_nv4(key);
-
     ngx_memcpy(d->plain, key->secret.plain, sizeof(d->plain));
 
     d->ha1s = ngx_apikeys_arena_alloc(&st->arena);
-    ngx_apikeys_store_ha1s(st, d)->ha1s = key->secret.ha1s;
+
+    ha1s = ngx_apikeys_store_ha1s(st, d);
+    ha1s->ha1s = key->secret.ha1s;
+    ha1s->secret_id = key->secret_id;
+
+    if (ngx_memcmp(&key->secret_id, &key->id, NGX_APIKEYS_OBJECTID_LEN) != 0) {
+        d->flags |= NGX_APIKEYS_STORE_HAS_SECRET_ID;
+    }
+
+    if (key->disabled) {
+        d->flags |= NGX_APIKEYS_STORE_DISABLED;
+    }
 
     d->roles = key->roles;
     d->expires = key->expires;
-    d->disabled = key->disabled;
-    d->nv4 = (uint16_t) nv4;
-    d->nv6 = (uint16_t) (key->nentries - nv4);
-    d->ngrants = (uint16_t) key->ngrants;
+    d->secret_expires = key->secret_expires;
+
+    ngx_apikeys_store_write_lengths(d, key);
 
     n = ngx_apikeys_store_detail_leaves(d);
 
     if (n) {
         d->tree = ngx_apikeys_arena_tree_create(&st->arena, n);
-        d->tree_bits = (uint16_t) ngx_apikeys_arena_tree_bits(n);
+        d->tree_bits = (u_char) ngx_apikeys_arena_tree_bits(n);
 
         ngx_apikeys_store_write_entries(st, d, key->entries, 4);
 
         if (d->nv6) {
-            ngx_apikeys_store_write_entries(st, d, key->entries + nv4, 6);
+            ngx_apikeys_store_write_entries(st, d, key->entries + d->nv4, 6);
         }
 
         ngx_apikeys_store_write_grants(st, d, key->grants);
+
+        if (d->flags & NGX_APIKEYS_STORE_HAS_OLDER) {
+            ngx_apikeys_store_write_older(st, d, key);
+        }
     }
 
     return i;
@@ -844,4 +862,27 @@ ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
 
         grant[i % NGX_APIKEYS_STORE_GRANT_LEAF] = grants[i];
     }
+}
+
+
+static void
+ngx_apikeys_store_write_older(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key)
+{
+    uint32_t                    leaf;
+    ngx_apikeys_store_ha1s_t   *ha1s;
+    ngx_apikeys_store_older_t  *older;
+
+    leaf = ngx_apikeys_store_older_leaf(d);
+
+    older = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                        leaf);
+    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       leaf + 1);
+
+    ngx_memcpy(older->plain, key->older.plain, sizeof(older->plain));
+    older->id = key->older_id;
+    older->expires = key->older_expires;
+
+    ha1s->ha1s = key->older.ha1s;
 }

@@ -36,7 +36,12 @@
     column(NAME, name, name)                                                 \
     column(CREATED, created, created)                                        \
     column(DISABLED, disabled, disabled)                                     \
-    column(EXPIRES, expires, expires)
+    column(EXPIRES, expires, expires)                                        \
+    column(SECRET_ID, secret_id, NULL)                                       \
+    column(SECRET_EXPIRES, secret_expires, NULL)                             \
+    column(OLDER_ID, older_id, NULL)                                         \
+    column(OLDER_SECRET, older_secret, NULL)                                 \
+    column(OLDER_EXPIRES, older_expires, NULL)
 
 #define NGX_APIKEYS_STATE_ENUM(name, column, printed)                        \
     NGX_APIKEYS_STATE_##name,

@@ -26,7 +26,7 @@
 
 
 /* sync_object_key() sets them all from the columns; "stub" stays 0 */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 
 static ngx_int_t ngx_apikeys_sync_object_value(ngx_apikeys_sync_row_t *row,
@@ -38,8 +38,13 @@ static ngx_int_t ngx_apikeys_sync_object_kind(const ngx_str_t *value,
 static ngx_int_t ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf,
     ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
-static ngx_int_t ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
+static ngx_int_t ngx_apikeys_sync_object_secrets(
+    ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
+    ngx_apikeys_sync_row_t *row, ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_sync_object_ends(ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
+    ngx_uint_t column, uint32_t *end);
 static ngx_int_t ngx_apikeys_sync_object_grants(ngx_pool_t *pool,
     ngx_str_t *value, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_sync_object_entries(ngx_pool_t *pool,
@@ -174,9 +179,8 @@ static ngx_int_t
 ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_store_key_t *key)
 {
-    u_char               sealed[NGX_APIKEYS_SEALED_LEN];
     ngx_int_t            rc;
-    ngx_str_t            value, context;
+    ngx_str_t            value;
     ngx_apikeys_scope_e  scope;
 
     /* without these two the record cannot be stored */
@@ -207,7 +211,7 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     rc = ngx_apikeys_sync_object_grants(pool, &value, key);
 
     if (rc == NGX_OK) {
-        rc = ngx_apikeys_sync_object_end(row, key);
+        rc = ngx_apikeys_sync_object_ends(row, key);
     }
 
     if (rc == NGX_OK) {
@@ -223,12 +227,7 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_apikeys_sync_object_secret(conf, pool, row, sealed, &context,
-                                            &key->secret);
-    }
-
-    if (rc == NGX_OK) {
-        ngx_memcpy(key->line, sealed, NGX_APIKEYS_SEAL_LINE_LEN);
+        rc = ngx_apikeys_sync_object_secrets(conf, pool, row, key);
     }
 
     /*
@@ -241,6 +240,10 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         key->roles = 0;
         key->expires = 0;
         key->disabled = 0;
+        key->secret_expires = 0;
+        key->older_expires = 0;
+        ngx_memzero(&key->secret_id, NGX_APIKEYS_OBJECTID_LEN);
+        ngx_memzero(&key->older_id, NGX_APIKEYS_OBJECTID_LEN);
         key->ngrants = 0;
         key->nentries = 0;
 
@@ -252,24 +255,95 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
 
 
 /*
- * The zone has 32 bits for a time, enough until 2106: a later end is none.
- * Anything but "f" counts as disabled, the stricter value.
+ * A key with two secrets needs the lines of both, but the zone has the name of
+ * one: that of the older secret, if they differ, as it will be removed from the
+ * master key file first.
  */
 
 static ngx_int_t
-ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
+ngx_apikeys_sync_object_secrets(ngx_apikeys_sync_conf_t *conf,
+    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key)
 {
-    time_t     expires;
+    u_char     sealed[NGX_APIKEYS_SEALED_LEN];
+    ngx_int_t  rc;
+    ngx_str_t  value, context;
+
+    ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_SECRET_ID, &value);
+
+    if (ngx_apikeys_objectid_parse(&key->secret_id, &value) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_apikeys_sync_object_secret(conf, pool, row,
+                                        NGX_APIKEYS_STATE_SECRET_ID,
+                                        NGX_APIKEYS_STATE_SECRET, sealed,
+                                        &context, &key->secret);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_OLDER_ID, &value)
+        == NGX_OK)
+    {
+        if (ngx_apikeys_objectid_parse(&key->older_id, &value) != NGX_OK
+            || ngx_apikeys_objectid_zero(&key->older_id))
+        {
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_apikeys_sync_object_secret(conf, pool, row,
+                                            NGX_APIKEYS_STATE_OLDER_ID,
+                                            NGX_APIKEYS_STATE_OLDER_SECRET,
+                                            sealed, &context, &key->older);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    ngx_memcpy(key->line, sealed, NGX_APIKEYS_SEAL_LINE_LEN);
+
+    return NGX_OK;
+}
+
+
+/* anything but "f" counts as disabled, the stricter value */
+
+static ngx_int_t
+ngx_apikeys_sync_object_ends(ngx_apikeys_sync_row_t *row,
+    ngx_apikeys_store_key_t *key)
+{
     ngx_str_t  value;
 
     ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_DISABLED, &value);
 
     key->disabled = !(value.len == 1 && value.data[0] == 'f');
 
-    if (ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_EXPIRES, &value)
-        != NGX_OK)
+    if (ngx_apikeys_sync_object_end(row, NGX_APIKEYS_STATE_EXPIRES,
+                                    &key->expires)
+        != NGX_OK
+        || ngx_apikeys_sync_object_end(row, NGX_APIKEYS_STATE_SECRET_EXPIRES,
+                                       &key->secret_expires)
+           != NGX_OK)
     {
+        return NGX_DECLINED;
+    }
+
+    return ngx_apikeys_sync_object_end(row, NGX_APIKEYS_STATE_OLDER_EXPIRES,
+                                       &key->older_expires);
+}
+
+
+/* the zone has 32 bits for a time, enough until 2106: a later end is none */
+
+static ngx_int_t
+ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row, ngx_uint_t column,
+    uint32_t *end)
+{
+    time_t     expires;
+    ngx_str_t  value;
+
+    if (ngx_apikeys_sync_object_value(row, column, &value) != NGX_OK) {
         return NGX_OK;
     }
 
@@ -280,7 +354,7 @@ ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
     }
 
     if (expires <= (time_t) 0xffffffff) {
-        key->expires = (uint32_t) expires;
+        *end = (uint32_t) expires;
     }
 
     return NGX_OK;
@@ -289,12 +363,13 @@ ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
 
 ngx_int_t
 ngx_apikeys_sync_object_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
-    ngx_apikeys_sync_row_t *row, u_char *sealed, ngx_str_t *context,
+    ngx_apikeys_sync_row_t *row, ngx_uint_t id_column,
+    ngx_uint_t secret_column, u_char *sealed, ngx_str_t *context,
     ngx_apikeys_secret_t *secret)
 {
-    ngx_str_t  org, id, public_key, value, text;
+    ngx_str_t  org, id, public_key, secret_id, value, text;
 
-    ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_SECRET, &value);
+    ngx_apikeys_sync_object_value(row, secret_column, &value);
 
     if (ngx_apikeys_seal_unhex(sealed, NGX_APIKEYS_SEALED_LEN, &value)
         != NGX_OK)
@@ -306,9 +381,10 @@ ngx_apikeys_sync_object_secret(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
     ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_ID, &id);
     ngx_apikeys_sync_object_value(row, NGX_APIKEYS_STATE_PUBLIC_KEY,
                                   &public_key);
+    ngx_apikeys_sync_object_value(row, id_column, &secret_id);
 
     if (ngx_apikeys_seal_context(pool, context, &org, &id, &public_key,
-                                 &conf->realm)
+                                 &secret_id, &conf->realm)
         != NGX_OK)
     {
         return NGX_ERROR;

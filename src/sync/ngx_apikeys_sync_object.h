@@ -50,14 +50,16 @@ ngx_int_t ngx_apikeys_sync_object_decode(ngx_apikeys_sync_conf_t *conf,
     ngx_apikeys_sync_object_t *object);
 
 /*
- * Decrypts the secret of a key's row.  Sets "sealed" (NGX_APIKEYS_SEALED_LEN
- * bytes), "context" (associated data, allocated from "pool") and "secret",
- * which the caller must wipe.  NGX_DECLINED: it cannot be decrypted;
- * NGX_ERROR: no memory.
+ * Decrypts a secret of a key's row, of which the columns with its id and the
+ * sealed secret are given.  Sets "sealed" (NGX_APIKEYS_SEALED_LEN bytes),
+ * "context" (associated data, allocated from "pool") and "secret", which the
+ * caller must wipe.  NGX_DECLINED: it cannot be decrypted; NGX_ERROR: no
+ * memory.
  */
 ngx_int_t ngx_apikeys_sync_object_secret(ngx_apikeys_sync_conf_t *conf,
-    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row, u_char *sealed,
-    ngx_str_t *context, ngx_apikeys_secret_t *secret);
+    ngx_pool_t *pool, ngx_apikeys_sync_row_t *row, ngx_uint_t id_column,
+    ngx_uint_t secret_column, u_char *sealed, ngx_str_t *context,
+    ngx_apikeys_secret_t *secret);
 
 /*
  * Checked under the lock before objects are published.  need_lease = 1: this

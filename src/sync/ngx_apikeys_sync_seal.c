@@ -61,6 +61,10 @@ static ngx_int_t ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
     ngx_apikeys_pg_query_t *q, ngx_str_t *params);
 static ngx_int_t ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_batch_t *batch);
+static ngx_int_t ngx_apikeys_sync_seal_secret(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_row_t *row, ngx_uint_t id_column,
+    ngx_uint_t secret_column, const ngx_apikeys_objectid_t *id,
+    ngx_apikeys_sync_seal_batch_t *batch);
 static void ngx_apikeys_sync_seal_write_done(ngx_apikeys_pg_query_t *q);
 static void ngx_apikeys_sync_seal_end(ngx_apikeys_sync_t *sync);
 static void ngx_apikeys_sync_seal_end_done(ngx_apikeys_pg_query_t *q);
@@ -292,9 +296,12 @@ ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
     n = ngx_apikeys_pg_query_nrows(q);
 
     batch.n = 0;
-    batch.ids = ngx_palloc(sync->pool, n * sizeof(ngx_apikeys_objectid_t));
-    batch.old = ngx_palloc(sync->pool, n * NGX_APIKEYS_SEALED_LEN);
-    batch.new = ngx_palloc(sync->pool, n * NGX_APIKEYS_SEALED_LEN);
+
+    /* a key has two secrets at most */
+
+    batch.ids = ngx_palloc(sync->pool, 2 * n * sizeof(ngx_apikeys_objectid_t));
+    batch.old = ngx_palloc(sync->pool, 2 * n * NGX_APIKEYS_SEALED_LEN);
+    batch.new = ngx_palloc(sync->pool, 2 * n * NGX_APIKEYS_SEALED_LEN);
 
     if (batch.ids == NULL || batch.old == NULL || batch.new == NULL) {
         return NGX_ERROR;
@@ -325,30 +332,71 @@ ngx_apikeys_sync_seal_rows(ngx_apikeys_sync_t *sync,
 }
 
 
-/* NGX_DECLINED: the secret cannot be decrypted, the row is skipped */
-
 static ngx_int_t
 ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
     ngx_apikeys_sync_row_t *row, ngx_apikeys_sync_seal_batch_t *batch)
 {
-    ngx_int_t             rc;
-    ngx_str_t             id, context;
-    ngx_apikeys_secret_t  secret;
+    ngx_str_t               text;
+    ngx_apikeys_objectid_t  id;
 
     ngx_apikeys_pg_query_value(row->query, row->number, NGX_APIKEYS_STATE_ID,
-                               &id);
+                               &text);
 
-    if (ngx_apikeys_objectid_parse(&batch->ids[batch->n], &id) != NGX_OK) {
+    if (ngx_apikeys_objectid_parse(&id, &text) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(sync->sealed_id, id.data, NGX_APIKEYS_OBJECTID_TEXT_LEN);
+    ngx_memcpy(sync->sealed_id, text.data, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 
-    rc = ngx_apikeys_sync_object_secret(sync->conf, sync->pool, row,
-                                        batch->old[batch->n], &context,
-                                        &secret);
+    if (ngx_apikeys_sync_seal_secret(sync, row, NGX_APIKEYS_STATE_SECRET_ID,
+                                     NGX_APIKEYS_STATE_SECRET, &id, batch)
+        == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_apikeys_pg_query_value(row->query, row->number,
+                                   NGX_APIKEYS_STATE_OLDER_ID, &text)
+        != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_apikeys_sync_seal_secret(sync, row, NGX_APIKEYS_STATE_OLDER_ID,
+                                        NGX_APIKEYS_STATE_OLDER_SECRET, &id,
+                                        batch);
+}
+
+
+/*
+ * NGX_DECLINED: the secret was encrypted with the first line, or cannot be
+ * decrypted, and is skipped
+ */
+
+static ngx_int_t
+ngx_apikeys_sync_seal_secret(ngx_apikeys_sync_t *sync,
+    ngx_apikeys_sync_row_t *row, ngx_uint_t id_column,
+    ngx_uint_t secret_column, const ngx_apikeys_objectid_t *id,
+    ngx_apikeys_sync_seal_batch_t *batch)
+{
+    ngx_int_t             rc;
+    ngx_str_t             context;
+    ngx_apikeys_secret_t  secret;
+
+    rc = ngx_apikeys_sync_object_secret(sync->conf, sync->pool, row, id_column,
+                                        secret_column, batch->old[batch->n],
+                                        &context, &secret);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ngx_memcmp(batch->old[batch->n],
+                   ngx_apikeys_seal_line(sync->conf->seal, 0),
+                   NGX_APIKEYS_SEAL_LINE_LEN)
+        == 0)
+    {
+        ngx_explicit_memzero(&secret, sizeof(ngx_apikeys_secret_t));
+        return NGX_DECLINED;
     }
 
     rc = ngx_apikeys_seal_secret(sync->conf->seal, 0, batch->new[batch->n],
@@ -360,6 +408,7 @@ ngx_apikeys_sync_seal_row(ngx_apikeys_sync_t *sync,
         return NGX_ERROR;
     }
 
+    batch->ids[batch->n] = *id;
     batch->n++;
 
     return NGX_OK;

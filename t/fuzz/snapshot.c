@@ -14,7 +14,7 @@
 
 
 /* check_again() compares them all */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
 
 
 static void check_text(ngx_str_t *text, ngx_pool_t *pool);
@@ -143,6 +143,12 @@ check_same(const ngx_apikeys_store_key_t *key,
     must(again->roles == key->roles);
     must(again->expires == key->expires);
     must(again->disabled == key->disabled);
+    must(memcmp(&again->secret_id, &key->secret_id, sizeof(key->secret_id))
+         == 0);
+    must(again->secret_expires == key->secret_expires);
+    must(memcmp(&again->older_id, &key->older_id, sizeof(key->older_id)) == 0);
+    must(again->older_expires == key->older_expires);
+    must(memcmp(&again->older, &key->older, sizeof(key->older)) == 0);
     must(!again->unreadable == !key->unreadable);
     must(!again->stub == !key->stub);
     must(again->ngrants == key->ngrants);

@@ -380,6 +380,8 @@ test_members(void)
     key.roles = 0;
     key.expires = 0;
     key.disabled = 0;
+    key.secret_expires = 0;
+    ngx_memzero(&key.secret_id, sizeof(key.secret_id));
     ok(walk(st, &key) == NGX_DONE, "a walk returns the flags of a stub");
 
     unit_store_free(st);

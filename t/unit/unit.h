@@ -236,7 +236,11 @@ unit_public_key(u_char *p, uint64_t n)
  * unit_key() sets each member to a value that is not zero (but the two flags of
  * a key without a detail), unit_key_wrong() and unit_key_differs() compare it.
  */
-ngx_apikeys_store_key_members(15);
+ngx_apikeys_store_key_members(20);
+
+
+/* the tests count cells of the other keys */
+#define unit_has_older(nentries, ngrants)  ((nentries) > 1 && (ngrants) > 1)
 
 
 /*
@@ -275,6 +279,20 @@ unit_key(uint64_t n, uint64_t version, ngx_uint_t nentries,
         ((u_char *) &key.secret)[i] = (u_char) (word >> (i % 8 * 8));
     }
 
+    /* every second key has the secret that was made with it */
+
+    key.secret_id = (n % 2) ? unit_id(word + 1) : key.id;
+    key.secret_expires = (uint32_t) word | 2;
+
+    if (unit_has_older(nentries, ngrants)) {
+        key.older_id = unit_id(word + 2);
+        key.older_expires = (uint32_t) word | 4;
+
+        for (i = 0; i < sizeof(ngx_apikeys_secret_t); i++) {
+            ((u_char *) &key.older)[i] = (u_char) (word >> (i % 8 * 8)) + 1;
+        }
+    }
+
     for (i = 0; i < nentries; i++) {
         addr = htonl((uint32_t) (((word & 0xffff) << 16) + i * 4));
 
@@ -308,6 +326,7 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
     ngx_apikeys_cidr_t         addr, entry;
     ngx_apikeys_secret_t       secret;
     ngx_apikeys_objectid_t     id;
+    ngx_apikeys_store_ref_t    older;
     ngx_apikeys_store_grant_t  grant;
 
     word = unit_mix(n * 1000003 + ref->version);
@@ -348,6 +367,16 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
         }
     }
 
+    id = (n % 2) ? unit_id(word + 1) : unit_id(n);
+
+    if (memcmp(ref->secret_id, &id, sizeof(id)) != 0) {
+        return "secret_id";
+    }
+
+    if (ref->secret_expires != ((uint32_t) word | 2)) {
+        return "secret_expires";
+    }
+
     for (i = 0; i < ref->nentries; i++) {
         ngx_memzero(&addr, sizeof(addr));
         net = htonl((uint32_t) (((word & 0xffff) << 16) + i * 4 + i % 4));
@@ -372,6 +401,39 @@ unit_key_wrong(ngx_apikeys_store_t *st, ngx_apikeys_store_ref_t *ref,
         {
             return "grant";
         }
+    }
+
+    if (!unit_has_older(ref->nentries, ref->ngrants)) {
+        return ngx_apikeys_store_older(st, ref, &older) == NGX_DECLINED
+               ? NULL : "older";
+    }
+
+    if (ngx_apikeys_store_older(st, ref, &older) != NGX_OK
+        || older.has_older
+        || older.detail != ref->detail)
+    {
+        return "older";
+    }
+
+    ngx_memcpy(secret.plain, older.plain, sizeof(secret.plain));
+    secret.ha1s = *older.ha1s;
+
+    for (i = 0; i < sizeof(ngx_apikeys_secret_t); i++) {
+        if (((u_char *) &secret)[i]
+            != (u_char) ((u_char) (word >> (i % 8 * 8)) + 1))
+        {
+            return "older";
+        }
+    }
+
+    id = unit_id(word + 2);
+
+    if (memcmp(older.secret_id, &id, sizeof(id)) != 0) {
+        return "older_id";
+    }
+
+    if (older.secret_expires != ((uint32_t) word | 4)) {
+        return "older_expires";
     }
 
     return NULL;
@@ -400,6 +462,11 @@ unit_key_differs(const ngx_apikeys_store_key_t *a,
     unit_member(roles);
     unit_member(expires);
     unit_member(disabled);
+    unit_member(secret_id);
+    unit_member(secret_expires);
+    unit_member(older_id);
+    unit_member(older_expires);
+    unit_member(older);
     unit_member(ngrants);
     unit_member(nentries);
 

@@ -129,7 +129,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_get_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_add_stmt = {
     "apikeys_access_list_add",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "add_access_entries($1, $2, $3, $4, $5, $6, $7) s",
+    "add_access_entries($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_NPARAMS, 1
 };
 
@@ -138,8 +138,8 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_access_list_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_access_entry($1, $2, $3, $4, $5, $6, $7,"
-    " $8) s",
+    "delete_access_entry($1, $2, $3, $4, $5, $6, $7, $8,"
+    " $9) s",
     NGX_HTTP_APIKEYS_ACCESS_LIST_DELETE_NPARAMS, 1
 };
 

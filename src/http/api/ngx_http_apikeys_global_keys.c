@@ -57,7 +57,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_global_keys_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "create_global_key($1, $2, $3, $4, $5, $6, $7, $8, $9) s",
+    "create_global_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) s",
     ngx_http_apikeys_key_nparams(0), 1
 };
 
@@ -66,7 +66,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_global_keys_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_global_key($1, $2, $3, $4, $5, $6) s",
+    "update_global_key($1, $2, $3, $4, $5, $6, $7) s",
     NGX_HTTP_APIKEYS_GLOBAL_KEYS_UPDATE_NPARAMS, 1
 };
 
@@ -75,7 +75,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_global_keys_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_global_key($1, $2, $3, $4, $5) s",
+    "delete_global_key($1, $2, $3, $4, $5, $6) s",
     NGX_HTTP_APIKEYS_GLOBAL_KEYS_DELETE_NPARAMS, 1
 };
 

@@ -88,7 +88,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_global_list_get_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_global_list_add_stmt = {
     "apikeys_global_list_add",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "add_global_entry($1, $2, $3, $4, $5, $6, $7) s",
+    "add_global_entry($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_GLOBAL_LIST_NPARAMS, 1
 };
 
@@ -97,7 +97,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_global_list_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_global_entry($1, $2, $3, $4, $5, $6, $7) s",
+    "update_global_entry($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_GLOBAL_LIST_NPARAMS, 1
 };
 
@@ -106,7 +106,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_global_list_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_global_entry($1, $2, $3, $4, $5) s",
+    "delete_global_entry($1, $2, $3, $4, $5, $6) s",
     NGX_HTTP_APIKEYS_GLOBAL_LIST_DELETE_NPARAMS, 1
 };
 

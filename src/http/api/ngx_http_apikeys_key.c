@@ -412,7 +412,8 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
                               &key->private_key)
         != NGX_OK
         || ngx_apikeys_seal_context(call->request->pool, &context, &org,
-                                    &key->id, &key->public_key, &amcf->realm)
+                                    &key->id, &key->public_key, &key->id,
+                                    &amcf->realm)
            != NGX_OK)
     {
         return NGX_ERROR;

@@ -68,21 +68,21 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_org_keys_get_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_org_keys_create_stmt = {
     "apikeys_org_keys_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "create_key($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, NULL) s",
+    "create_key($1, $2, $3, $4, $5, $6, NULL, $7, $8, $9, $10, $11, NULL) s",
     ngx_http_apikeys_key_nparams(1), 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_org_keys_update_stmt = {
     "apikeys_org_keys_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_key($1, $2, $3, $4, $5, $6, $7) s",
+    "update_key($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_ORG_KEYS_UPDATE_NPARAMS, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_org_keys_delete_stmt = {
     "apikeys_org_keys_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_key($1, $2, $3, $4, $5, $6) s",
+    "delete_key($1, $2, $3, $4, $5, $6, $7) s",
     NGX_HTTP_APIKEYS_ORG_KEYS_DELETE_NPARAMS, 1
 };
 

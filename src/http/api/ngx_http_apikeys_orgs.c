@@ -106,21 +106,21 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_get_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_create_stmt = {
     "apikeys_orgs_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "create_org($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) s",
+    "create_org($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) s",
     ngx_http_apikeys_key_nparams(NGX_HTTP_APIKEYS_ORGS_CREATE_OWNER), 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_update_stmt = {
     "apikeys_orgs_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_org($1, $2, $3, $4, $5, $6, $7, $8) s",
+    "update_org($1, $2, $3, $4, $5, $6, $7, $8, $9) s",
     NGX_HTTP_APIKEYS_ORGS_UPDATE_NPARAMS, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_orgs_delete_stmt = {
     "apikeys_orgs_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_org($1, $2, $3, $4, $5) s",
+    "delete_org($1, $2, $3, $4, $5, $6) s",
     NGX_HTTP_APIKEYS_ORGS_DELETE_NPARAMS, 1
 };
 

@@ -84,7 +84,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_project_keys_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "create_key($1, $2, $3, $4, NULL, $5, $6, $7, $8, $9, $10, $11) s",
+    "create_key($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, $11, $12) s",
     ngx_http_apikeys_key_nparams(1) + 1, 1
 };
 
@@ -93,7 +93,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_project_keys_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "set_key_grants($1, $2, $3, $4, $5, $6, $7, $8) s",
+    "set_key_grants($1, $2, $3, $4, $5, $6, $7, $8, $9) s",
     NGX_HTTP_APIKEYS_PROJECT_KEYS_UPDATE_NPARAMS, 1
 };
 
@@ -102,7 +102,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_project_keys_assign",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "assign_key($1, $2, $3, $4, $5, $6, $7) s",
+    "assign_key($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_PROJECT_KEYS_ASSIGN_NPARAMS, 1
 };
 
@@ -111,7 +111,7 @@ static const ngx_apikeys_pg_stmt_t
 {
     "apikeys_project_keys_unassign",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "unassign_key($1, $2, $3, $4, $5, $6, $7) s",
+    "unassign_key($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_PROJECT_KEYS_UNASSIGN_NPARAMS, 1
 };
 

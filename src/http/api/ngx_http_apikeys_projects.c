@@ -151,21 +151,21 @@ const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_create_stmt = {
     "apikeys_projects_create",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "create_project($1, $2, $3, $4, $5, $6, $7) s",
+    "create_project($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_PROJECTS_CREATE_NPARAMS, 1
 };
 
 const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_update_stmt = {
     "apikeys_projects_update",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "update_project($1, $2, $3, $4, $5, $6, $7) s",
+    "update_project($1, $2, $3, $4, $5, $6, $7, $8) s",
     NGX_HTTP_APIKEYS_PROJECTS_UPDATE_NPARAMS, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_projects_delete_stmt = {
     "apikeys_projects_delete",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "delete_project($1, $2, $3, $4, $5) s",
+    "delete_project($1, $2, $3, $4, $5, $6) s",
     NGX_HTTP_APIKEYS_PROJECTS_DELETE_NPARAMS, 1
 };
 

@@ -672,13 +672,13 @@ ngx_http_apikeys_run_params(ngx_http_apikeys_call_t *call,
     const ngx_apikeys_pg_stmt_t *stmt)
 {
     u_char      *p;
-    ngx_str_t   *params, *id, *address;
+    ngx_str_t   *params, *id, *secret, *address;
     ngx_pool_t  *pool;
 
     pool = call->request->pool;
 
     params = ngx_pcalloc(pool, stmt->nparams * sizeof(ngx_str_t));
-    p = ngx_pnalloc(pool, NGX_APIKEYS_OBJECTID_TEXT_LEN
+    p = ngx_pnalloc(pool, 2 * NGX_APIKEYS_OBJECTID_TEXT_LEN
                           + NGX_APIKEYS_CIDR_TEXT_LEN);
 
     if (params == NULL || p == NULL) {
@@ -686,6 +686,7 @@ ngx_http_apikeys_run_params(ngx_http_apikeys_call_t *call,
     }
 
     id = &params[NGX_HTTP_APIKEYS_PARAM_CALLER];
+    secret = &params[NGX_HTTP_APIKEYS_PARAM_CALLER_SECRET];
     address = &params[NGX_HTTP_APIKEYS_PARAM_CALLER_ADDRESS];
 
     if (call->identity.address.family) {
@@ -702,7 +703,12 @@ ngx_http_apikeys_run_params(ngx_http_apikeys_call_t *call,
     }
 
     id->data = p;
-    id->len = ngx_apikeys_objectid_write(p, &call->identity.id) - p;
+    p = ngx_apikeys_objectid_write(p, &call->identity.id);
+    id->len = p - id->data;
+
+    secret->data = p;
+    p = ngx_apikeys_objectid_write(p, &call->identity.secret_id);
+    secret->len = p - secret->data;
 
     if (call->by_role
         && (ngx_http_apikeys_run_roles(pool,

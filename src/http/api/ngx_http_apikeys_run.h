@@ -62,6 +62,7 @@ ngx_int_t ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
  */
 enum {
     NGX_HTTP_APIKEYS_PARAM_CALLER = 0,      /* SQL NULL: the operator */
+    NGX_HTTP_APIKEYS_PARAM_CALLER_SECRET,   /* its id */
     NGX_HTTP_APIKEYS_PARAM_CALLER_ADDRESS,
 
     /* the roles any of which entitles the caller; NULL: it is the key */
