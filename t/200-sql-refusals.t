@@ -62,6 +62,11 @@ $s->run('UPDATE apikeys.keys SET disabled = true WHERE id = ?',
     $by_disabled[1]);
 $s->run(q{UPDATE apikeys.keys SET expires = date_trunc('second', now())
     WHERE id = ?}, $by_expired[1]);
+my @by_ended = (caller => $s->key($org, 'ORG_OWNER'),
+    org_roles => ['ORG_OWNER'], project_roles => ['GROUP_OWNER']);
+push @by_ended, caller_secret => $by_ended[1];
+$s->run(q{UPDATE apikeys.keys SET secret_expires = date_trunc('second', now())
+    WHERE id = ?}, $by_ended[1]);
 my @by_manager = (caller => $manager, org_roles => ['ORG_OWNER'],
     project_roles => [ 'GROUP_OWNER', 'GROUP_ACCESS_MANAGER' ]);
 
@@ -82,6 +87,12 @@ my %calls = (
     update_key => [ org => $org, key => $key, descr => 'x',
         roles => ['ORG_MEMBER'] ],
     delete_key => [ org => $org, key => $key ],
+    add_secret => [ org => $org, key => $key, secret_id => $none,
+        secret => 'ab' x 112, redacted => '0123456789ab',
+        secret_attributes => '{}' ],
+    update_secret => [ org => $org, key => $key, secret_id => $key,
+        secret_attributes => '{"expiresAt":"2100-01-01T00:00:00Z"}' ],
+    delete_secret => [ org => $org, key => $key, secret_id => $key ],
     set_key_grants => [ project => $project, key => $key, descr => 'x',
         grants => ['GROUP_READ_ONLY'] ],
     assign_key => [ project => $project, key => $member,
@@ -162,6 +173,8 @@ for my $function (sort keys %calls) {
     refused('caller_gone', $function, @by, caller => $none);
     refused('caller_gone', $function, @by_disabled);
     refused('caller_gone', $function, @by_expired);
+    refused('caller_gone', $function, @by, caller_secret => $none);
+    refused('caller_gone', $function, @by_ended);
     refused('unauthorized', $function, @by, org_roles => [],
         project_roles => []);
     refused($args{org} ? 'org_not_found' : 'project_not_found', $function,
@@ -199,6 +212,28 @@ refused('demotes_last_owner', 'update_key', @by, key => $owner);
 refused('demotes_last_owner', 'update_key', @by, key => $owner,
     key_attributes => $_) for '{"disabled":true}',
     '{"expiresAt":"2100-01-01T00:00:00Z"}';
+refused('demotes_last_owner', 'add_secret', @by, key => $owner,
+    secret_attributes => qq({"expiresAt":"2100-01-01T00:00:00Z",$_}))
+    for '"othersExpireIn":0', '"othersExpireIn":60';
+refused('demotes_last_owner', 'update_secret', @by, key => $owner,
+    secret_id => $owner);
+refused('expires_in_past', $_, secret_attributes =>
+    '{"expiresAt":"2026-01-01T00:00:00Z"}')
+    for qw( add_secret update_secret );
+refused('secret_not_found', $_, secret_id => $none)
+    for qw( update_secret delete_secret );
+refused('last_secret', 'delete_secret');
+refused('unauthorized', 'update_secret', caller => $key);
+my $rotated = $s->key($org, 'ORG_MEMBER');
+$s->call('add_secret', @{ $calls{add_secret} }, key => $rotated,
+    secret_id => $entry) or die $s->error;
+refused('max_secrets', 'add_secret', key => $rotated);
+refused('max_secrets', 'add_secret', key => $rotated,
+    secret_attributes => '{"othersExpireIn":60}');
+$s->run(q{UPDATE apikeys.keys SET secret_expires = date_trunc('second', now())
+    WHERE id = ?}, $rotated);
+refused('last_secret', 'delete_secret', key => $rotated,
+    secret_id => $rotated);
 refused('demotes_last_owner', 'set_key_grants', @by, key => $owner,
     key_attributes => '{"disabled":true}');
 refused('expires_in_past', $_, key_attributes =>
