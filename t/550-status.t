@@ -25,7 +25,7 @@ locations(<<'END', 'apikeys_sync poll=100ms;');
     location = /late { apikeys_stale 1s expired=allow; apikeys_status health; }
 END
 
-names(n => '"~[0-9]+"');
+names(n => '"~[0-9]+"', version => qx{util/version} =~ s/\n//r);
 
 my ($lines, $figures);
 
@@ -72,10 +72,11 @@ sub figures {
     }
     push @lines, map { qq(apikeys_master_key_line_keys{line="$_->{line}"})
         . " $_->{keys}" } @{ $json->{master_key_lines} } if $json;
+    push @lines, qq(apikeys_build_info{version="$json->{version}"} 1) if $json;
 
     while (!$json && $text =~ /\G\#[ ]HELP[ ]([a-z][a-z0-9_]*)[ ]\S.*\.\n
         \#[ ]TYPE[ ]\1[ ](counter|gauge)\n
-        ((?:\1(?:\{[a-z]+="[a-z0-9_]+"\})?[ ]\d+(?:\.\d+)?\n)+)/gcx)
+        ((?:\1(?:\{[a-z]+="[a-z0-9_.]+"\})?[ ]\d+(?:\.\d+)?\n)+)/gcx)
     {
         push @lines, split /\n/, $3;
         return "$2 $1" if $seen{$1}++ || ($2 eq 'counter' xor $1 =~ /_total$/);
@@ -83,7 +84,7 @@ sub figures {
     return 'no metric: ' . substr $text, pos $text // 0
         if !$json && (pos $text // 0) < length $text;
     return 'twice' if grep { $seen{"$_ "}++ } map { s/ .*//r } @lines;
-    return join "\n", sort map { /copy_keys |decisions|line_keys/ ? $_
+    return join "\n", sort map { /copy_keys |decisions|line_keys|build_info/ ? $_
         : s/ .*//r } @lines;
 }
 
@@ -118,6 +119,7 @@ GET /json
  "sync":{"changes_total":$n,"errors_total":$n,"leader":$n,"listening":$n,
     "loads_total":$n,"polls_total":$n},
  "usage":{"dropped_total":$n,"failures_total":$n,"flushes_total":$n,"pending":$n},
+ "version":"$version",
  "zone":{"free_bytes":$n,"full_total":$n,"low":$n,"repairs_total":$n,
     "reserved_bytes":$n,"retired_bytes":$n,"size_bytes":$n}}
 --- response_headers: Content-Type: application/json
@@ -147,7 +149,7 @@ POST /metrics
 --- requests
 none: GET /guarded -> 401 no_credential
 member basic: GET /guarded -> 200 allow
---- response_body_like eval: ['"error" : 401', '^# HELP apikeys_copy_complete ']
+--- response_body_like eval: ['"error" : 401', '^# HELP apikeys_build_info ']
 
 === TEST 7: the lag is the time since the last poll, and nothing is left to apply
 --- until: /status "age_milliseconds":[2-9]\d\d\b.*"lag_milliseconds":\d{1,2}\b
@@ -176,8 +178,8 @@ GET /metrics -> 200: same
 --- requests: GET /metrics -> 200
 --- response_body_like: \napikeys_copy_age_seconds [0-5]?\d\.\d{3}\n(.*\n)*apikeys_copy_keys 3\n
 
-=== TEST 11: the only labels of Prometheus are decisions and lines of the master key file
---- requests: GET /metrics -> 200: decision line
+=== TEST 11: the only labels of Prometheus are decision, line of the master key file, version
+--- requests: GET /metrics -> 200: decision line version
 --- response_body_filters eval: \&main::labels
 
 === TEST 12: Prometheus text has its lines

@@ -143,7 +143,7 @@ sub unknown {
     my ($text) = @_;
 
     my %named = map { $_ => 1 }
-        $text =~ /\b(apikeys_(?:copy|feed|zone|sync|pool|usage|decisions|
+        $text =~ /\b(apikeys_(?:build|copy|feed|zone|sync|pool|usage|decisions|
             master_key_line)_\w+)/gx;
     keys %named or return [ 'nothing is named' ];
     return [ grep { !$type{$_} } sort keys %named ];

@@ -25,6 +25,9 @@
 #include <ngx_http_apikeys_codes.h>
 
 
+/* util/version prints it; debian/changelog and CHANGES.md repeat it */
+#define NGX_HTTP_APIKEYS_VERSION            "0.9.0"
+
 /*
  * For functions that only requests to protected locations call: inlined, they
  * would make all requests save registers.

@@ -3,9 +3,9 @@
  * Copyright (C) ngx_http_apikeys_module contributors
  *
  * All metrics are of the node, whichever worker answers: those of the zone,
- * and sums over the rows of all workers.  The only labels are the decision and
- * the line of the master key file: the size of the output does not depend on
- * the API keys.
+ * and sums over the rows of all workers.  The only labels are the version, the
+ * decision and the line of the master key file: the size of the output does not
+ * depend on the API keys.
  */
 
 
@@ -476,9 +476,14 @@ static void
 ngx_http_apikeys_status_json(ngx_http_apikeys_status_t *status,
     ngx_apikeys_json_out_t *out)
 {
+    static ngx_str_t                   version =
+        ngx_string(NGX_HTTP_APIKEYS_VERSION);
     const ngx_http_apikeys_section_t  *section;
 
     ngx_apikeys_json_out_object(out);
+
+    ngx_apikeys_json_out_name(out, "version");
+    ngx_apikeys_json_out_string(out, &version);
 
     /* the process that answers, and the one that follows the database */
 
@@ -624,6 +629,13 @@ ngx_http_apikeys_status_prometheus(ngx_http_apikeys_status_t *status,
 {
     const ngx_http_apikeys_metric_t   *metric;
     const ngx_http_apikeys_section_t  *section;
+
+    b->last = ngx_slprintf(b->last, b->end,
+                           "# HELP apikeys_build_info Version of the module, "
+                           "as a label.\n"
+                           "# TYPE apikeys_build_info gauge\n"
+                           "apikeys_build_info{version=\"%s\"} 1\n",
+                           NGX_HTTP_APIKEYS_VERSION);
 
     for (section = ngx_http_apikeys_sections; section->name; section++) {
 
