@@ -19,7 +19,7 @@ module = build/ngx_http_apikeys_module.so
 
 
 .PHONY: all deps run start stop reset test test-asan test-valgrind matrix procedures \
-    check fuzz bench clean deb packages-test help
+    check fuzz bench clean deb packages-test man help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -85,6 +85,10 @@ deb: deps                                      ## Debian packages, in build/deb
 
 packages-test:                                 ## the packages in chroots
 	@util/packages $(or $(SUITES),bookworm trixie sid)
+
+man:                                           ## manual pages, in build/man
+	@mkdir -p build/man
+	@util/man build/man
 
 check: deps                                    ## style, layers, warnings, analysis
 	@util/check

@@ -155,6 +155,8 @@ is check('paths', $good, undef, 'notes.md' => "a clone under `/root`\n")
 
 references();
 names();
+manual();
+version();
 symbols();
 commits();
 
@@ -172,14 +174,15 @@ sub tree {
     my ($source, $name, %files) = @_;
 
     my $dir = tempdir('ak-check-XXXXXX', DIR => '/tmp', CLEANUP => 1);
-    mkdir "$dir/$_"
-        for qw( build docs src src/core src/http src/pg src/store src/sync );
+    mkdir "$dir/$_" for qw( build debian docs setup src src/core src/http
+        src/pg src/store src/sync util );
 
     $files{ 'src/' . ($name // 'core/ngx_apikeys_cidr_sample.c') } = $source;
     for my $file (sort keys %files) {
         open my $f, '>', "$dir/$file" or die "$file: $!\n";
         print $f $files{$file};
         close $f;
+        chmod 0755, "$dir/$file" if $file =~ m{^util/};
     }
     return $dir;
 }
@@ -292,6 +295,71 @@ sub names {
     }
     is $document->('not in quotes: ngx_apikeys_cidr_gone')->{code}, 0,
         'names: only names in backquotes are looked at';
+}
+
+
+# what README must have, and pages that are made of it
+sub manual {
+    my $rows = $good . join "\n", '', '', 'static void *  ngx_x[] = {',
+        '    { ngx_string("apikeys_old"),', '      1 },',
+        '    { ngx_string("apikeys_name"), NULL,', '      1 },',
+        '    [NGX_HTTP_APIKEYS_DECISION_OLD] = ngx_string("old")', "};\n";
+    my $readme = "### apikeys_old\n\n| `\$apikeys_name` | name |\n"
+        . "| 401 | `old` | old |\n\n```\nusage: x\n```\n";
+    my %pages = (
+        'setup/apikeys-setup' => "echo 'usage: x'\n",
+        'util/man' => "#!/bin/sh\necho '.TH X 1' > \"\$1/x.1\"\n",
+    );
+
+    my $manual = sub {
+        return check('manual', $rows, undef, 'README.md' => $readme, %pages,
+            @_);
+    };
+
+    is $manual->()->{code}, 0, 'manual: README has all'
+        or diag $manual->()->{text};
+
+    for my $case (
+        [ '### apikeys_old', $line + 4, 'README has no ### apikeys_old' ],
+        [ '$apikeys_name', $line + 6, 'README has no | `$apikeys_name` |' ],
+        [ '`old`', $line + 8, 'README has no | `old` |' ],
+        [ 'usage: x', 0, 'it does not have what setup/apikeys-setup --help' ])
+    {
+        my ($text, $at, $says) = @$case;
+        my $res = $manual->('README.md' => $readme =~ s/\Q$text\E/gone/r);
+
+        is $res->{code}, 1, "manual: fails without: $text";
+        like $res->{text}, $at ? qr/:$at: \Q$says\E/ : qr/^README\S+ \Q$says\E/m,
+            "manual: says: $says";
+    }
+
+    my $res = $manual->('util/man' => "#!/bin/sh\necho '.TX' > \"\$1/x.1\"\n");
+    is $res->{code}, 1, 'manual: a page with an unknown macro';
+    like $res->{text}, qr/^x\.1: .*TX/m, 'manual: says which';
+    $res = $manual->('util/man' => "#!/bin/sh\nexit 1\n");
+    is $res->{code}, 1, 'manual: a page that is not made';
+}
+
+
+# the version of the source, and those that must be the same
+sub version {
+    my %files = (
+        'util/version' => "#!/bin/sh\necho 1.2.3\n",
+        'debian/changelog' => "nginx-apikeys (1.2.3) unstable\n",
+        'CHANGES.md' => "# Changes\n\n## 1.2.3\n\n## 1.2.2\n",
+    );
+
+    is check('version', $good, undef, %files)->{code}, 0,
+        'version: the same everywhere';
+
+    for my $file ('debian/changelog', 'CHANGES.md') {
+        my $res = check('version', $good, undef, %files,
+            $file => $files{$file} =~ s/1\.2\.3/1.2.4/r);
+
+        is $res->{code}, 1, "version: another one in $file";
+        like $res->{text}, qr/^\Q$file\E: .* version 1\.2\.3$/m,
+            'version: says which';
+    }
 }
 
 
