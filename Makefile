@@ -19,7 +19,7 @@ module = build/ngx_http_apikeys_module.so
 
 
 .PHONY: all deps run start stop reset test test-asan test-valgrind matrix procedures \
-    check fuzz bench clean deb packages-test man help
+    check fuzz bench clean deb dist packages-test man help
 
 all: $(module)                                 ## builds the module (default)
 
@@ -80,7 +80,10 @@ matrix:                                        ## other nginx and PostgreSQL
 procedures:                                    ## what the documentation tells
 	@util/procedures $(PROCEDURES)
 
-deb: deps                                      ## Debian packages, in build/deb
+dist:                                          ## the tarball of a release
+	@util/dist
+
+deb:                                           ## Debian packages, in build/deb
 	@util/deb
 
 packages-test:                                 ## the packages in chroots
