@@ -333,10 +333,6 @@ $nginx->quit;
 
 # binary upgrade
 
-my ($old, $new);
-END { defined && kill 'QUIT', $_ for $old, $new }
-
-# one whose master is a daemon, as only such a one upgrades itself
 sub daemon {
     my ($http) = @_;
 
@@ -344,33 +340,11 @@ sub daemon {
         http => $http, zone => '16m', start => 0,
         master_key => $f->{master_key});
     my $up = $g->nginx;
-    my $file = $up->dir . '/nginx.pid';
 
     $up->write_file('master.key', text($nginx->dir . '/master.key'), 0600);
-    # and the new binary has only the environment that the configuration names
-    $up->write_file('nginx.conf',
-        join '', map({ "env $_;\n" } grep { /^(?:A|L|UB)SAN_OPTIONS$/ } sort
-            keys %ENV),
-        text($up->dir . '/nginx.conf') =~ s/daemon off/daemon on/r);
-    system($up->_command) == 0 or die "nginx does not start\n";
-    $up->wait_for(sub { ($up->{pid}) = text($file) =~ /^(\d+)$/ },
-        10 * $slow, 'no pid file');
-    $old = $up->pid;
+    $up->start_daemon;
     $g->wait_loaded($up);
     return ($g, $up);
-}
-
-# until the new binary has workers
-sub upgrade {
-    my ($up) = @_;
-
-    my $file = $up->dir . '/nginx.pid';
-    kill 'USR2', $old;
-    $up->wait_for(sub {
-        ($new) = text($file) =~ /^(\d+)$/;
-        $new && $new != $old && ApiKeys::Nginx::_children($new,
-            $ApiKeys::Nginx::worker) == 2;
-    }, 20 * $slow, 'no new binary');
 }
 
 # the new zone is loaded before the old workers go
@@ -392,25 +366,19 @@ sub retire {
     my ($up) = @_;
 
     $_->watch(@watch) for @probers;
-    kill 'QUIT', $old;
-    $up->wait_for(sub { !kill 0, $old }, 20 * $slow, 'the old one does not '
-        . 'end');
+    $up->retire(20 * $slow);
     @kinds = decisions(@probers);
     right('the new binary', @kinds);
     is($kinds[4]{lost}, 0, 'the end of the old one loses nothing');
     undef @probers;
-    kill 'QUIT', $new;
-    $up->wait_for(sub { !kill 0, $new }, 20 * $slow, 'the new one does not '
-        . 'end');
-    delete $up->{pid};
-    $up->check;
+    $up->quit(20 * $slow);
 }
 
 {
     my ($g, $up) = daemon($http);
 
     @probers = probers($up, 2);
-    upgrade($up);
+    $up->upgrade(20 * $slow);
     loaded($up);
     @kinds = decisions(@probers);
     is(join(' ', grep { $_ == 200 } map { keys %{ $kinds[$_] } } 1 .. 3), '',
@@ -434,7 +402,7 @@ sub retire {
     my $deleted = ApiKeys::Prober->new(port => $up->port, fresh => 1);
     $deleted->watch([ $uri, $gone->{secret} ]);
     @probers = probers($up, 2);
-    upgrade($up);
+    $up->upgrade(20 * $slow);
     my $begin = time;
     loaded($up);
     like($up->error_log, qr/loaded \d+ keys from snapshot/,

@@ -22,6 +22,10 @@ use Time::HiRes qw( sleep time );
 # valgrind keeps the title of a process from us
 my $process = $ENV{APIKEYS_TEST_VALGRIND} ? qr/^\S*valgrind/ : qr/^(?:nginx|angie):/;
 
+# titles of processes; Angie's have the number of the configuration, too
+our $worker = qr/^(?:nginx|angie): worker process(?! is)/;
+our $exiting = qr/^(?:nginx|angie): worker process is shutting down/;
+
 my $failed = 0;
 my %used;
 my @live;
@@ -263,6 +267,59 @@ sub _answers {
 }
 
 
+# the same as a daemon, as only such a master upgrades itself
+sub start_daemon {
+    my ($self) = @_;
+
+    # a new binary has only the environment that the configuration names
+    $self->write_file('nginx.conf', join '',
+        map({ "env $_;\n" } grep { /^(?:A|L|UB)SAN_OPTIONS$/ } sort keys %ENV),
+        _read("$self->{dir}/nginx.conf") =~ s/daemon off/daemon on/r);
+    system($self->_command) == 0
+        or die "nginx does not start:\n" . $self->error_text;
+
+    $self->{daemon} = 1;
+    $self->{checked} = 0;
+    $self->_await_master(0);
+    return $self;
+}
+
+
+# USR2; until the new binary has its workers.  The old one runs, too, until
+# retire()
+sub upgrade {
+    my ($self, $timeout) = @_;
+
+    $self->{old} = $self->{pid};
+    CORE::kill 'USR2', $self->{old};
+    $self->_await_master($self->{old}, $timeout);
+}
+
+
+sub retire {
+    my ($self, $timeout) = @_;
+
+    my $old = $self->{old};
+    CORE::kill 'QUIT', $old;
+    $self->wait_for(sub { !CORE::kill 0, $old }, $timeout || 20,
+        'the old binary does not end');
+    delete $self->{old};
+}
+
+
+sub _await_master {
+    my ($self, $old, $timeout) = @_;
+
+    my $workers = $self->{opt}{workers} || 1;
+
+    $self->wait_for(sub {
+        my ($pid) = _read("$self->{dir}/nginx.pid") =~ /^(\d+)$/;
+        return $pid && $pid != $old && _children($pid, $worker) == $workers
+            && ($self->{pid} = $pid);
+    }, $timeout || 20, 'no master with workers');
+}
+
+
 # polls a condition; dies with what was waited for, and the error log
 sub wait_for {
     my ($self, $condition, $timeout, $what) = @_;
@@ -305,10 +362,6 @@ sub error_text {
     return _read("$self->{dir}/stderr") . $self->error_log;
 }
 
-
-# titles of processes; Angie's have the number of the configuration, too
-our $worker = qr/^(?:nginx|angie): worker process(?! is)/;
-our $exiting = qr/^(?:nginx|angie): worker process is shutting down/;
 
 # pids of the workers that accept connections; exiting => 1: of those that
 # finish instead
@@ -466,10 +519,10 @@ sub _end {
 
     my $pid = $self->{pid} or return;
 
-    CORE::kill $signal, $pid;
+    CORE::kill $signal, $pid, delete $self->{old} // ();
     my $end = time + $timeout;
 
-    while (waitpid($pid, WNOHANG) == 0) {
+    while ($self->{daemon} ? CORE::kill(0, $pid) : waitpid($pid, WNOHANG) == 0) {
         if (time >= $end) {
             _fail("nginx has not ended $timeout s after $signal");
             CORE::kill 'KILL', $pid, _children($pid, $process);
