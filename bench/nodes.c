@@ -309,6 +309,10 @@ connect_as(const char *conninfo, const char *role, const char *listen)
 
     snprintf(sql, sizeof(sql),
              "SELECT pg_catalog.current_setting('transaction_read_only')"
+             ", pg_catalog.pg_backend_pid(), pg_catalog.set_config("
+             "'apikeys.session', pg_catalog.concat("
+             "pg_catalog.pg_backend_pid(), ' ',"
+             " pg_catalog.clock_timestamp()), false)"
              ", pg_catalog.set_config('idle_session_timeout', '0', false)"
              ", pg_catalog.set_config('client_connection_check_interval',"
              " '500', false)%s", listen);

@@ -42,6 +42,11 @@
 /* parameters of PQconnectStartParams() that ngx_apikeys_pg_conn_start() adds */
 #define NGX_APIKEYS_PG_CONN_OPTIONS  8
 
+/* a reason of a close */
+#define NGX_APIKEYS_PG_CONN_POOLER                                            \
+    "the pooler has changed the session of the server: set pool_mode = "      \
+    "session in PgBouncer, or connect to PostgreSQL directly"
+
 /* a message of that size enlarges a buffer of libpq, which never shrinks */
 #define NGX_APIKEYS_PG_CONN_LARGE    131072
 
@@ -78,6 +83,8 @@ static ngx_int_t ngx_apikeys_pg_conn_lost(ngx_apikeys_pg_conn_t *pc);
 static void ngx_apikeys_pg_conn_notifications(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_results(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_result(ngx_apikeys_pg_conn_t *pc,
+    PGresult *res);
+static void ngx_apikeys_pg_conn_session(ngx_apikeys_pg_conn_t *pc,
     PGresult *res);
 static ngx_int_t ngx_apikeys_pg_conn_row(ngx_apikeys_pg_conn_t *pc);
 static ngx_int_t ngx_apikeys_pg_conn_answered(ngx_apikeys_pg_conn_t *pc);
@@ -145,6 +152,7 @@ ngx_apikeys_pg_conn_open(ngx_apikeys_pg_conn_t *pc,
     pc->forget = 0;
     pc->fatal = 0;
     pc->readonly = 0;
+    pc->pooler = 0;
     pc->large = 0;
     pc->channel = channel;
     pc->tls = ngx_strcmp(host->sslmode, "disable") != 0;
@@ -529,6 +537,10 @@ ngx_apikeys_pg_conn_poll(ngx_apikeys_pg_conn_t *pc)
  * Asks whether the server is read-only, by its configuration or as a standby,
  * where transaction_read_only is on as well: then the next host is tried.
  *
+ * Gives the session a name, and asks for the process id of the server.  If
+ * libpq has another one, there is a pooler in between, see
+ * ngx_apikeys_pg_conn_next().
+ *
  * Disables idle_session_timeout and transaction_timeout, which would end idle
  * connections and long loads; statement_timeout and
  * idle_in_transaction_session_timeout are set by ngx_apikeys_pg_conn_start().
@@ -544,8 +556,12 @@ ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
 {
     int          ok;
     int          version;
-    u_char       sql[640];
+    u_char       sql[896];
 
+    static const char  session[] =
+        ", pg_catalog.pg_backend_pid(), pg_catalog.set_config("
+        "'apikeys.session', pg_catalog.concat(pg_catalog.pg_backend_pid(),"
+        " ' ', pg_catalog.clock_timestamp()), false)";
     static const char  idle[] =
         ", pg_catalog.set_config('idle_session_timeout', '0', false)";
     static const char  transaction[] =
@@ -577,8 +593,8 @@ ngx_apikeys_pg_conn_setup(ngx_apikeys_pg_conn_t *pc)
 
     ngx_snprintf(sql, sizeof(sql),
                  "SELECT pg_catalog.current_setting('transaction_read_only')"
-                 "%s%s%s%s%s%s%Z",
-                 (version >= 170000) ? transaction : "",
+                 "%s%s%s%s%s%s%s%Z",
+                 session, (version >= 170000) ? transaction : "",
                  (version >= 140000) ? idle : "",
                  (version >= 140000) ? interval : "",
                  pc->channel ? "; LISTEN \"" : "",
@@ -693,6 +709,7 @@ ngx_apikeys_pg_conn_run(ngx_apikeys_pg_conn_t *pc,
     query->conn = pc;
     query->sent = 0;
     query->reprepared = 0;
+    pc->checked = 0;
 
     if (ngx_apikeys_pg_conn_next(pc) != NGX_OK) {
         return NGX_ERROR;
@@ -702,7 +719,13 @@ ngx_apikeys_pg_conn_run(ngx_apikeys_pg_conn_t *pc,
 }
 
 
-/* sends the next command that the query needs; the statement comes last */
+/*
+ * Sends the next command that the query needs; the statement comes last.
+ *
+ * A pooler that gives us another session for each transaction must be noticed:
+ * LISTEN and the settings stay behind, and the server may have failed without
+ * an end of our connection, so that the cursor of the feed is not valid.
+ */
 
 static ngx_int_t
 ngx_apikeys_pg_conn_next(ngx_apikeys_pg_conn_t *pc)
@@ -716,7 +739,13 @@ ngx_apikeys_pg_conn_next(ngx_apikeys_pg_conn_t *pc)
     stmt = pc->query->stmt;
     timeout = ngx_max(pc->query->timeout, pc->least_timeout);
 
-    if (timeout != pc->statement_timeout) {
+    if (pc->pooler && !pc->checked) {
+        pc->checked = 1;
+        ok = PQsendQuery(pc->pg, "SELECT pg_catalog.current_setting("
+                         "'apikeys.session', true)");
+        step = NGX_APIKEYS_PG_STEP_SESSION;
+
+    } else if (timeout != pc->statement_timeout) {
         pc->statement_timeout = timeout;
         ngx_snprintf(sql, sizeof(sql), "SET statement_timeout = %M%Z",
                      timeout);
@@ -1108,8 +1137,6 @@ ngx_apikeys_pg_conn_results(ngx_apikeys_pg_conn_t *pc)
 static ngx_int_t
 ngx_apikeys_pg_conn_result(ngx_apikeys_pg_conn_t *pc, PGresult *res)
 {
-    const char  *value;
-
     switch (PQresultStatus(res)) {
 
     case PGRES_SINGLE_TUPLE:
@@ -1124,8 +1151,7 @@ ngx_apikeys_pg_conn_result(ngx_apikeys_pg_conn_t *pc, PGresult *res)
     case PGRES_TUPLES_OK:
 
         if (pc->step == NGX_APIKEYS_PG_STEP_SETUP) {
-            value = (PQntuples(res) == 1) ? PQgetvalue(res, 0, 0) : "";
-            pc->readonly = ngx_strcmp(value, "off") != 0;
+            ngx_apikeys_pg_conn_session(pc, res);
             break;
         }
 
@@ -1157,6 +1183,30 @@ ngx_apikeys_pg_conn_result(ngx_apikeys_pg_conn_t *pc, PGresult *res)
     PQclear(res);
 
     return NGX_OK;
+}
+
+
+/* reads the row of ngx_apikeys_pg_conn_setup() */
+
+static void
+ngx_apikeys_pg_conn_session(ngx_apikeys_pg_conn_t *pc, PGresult *res)
+{
+    if (PQntuples(res) != 1) {
+        pc->readonly = 1;
+        return;
+    }
+
+    pc->readonly = ngx_strcmp(PQgetvalue(res, 0, 0), "off") != 0;
+    pc->pooler = atoi(PQgetvalue(res, 0, 1)) != PQbackendPID(pc->pg);
+
+    (void) ngx_cpystrn((u_char *) pc->session,
+                       (u_char *) PQgetvalue(res, 0, 2), sizeof(pc->session));
+
+    /* a pooler may have ignored the options of the login */
+
+    if (pc->pooler) {
+        pc->statement_timeout = 0;
+    }
 }
 
 
@@ -1260,7 +1310,15 @@ ngx_apikeys_pg_conn_answered(ngx_apikeys_pg_conn_t *pc)
         return ngx_apikeys_pg_conn_finish(pc);
     }
 
-    if (step == NGX_APIKEYS_PG_STEP_FORGET) {
+    if (step == NGX_APIKEYS_PG_STEP_SESSION) {
+
+        if (pc->result == NULL || PQntuples(pc->result) != 1
+            || ngx_strcmp(PQgetvalue(pc->result, 0, 0), pc->session) != 0)
+        {
+            return ngx_apikeys_pg_conn_error(pc, NGX_APIKEYS_PG_CONN_POOLER);
+        }
+
+    } else if (step == NGX_APIKEYS_PG_STEP_FORGET) {
         pc->prepared.nelts = 0;
         pc->forget = 0;
 

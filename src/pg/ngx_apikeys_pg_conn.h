@@ -70,6 +70,7 @@ typedef enum {
     NGX_APIKEYS_PG_STEP_NONE = 0,
     NGX_APIKEYS_PG_STEP_CONNECT,  /* PQconnectPoll() */
     NGX_APIKEYS_PG_STEP_SETUP,    /* session settings, LISTEN */
+    NGX_APIKEYS_PG_STEP_SESSION,  /* is it the session of SETUP? */
     NGX_APIKEYS_PG_STEP_TIMEOUT,  /* SET statement_timeout */
     NGX_APIKEYS_PG_STEP_FORGET,   /* DEALLOCATE ALL */
     NGX_APIKEYS_PG_STEP_PREPARE,
@@ -139,12 +140,15 @@ struct ngx_apikeys_pg_conn_s {
     unsigned                fatal:1;     /* FATAL or PANIC was received, see
                                             error */
     unsigned                readonly:1;
+    unsigned                pooler:1;    /* between us and the server */
+    unsigned                checked:1;   /* the query has the session */
     unsigned                large:1;     /* libpq has large buffers */
     unsigned                tls:1;       /* required by sslmode */
 
     const char             *channel;     /* LISTEN; may be NULL */
     char                    label[96];   /* host and port, for the log */
     char                    error[256];
+    char                    session[64]; /* the session's name for itself */
     size_t                  told;        /* length of libpq's message of
                                             earlier statements */
 };
