@@ -236,12 +236,12 @@ api: apikeys_stale 1s; || api: apikeys_stale 10m expired=deny; ||
 === TEST 37: apikeys_stale is there once
 --- refused: api: apikeys_stale 1s; apikeys_stale 2s; -> "apikeys_stale" directive is duplicate
 
-=== TEST 38: apikeys_api takes the three APIs
+=== TEST 38: apikeys_api takes the four APIs
 --- conf: location /a { apikeys_api ...; }
---- taken: atlas_v1 || atlas_v2 || ops_manager
+--- taken: atlas_v1 || atlas_v2 || ops_manager || native
 
 === TEST 39: apikeys_api refuses an unknown API
---- refused: location /a { apikeys_api atlas_v3; } -> invalid parameter "atlas_v3" in "apikeys_api": must be "atlas_v1", "atlas_v2" or "ops_manager"
+--- refused: location /a { apikeys_api atlas_v3; } -> invalid parameter "atlas_v3" in "apikeys_api": must be "atlas_v1", "atlas_v2", "ops_manager" or "native"
 
 === TEST 40: apikeys_api takes a prefix location with ^~
 --- taken: location ^~ /a { apikeys_api atlas_v1; }

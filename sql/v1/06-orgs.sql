@@ -17,6 +17,8 @@ CREATE FUNCTION create_org(p_caller text, p_caller_secret text,
 RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+DECLARE
+    v_refusal  outcome;
 BEGIN
     PERFORM set_config('apikeys.asked', 'on', true);
     PERFORM lock_caller(p_caller);
@@ -33,6 +35,14 @@ BEGIN
 
     IF EXISTS (SELECT FROM keys WHERE public_key = p_public_key) THEN
         RETURN NEXT refused('public_key_taken', p_public_key);
+        RETURN;
+    END IF;
+
+    v_refusal := refuse_entries(p_org, p_key_id,
+                                attribute_entries(p_key_attributes));
+
+    IF v_refusal.refusal IS NOT NULL THEN
+        RETURN NEXT v_refusal;
         RETURN;
     END IF;
 

@@ -8,7 +8,8 @@
 -- The attributes of a key that a client sets are the members of one object,
 -- p_key_attributes, with the names that they have in the API: {"desc": "...",
 -- "roles": [...], "disabled": false, "expiresAt": "2026-01-31T12:00:00Z"}.  A
--- change leaves attributes that the object lacks; null ends an expiry.
+-- change leaves attributes that the object lacks; null ends an expiry.  Of a
+-- new key, "accessList" is the text of an array of entries.
 
 CREATE FUNCTION attribute_roles(p_key_attributes jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT
@@ -78,6 +79,15 @@ BEGIN
     END IF;
 
     RETURN NULL;
+END
+$$;
+
+
+CREATE FUNCTION attribute_entries(p_key_attributes jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = apikeys, pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((p_key_attributes ->> 'accessList')::text[], '{}');
 END
 $$;
 
@@ -162,13 +172,19 @@ RETURNS void
 LANGUAGE plpgsql
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_key  keys;
+    v_key      keys;
+    v_entries  text[] := attribute_entries(p_key_attributes);
 BEGIN
     v_key := insert_key_row(p_org, p_key_id, p_public_key, p_secret,
                             p_redacted, p_key_attributes);
 
     PERFORM audit_event('API_KEY_CREATED', p_caller, p_address, p_org,
                         NULL, p_key_id, NULL, key_image(v_key));
+
+    IF cardinality(v_entries) > 0 THEN
+        PERFORM insert_entries(p_caller, p_address, p_org, p_key_id,
+                               v_entries);
+    END IF;
 END
 $$;
 
@@ -250,10 +266,11 @@ RETURNS SETOF outcome
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
-    v_begin  record;
-    v_org    text;
-    v_quota  default_quotas;
-    v_usage  org_usage;
+    v_begin    record;
+    v_org      text;
+    v_quota    default_quotas;
+    v_usage    org_usage;
+    v_refusal  outcome;
 BEGIN
     v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
                             p_project_roles, p_org, p_project, NULL);
@@ -293,6 +310,14 @@ BEGIN
     IF p_project IS NOT NULL AND v_usage.assignments >= v_quota.assignments
     THEN
         RETURN NEXT refused('max_assignments', v_quota.assignments);
+        RETURN;
+    END IF;
+
+    v_refusal := refuse_entries(v_org, p_key_id,
+                                attribute_entries(p_key_attributes));
+
+    IF v_refusal.refusal IS NOT NULL THEN
+        RETURN NEXT v_refusal;
         RETURN;
     END IF;
 
@@ -415,7 +440,8 @@ $$;
 -- Replaces the roles of the key in the project, unless p_grants is null, and
 -- sets attributes of the key, which needs a caller that may grant all of its
 -- roles.  A key that is not in the project is assigned to it, which needs an
--- owner of the project; without roles that is refused.
+-- owner of the project; without roles that is refused.  The detail of the
+-- result is then "assigned".
 CREATE FUNCTION set_key_grants(p_caller text, p_caller_secret text,
                                p_address text, p_org_roles text[],
                                p_project_roles text[], p_project text,
@@ -498,7 +524,9 @@ BEGIN
                             jsonb_build_object('roles', v_grants));
     END IF;
 
-    RETURN QUERY SELECT * FROM changed_key(p_key);
+    RETURN QUERY SELECT refusal, CASE WHEN v_before IS NULL
+                                      THEN 'assigned' END, changed
+                   FROM changed_key(p_key);
 END
 $$;
 

@@ -26,6 +26,48 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 
+-- The refusal of entries that would exceed a quota, or null.  The key may not
+-- exist yet, and so may its organization.
+CREATE FUNCTION refuse_entries(p_org text, p_key text, p_entries text[])
+RETURNS outcome
+LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_quota  default_quotas := quotas_of(p_org);
+BEGIN
+    IF (SELECT count(*) FROM access_list WHERE key_id = p_key)
+       + cardinality(p_entries) > v_quota.key_entries
+    THEN
+        RETURN refused('max_key_entries', v_quota.key_entries);
+    END IF;
+
+    IF coalesce((SELECT entries FROM org_usage WHERE org_id = p_org), 0)
+       + cardinality(p_entries) > v_quota.entries
+    THEN
+        RETURN refused('max_org_entries', v_quota.entries);
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+
+CREATE FUNCTION insert_entries(p_caller text, p_address text, p_org text,
+                               p_key text, p_entries text[])
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
+BEGIN
+    INSERT INTO access_list (key_id, org_id, cidr)
+        SELECT p_key, p_org, e::cidr
+          FROM unnest(p_entries) AS e ORDER BY e::cidr;
+
+    PERFORM audit_event('API_KEY_ACCESS_LIST_ENTRY_ADDED', p_caller,
+                        p_address, p_org, NULL, p_key, NULL,
+                        jsonb_build_object('entries', p_entries));
+END
+$$;
+
+
 -- Adds all entries or none.  An existing entry is reported before an exceeded
 -- quota.
 CREATE FUNCTION add_access_entries(p_caller text, p_caller_secret text,
@@ -39,8 +81,7 @@ SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
     v_begin    record;
     v_present  cidr;
-    v_quota    default_quotas;
-    v_usage    org_usage;
+    v_refusal  outcome;
 BEGIN
     v_begin := begin_change(p_caller, p_caller_secret, p_org_roles,
                             p_project_roles, p_org, NULL, p_key);
@@ -61,28 +102,14 @@ BEGIN
         RETURN;
     END IF;
 
-    v_quota := quotas_of(p_org);
-    SELECT * INTO v_usage FROM org_usage WHERE org_id = p_org;
+    v_refusal := refuse_entries(p_org, p_key, p_entries);
 
-    IF (SELECT count(*) FROM access_list WHERE key_id = p_key)
-       + cardinality(p_entries) > v_quota.key_entries
-    THEN
-        RETURN NEXT refused('max_key_entries', v_quota.key_entries);
+    IF v_refusal.refusal IS NOT NULL THEN
+        RETURN NEXT v_refusal;
         RETURN;
     END IF;
 
-    IF v_usage.entries + cardinality(p_entries) > v_quota.entries THEN
-        RETURN NEXT refused('max_org_entries', v_quota.entries);
-        RETURN;
-    END IF;
-
-    INSERT INTO access_list (key_id, org_id, cidr)
-        SELECT p_key, p_org, e::cidr
-          FROM unnest(p_entries) AS e ORDER BY e::cidr;
-
-    PERFORM audit_event('API_KEY_ACCESS_LIST_ENTRY_ADDED', p_caller,
-                        p_address, p_org, NULL, p_key, NULL,
-                        jsonb_build_object('entries', p_entries));
+    PERFORM insert_entries(p_caller, p_address, p_org, p_key, p_entries);
 
     RETURN QUERY SELECT * FROM changed_key(p_key);
 END

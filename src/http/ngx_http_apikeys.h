@@ -55,11 +55,17 @@
                        "empty_gif or apikeys_status: remove one of them",    \
                        location)
 
+/* that of the Debian packages, debian/changelog */
+#define NGX_HTTP_APIKEYS_VERSION            "0.9.0"
+
 /* the administration API of a location; 0: none */
 #define NGX_HTTP_APIKEYS_API_ATLAS_V1           0x1
 #define NGX_HTTP_APIKEYS_API_ATLAS_V2           0x2
 #define NGX_HTTP_APIKEYS_API_OPS_MANAGER        0x4
-#define NGX_HTTP_APIKEYS_API_ANY            0x7
+#define NGX_HTTP_APIKEYS_API_NATIVE             0x8
+#define NGX_HTTP_APIKEYS_API_COMPATIBLE         0x7     /* with Atlas or Ops
+                                                           Manager */
+#define NGX_HTTP_APIKEYS_API_ANY                0xf
 
 /*
  * Schemes: the rows of the table in ngx_http_apikeys_auth.c.  Those of

@@ -424,6 +424,11 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
                  "such as application/vnd.atlas.2023-01-01+json."),
       NGX_HTTP_APIKEYS_CODE_SAME },
 
+    [NGX_HTTP_APIKEYS_CODE_KEY_EXISTS] = {
+      409, ngx_string("API_KEY_ALREADY_EXISTS"),
+      ngx_string("An API key with public key %s already exists."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
     [NGX_HTTP_APIKEYS_CODE_MAX_PROJECTS] = {
       409, ngx_string("MAX_GROUPS_PER_ORG_EXCEEDED"),
       ngx_string("Maximum number of groups per organization (%d) in %s "

@@ -39,7 +39,9 @@ static ngx_http_apikeys_loc_conf_t   fuzz_api[] = {
     { .api = NGX_HTTP_APIKEYS_API_ATLAS_V2,
       .base = ngx_string("/api/atlas/v2") },
     { .api = NGX_HTTP_APIKEYS_API_OPS_MANAGER,
-      .base = ngx_string("/api/public/v1.0") }
+      .base = ngx_string("/api/public/v1.0") },
+    { .api = NGX_HTTP_APIKEYS_API_NATIVE,
+      .base = ngx_string("/api/v1") }
 };
 
 

@@ -20,10 +20,13 @@
 #define V2     NGX_HTTP_APIKEYS_API_ATLAS_V2
 #define OM     NGX_HTTP_APIKEYS_API_OPS_MANAGER
 #define ATLAS  (NGX_HTTP_APIKEYS_API_ATLAS_V1|V2)
+#define OLD    NGX_HTTP_APIKEYS_API_COMPATIBLE
+#define NEW    NGX_HTTP_APIKEYS_API_NATIVE
 #define ANY    NGX_HTTP_APIKEYS_API_ANY
 
 #define G  NGX_HTTP_GET
 #define P  NGX_HTTP_POST
+#define U  NGX_HTTP_PUT
 #define A  NGX_HTTP_PATCH
 #define D  NGX_HTTP_DELETE
 
@@ -38,13 +41,15 @@ static const struct {
     ngx_uint_t   same;      /* a shape with the one before */
     const char  *parts[PARTS];
 } shapes[] = {
-    { ANY, G, 0, { NULL } },
+    { OLD, G, 0, { NULL } },
+    { NEW, G, 0, { NULL } },
     { ANY, G|P, 0, { "orgs" } },
     { ANY, G|A|D, 0, { "orgs", "=org" } },
-    { ANY, G, 0, { "orgs", "=org", "groups" } },
-    { ANY, G, 0, { "orgs", "=org", "users" } },
-    { ANY, G, 1, { "orgs", "=org", "teams" } },
-    { ANY, G, 0, { "orgs", "=org", "invites" } },
+    { OLD, G, 0, { "orgs", "=org", "groups" } },
+    { NEW, G, 1, { "orgs", "=org", "projects" } },
+    { OLD, G, 0, { "orgs", "=org", "users" } },
+    { OLD, G, 1, { "orgs", "=org", "teams" } },
+    { OLD, G, 0, { "orgs", "=org", "invites" } },
     { ANY, G|A, 0, { "orgs", "=org", "settings" } },
     { ANY, G, 0, { "orgs", "=org", "events" } },
     { ANY, G, 0, { "orgs", "=org", "events", "=item" } },
@@ -52,24 +57,30 @@ static const struct {
     { ANY, G|A|D, 0, { "orgs", "=org", "apiKeys", "=key" } },
     { ANY, G|P, 0, { "orgs", "=org", "apiKeys", "=key", "list" } },
     { ANY, G|D, 0, { "orgs", "=org", "apiKeys", "=key", "list", "=address" } },
-    { ANY, G|P, 0, { "groups" } },
-    { ANY, G|A|D, 0, { "groups", "=project" } },
-    { ANY, G, 0, { "groups", "byName", "=name" } },
-    { ANY, G|P, 0, { "groups", "=project", "apiKeys" } },
-    { ANY, P|A|D, 0, { "groups", "=project", "apiKeys", "=key" } },
+    { OLD, G|P, 0, { "groups" } },
+    { NEW, G|P, 1, { "projects" } },
+    { OLD, G|A|D, 0, { "groups", "=project" } },
+    { NEW, G|A|D, 1, { "projects", "=project" } },
+    { OLD, G, 0, { "groups", "byName", "=name" } },
+    { OLD, G|P, 0, { "groups", "=project", "apiKeys" } },
+    { NEW, G|P, 1, { "projects", "=project", "apiKeys" } },
+    { OLD, P|A|D, 0, { "groups", "=project", "apiKeys", "=key" } },
+    { NEW, U|D, 0, { "projects", "=project", "apiKeys", "=key" } },
     { ATLAS, G|A, 0, { "groups", "=project", "settings" } },
-    { ANY, G, 0, { "groups", "=project", "users" } },
+    { OLD, G, 0, { "groups", "=project", "users" } },
     { ATLAS, G, 1, { "groups", "=project", "clusters" } },
-    { ANY, G|P, 0, { "groups", "=project", "teams" } },
-    { ANY, A|D, 0, { "groups", "=project", "teams", "=name" } },
-    { ANY, G, 0, { "groups", "=project", "invites" } },
+    { OLD, G|P, 0, { "groups", "=project", "teams" } },
+    { OLD, A|D, 0, { "groups", "=project", "teams", "=name" } },
+    { OLD, G, 0, { "groups", "=project", "invites" } },
     { ATLAS, G, 0, { "groups", "=project", "limits" } },
     { ATLAS, G, 0, { "groups", "=project", "ipAddresses" } },
     { ATLAS, G, 0, { "groups", "=project", "managedSlowMs" } },
     { ATLAS, P, 0, { "groups", "=project", "managedSlowMs", "enable" } },
     { ATLAS, D, 0, { "groups", "=project", "managedSlowMs", "disable" } },
-    { ANY, G, 0, { "groups", "=project", "events" } },
-    { ANY, G, 0, { "groups", "=project", "events", "=item" } },
+    { OLD, G, 0, { "groups", "=project", "events" } },
+    { NEW, G, 1, { "projects", "=project", "events" } },
+    { OLD, G, 0, { "groups", "=project", "events", "=item" } },
+    { NEW, G, 1, { "projects", "=project", "events", "=item" } },
     { V2, G, 0, { "eventTypes" } },
     { OM, G|P, 0, { "admin", "apiKeys" } },
     { OM, G, 0, { "admin", "apiKeys", "roles" } },
@@ -280,7 +291,7 @@ is_list(ngx_http_apikeys_call_t *call, ngx_str_t *part)
             && strncasecmp((char *) part->data, "accessList", 10) == 0)
            || (part->len == 9
                && strncasecmp((char *) part->data, "whitelist", 9) == 0
-               && call->conf->api != NGX_HTTP_APIKEYS_API_ATLAS_V2);
+               && !(call->conf->api & (V2|NEW)));
 }
 
 
@@ -354,6 +365,10 @@ check_allow(ngx_http_request_t *r, ngx_uint_t methods)
 
     if (methods & NGX_HTTP_POST) {
         strcat(want, ", POST");
+    }
+
+    if (methods & NGX_HTTP_PUT) {
+        strcat(want, ", PUT");
     }
 
     if (methods & NGX_HTTP_PATCH) {

@@ -142,7 +142,7 @@ ngx_http_apikeys_accept_excluded(ngx_str_t *params)
 
 
 ngx_uint_t
-ngx_http_apikeys_accept_body(ngx_http_request_t *r)
+ngx_http_apikeys_accept_body(ngx_http_request_t *r, ngx_uint_t vendor)
 {
     ngx_str_t         rest, type;
     const ngx_str_t  *json;
@@ -167,7 +167,7 @@ ngx_http_apikeys_accept_body(ngx_http_request_t *r)
         return 1;
     }
 
-    return ngx_http_apikeys_accept_vendor_type(&type);
+    return vendor && ngx_http_apikeys_accept_vendor_type(&type);
 }
 
 

@@ -19,8 +19,12 @@
 /* whether Accept has a media type of a version of Atlas v2 */
 ngx_uint_t ngx_http_apikeys_accept_version(ngx_http_request_t *r);
 
-/* whether Content-Type is JSON, or absent */
-ngx_uint_t ngx_http_apikeys_accept_body(ngx_http_request_t *r);
+/*
+ * Whether Content-Type is JSON, or absent.  "vendor": the types of Atlas'
+ * versions are JSON, too.
+ */
+ngx_uint_t ngx_http_apikeys_accept_body(ngx_http_request_t *r,
+    ngx_uint_t vendor);
 
 
 #endif /* _NGX_HTTP_APIKEYS_ACCEPT_H_INCLUDED_ */

@@ -9,6 +9,7 @@
 
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_native.h>
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_resources.h>
 #include <ngx_http_apikeys_page.h>
@@ -44,16 +45,20 @@ static void ngx_http_apikeys_access_list_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, ngx_uint_t single);
 static void ngx_http_apikeys_access_list_link(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, const ngx_apikeys_cidr_t *cidr);
+static void ngx_http_apikeys_access_list_write_native(
+    ngx_http_apikeys_call_t *call, ngx_apikeys_json_out_t *out, ngx_uint_t row,
+    const ngx_apikeys_cidr_t *cidr);
 static void ngx_http_apikeys_access_list_count(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, ngx_uint_t row);
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name);
 static void ngx_http_apikeys_access_list_text(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,
     ngx_uint_t column);
 static ngx_str_t *ngx_http_apikeys_access_list_make(
     ngx_apikeys_pg_query_t *q, ngx_pool_t *pool);
-static ngx_int_t ngx_http_apikeys_access_list_entries(
-    ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *document,
-    ngx_pool_t *pool, ngx_str_t *param);
+static ngx_int_t ngx_http_apikeys_access_list_added(
+    ngx_http_apikeys_call_t *call);
+static ngx_int_t ngx_http_apikeys_access_list_added_done(
+    ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_access_list_parse(
     ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *item,
     ngx_apikeys_cidr_t *entry);
@@ -91,6 +96,12 @@ enum {
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_KEY,
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ENTRIES,
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_NPARAMS
+};
+
+enum {
+    NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_KEY = 0,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_ENTRIES,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_NPARAMS
 };
 
 enum {
@@ -133,6 +144,15 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_add_stmt = {
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_NPARAMS, 1
 };
 
+static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_added_stmt = {
+    "apikeys_access_list_added",
+    "SELECT " NGX_HTTP_APIKEYS_ENTRY_COLUMNS
+    "  FROM apikeys.access_entries"
+    " WHERE key_id = $1 AND cidr = ANY ($2::cidr[])"
+    " ORDER BY text(cidr) COLLATE \"C\"",
+    NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_NPARAMS, 0
+};
+
 static const ngx_apikeys_pg_stmt_t
     ngx_http_apikeys_access_list_delete_stmt =
 {
@@ -154,6 +174,21 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_attrs[] = {
     { "created", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "lastUsed", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "lastUsedAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_native[] = {
+
+    { "ipAddress", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_entry_body_t, address) },
+    { "cidrBlock", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_entry_body_t, block) },
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "lastUsedAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "lastUsedAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "useCount", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { NULL, 0, 0 }
 };
@@ -220,6 +255,11 @@ ngx_http_apikeys_access_list_write(ngx_http_apikeys_call_t *call,
         return;
     }
 
+    if (ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_access_list_write_native(call, out, row, &cidr);
+        return;
+    }
+
     ngx_apikeys_json_out_object(out);
 
     text.data = buf;
@@ -228,7 +268,7 @@ ngx_http_apikeys_access_list_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_name(out, "cidrBlock");
     ngx_apikeys_json_out_string(out, &text);
 
-    ngx_http_apikeys_access_list_count(call, out, row);
+    ngx_http_apikeys_access_list_count(call, out, row, "count");
     ngx_http_apikeys_access_list_text(call, out, row, "created",
                                       NGX_HTTP_APIKEYS_ENTRY_CREATED);
 
@@ -258,6 +298,34 @@ ngx_http_apikeys_access_list_write(ngx_http_apikeys_call_t *call,
     }
 
     ngx_apikeys_json_out_array_end(out);
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+static void
+ngx_http_apikeys_access_list_write_native(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, const ngx_apikeys_cidr_t *cidr)
+{
+    static const ngx_apikeys_cidr_t  none;
+
+    ngx_apikeys_json_out_object(out);
+    ngx_http_apikeys_native_block(out, "cidrBlock", cidr);
+    ngx_http_apikeys_native_address(out, "ipAddress",
+                                    ngx_apikeys_cidr_single(cidr) ? cidr
+                                                                  : &none);
+    ngx_http_apikeys_native_member(call, out, row, "createdAt",
+                                   NGX_HTTP_APIKEYS_ENTRY_CREATED);
+    ngx_http_apikeys_native_member(call, out, row, "lastUsedAt",
+                                   NGX_HTTP_APIKEYS_ENTRY_LAST_USED);
+    ngx_http_apikeys_native_member(call, out, row, "lastUsedAddress",
+                                   NGX_HTTP_APIKEYS_ENTRY_LAST_ADDRESS);
+    ngx_http_apikeys_access_list_count(call, out, row, "useCount");
+
+    ngx_apikeys_json_out_name(out, "links");
+    ngx_apikeys_json_out_array(out);
+    ngx_http_apikeys_access_list_link(call, out, cidr);
+    ngx_apikeys_json_out_array_end(out);
+
     ngx_apikeys_json_out_object_end(out);
 }
 
@@ -292,14 +360,14 @@ ngx_http_apikeys_access_list_link(ngx_http_apikeys_call_t *call,
 
 static void
 ngx_http_apikeys_access_list_count(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+    ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name)
 {
     ngx_str_t  value;
 
     (void) ngx_apikeys_pg_query_value(call->query, row,
                                       NGX_HTTP_APIKEYS_ENTRY_COUNT, &value);
 
-    ngx_apikeys_json_out_name(out, "count");
+    ngx_apikeys_json_out_name(out, name);
     ngx_apikeys_json_out_int(out, ngx_atoof(value.data, value.len));
 }
 
@@ -376,10 +444,81 @@ ngx_http_apikeys_access_list_add(ngx_http_apikeys_call_t *call)
         return rc;
     }
 
-    /* then runs the query of GET and answers with the whole list */
+    /*
+     * then runs the query of GET and answers with the whole list; the native
+     * API, where a list is short, answers with what was added
+     */
+
+    if (ngx_http_apikeys_native(call)) {
+        call->data = params;
+
+        return ngx_http_apikeys_run(call,
+                                    &ngx_http_apikeys_access_list_add_stmt,
+                                    params, ngx_http_apikeys_access_list_added);
+    }
 
     return ngx_http_apikeys_run(call, &ngx_http_apikeys_access_list_add_stmt,
                                 params, ngx_http_apikeys_access_list_list);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_list_added(ngx_http_apikeys_call_t *call)
+{
+    ngx_str_t  *params, *added;
+
+    added = call->data;
+
+    params = ngx_palloc(call->request->pool,
+                        NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_NPARAMS
+                        * sizeof(ngx_str_t));
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_KEY] = call->path_key;
+    params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADDED_ENTRIES] =
+                               added[NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ENTRIES];
+
+    return ngx_http_apikeys_run(call, &ngx_http_apikeys_access_list_added_stmt,
+                                params,
+                                ngx_http_apikeys_access_list_added_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_access_list_added_done(ngx_http_apikeys_call_t *call)
+{
+    ngx_uint_t              i, n;
+    ngx_apikeys_json_out_t  out;
+
+    n = ngx_apikeys_pg_query_nrows(call->query);
+
+    if (ngx_http_apikeys_links_location(call, "/orgs/%V/apiKeys/%V/accessList",
+                                        &call->org, &call->path_key)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_CREATED);
+
+    ngx_apikeys_json_out_object(&out);
+    ngx_http_apikeys_links_self(call, &out, "/orgs/%V/apiKeys/%V/accessList",
+                                &call->org, &call->path_key);
+    ngx_apikeys_json_out_name(&out, "results");
+    ngx_apikeys_json_out_array(&out);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_apikeys_access_list_write(call, &out, i, 0);
+    }
+
+    ngx_apikeys_json_out_array_end(&out);
+    ngx_apikeys_json_out_name(&out, "totalCount");
+    ngx_apikeys_json_out_int(&out, n);
+    ngx_apikeys_json_out_object_end(&out);
+
+    return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_CREATED);
 }
 
 
@@ -417,23 +556,26 @@ ngx_http_apikeys_access_list_make(ngx_apikeys_pg_query_t *q, ngx_pool_t *pool)
 }
 
 
-/* the entries of a body as an array for PostgreSQL, allocated from "pool" */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_t *document, ngx_pool_t *pool, ngx_str_t *param)
+    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param)
 {
     ngx_int_t            rc;
     ngx_uint_t           i, n;
     ngx_apikeys_cidr_t  *entries;
 
-    if (ngx_apikeys_json_type(document) != NGX_APIKEYS_JSON_ARRAY) {
+    if (ngx_apikeys_json_type(array) != NGX_APIKEYS_JSON_ARRAY
+        || (ngx_http_apikeys_native(call)
+            && (ngx_apikeys_json_size(array) == 0
+                || ngx_apikeys_json_size(array)
+                   > NGX_HTTP_APIKEYS_BODY_MAX_ENTRIES)))
+    {
         return ngx_http_apikeys_output_set_error(call,
                                             NGX_HTTP_APIKEYS_CODE_INVALID_JSON,
                                             NULL, NULL);
     }
 
-    n = ngx_apikeys_json_size(document);
+    n = ngx_apikeys_json_size(array);
 
     entries = ngx_pcalloc(pool, (n + 1) * sizeof(ngx_apikeys_cidr_t));
     if (entries == NULL) {
@@ -442,7 +584,7 @@ ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
 
     for (i = 0; i < n; i++) {
         rc = ngx_http_apikeys_access_list_parse(call,
-                                      ngx_apikeys_json_item(document, i),
+                                      ngx_apikeys_json_item(array, i),
                                       &entries[i]);
         if (rc != NGX_OK) {
             return rc;
@@ -476,7 +618,9 @@ ngx_http_apikeys_access_list_parse(ngx_http_apikeys_call_t *call,
     ngx_memzero(&body, sizeof(ngx_http_apikeys_entry_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, item,
-                                          ngx_http_apikeys_access_list_attrs,
+                                          ngx_http_apikeys_native(call)
+                                          ? ngx_http_apikeys_access_list_native
+                                          : ngx_http_apikeys_access_list_attrs,
                                           &body);
     if (rc != NGX_OK) {
         return rc;

@@ -290,7 +290,9 @@ ngx_http_apikeys_api_media(ngx_http_apikeys_call_t *call)
                                           NULL, NULL);
     }
 
-    if (route->body && !ngx_http_apikeys_accept_body(r)) {
+    if (route->body
+        && !ngx_http_apikeys_accept_body(r, !ngx_http_apikeys_native(call)))
+    {
         return ngx_http_apikeys_output_set_error(call,
                                   NGX_HTTP_APIKEYS_CODE_UNSUPPORTED_MEDIA_TYPE,
                                   &r->headers_in.content_type->value,

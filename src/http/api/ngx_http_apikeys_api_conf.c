@@ -12,6 +12,7 @@ static ngx_conf_enum_t  ngx_http_apikeys_api_conf_names[] = {
     { ngx_string("atlas_v1"), NGX_HTTP_APIKEYS_API_ATLAS_V1 },
     { ngx_string("atlas_v2"), NGX_HTTP_APIKEYS_API_ATLAS_V2 },
     { ngx_string("ops_manager"), NGX_HTTP_APIKEYS_API_OPS_MANAGER },
+    { ngx_string("native"), NGX_HTTP_APIKEYS_API_NATIVE },
     { ngx_null_string, 0 }
 };
 
@@ -42,8 +43,8 @@ ngx_http_apikeys_api_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (alcf->api == 0) {
         ngx_http_apikeys_invalid(cf, &value[1],
-                                 "must be \"atlas_v1\", \"atlas_v2\" or "
-                                 "\"ops_manager\"");
+                                 "must be \"atlas_v1\", \"atlas_v2\", "
+                                 "\"ops_manager\" or \"native\"");
         return NGX_CONF_ERROR;
     }
 

@@ -9,6 +9,7 @@
 
 typedef struct {
     ngx_str_t    name;
+    ngx_uint_t   apis;
     ngx_int_t  (*set)(ngx_http_apikeys_args_t *args, const ngx_str_t *value);
     unsigned     page:1;         /* an argument of pages: not copied into
                                     links */
@@ -34,15 +35,27 @@ static ngx_int_t ngx_http_apikeys_args_name(ngx_http_apikeys_args_t *args,
 static ngx_int_t ngx_http_apikeys_args_int(const ngx_str_t *value);
 
 
-static ngx_http_apikeys_arg_t  ngx_http_apikeys_args[] = {
+static const ngx_http_apikeys_arg_t  ngx_http_apikeys_args[] = {
 
-    { ngx_string("pretty"), ngx_http_apikeys_args_pretty, 0, 0 },
-    { ngx_string("envelope"), ngx_http_apikeys_args_envelope, 0, 0 },
-    { ngx_string("includeCount"), ngx_http_apikeys_args_count, 0, 1 },
-    { ngx_string("pageNum"), ngx_http_apikeys_args_page, 1, 1 },
-    { ngx_string("itemsPerPage"), ngx_http_apikeys_args_items, 1, 1 },
-    { ngx_string("name"), ngx_http_apikeys_args_name, 0, 1 },
-    { ngx_null_string, NULL, 0, 0 }
+    { .name = ngx_string("pretty"), .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .set = ngx_http_apikeys_args_pretty },
+
+    { .name = ngx_string("envelope"), .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
+      .set = ngx_http_apikeys_args_envelope },
+
+    { .name = ngx_string("includeCount"), .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .set = ngx_http_apikeys_args_count, .list = 1 },
+
+    { .name = ngx_string("pageNum"), .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .set = ngx_http_apikeys_args_page, .page = 1, .list = 1 },
+
+    { .name = ngx_string("itemsPerPage"), .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .set = ngx_http_apikeys_args_items, .page = 1, .list = 1 },
+
+    { .name = ngx_string("name"), .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .set = ngx_http_apikeys_args_name, .list = 1 },
+
+    { .name = ngx_null_string }
 };
 
 /* the arguments that a request has are a mask, uint32_t */
@@ -55,12 +68,13 @@ ngx_int_t
 ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     ngx_http_apikeys_args_t *args)
 {
-    u_char                  *p, *start, *kept;
-    uint32_t                 seen;
-    ngx_int_t                rc;
-    ngx_str_t                name, value;
-    ngx_uint_t               i;
-    ngx_http_apikeys_arg_t  *arg;
+    u_char                        *p, *start, *kept;
+    uint32_t                       seen;
+    ngx_int_t                      rc;
+    ngx_str_t                      name, value;
+    ngx_uint_t                     i;
+    const ngx_http_apikeys_arg_t  *arg;
+    ngx_http_apikeys_loc_conf_t   *alcf;
 
     ngx_memzero(args, sizeof(ngx_http_apikeys_args_t));
 
@@ -78,6 +92,8 @@ ngx_http_apikeys_args_parse(ngx_http_request_t *r,
     }
 
     args->kept.data = kept;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_apikeys_module);
 
     seen = 0;
     p = r->args.data;
@@ -98,7 +114,8 @@ ngx_http_apikeys_args_parse(ngx_http_request_t *r,
         arg = ngx_http_apikeys_args;
 
         for (i = 0; arg[i].name.len; i++) {
-            if (arg[i].name.len == name.len
+            if ((arg[i].apis & alcf->api)
+                && arg[i].name.len == name.len
                 && ngx_strncmp(arg[i].name.data, name.data, name.len) == 0)
             {
                 break;

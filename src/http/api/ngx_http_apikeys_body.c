@@ -260,9 +260,14 @@ ngx_http_apikeys_body_roles(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *roles, uint32_t masks[NGX_APIKEYS_SCOPES])
 {
     ngx_str_t                  name;
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, products;
     ngx_apikeys_json_t        *item;
     const ngx_apikeys_role_t  *role;
+
+    /* the native API takes the roles of all products */
+
+    products = ngx_http_apikeys_native(call) ? NGX_HTTP_APIKEYS_API_ANY
+                                             : call->conf->api;
 
     ngx_memzero(masks, NGX_APIKEYS_SCOPES * sizeof(uint32_t));
 
@@ -287,7 +292,7 @@ ngx_http_apikeys_body_roles(ngx_http_apikeys_call_t *call,
                                       &name, NULL);
         }
 
-        if (!(role->products & call->conf->api)) {
+        if (!(role->products & products)) {
             return ngx_http_apikeys_output_set_error(call,
                                         NGX_HTTP_APIKEYS_CODE_UNSUPPORTED_ROLE,
                                         NULL, NULL);

@@ -48,6 +48,9 @@ typedef struct {
 #define NGX_HTTP_APIKEYS_BODY_OBJECT   4000
 #define NGX_HTTP_APIKEYS_BODY_LIST     60000
 
+/* entries of an access list in one call of the native API */
+#define NGX_HTTP_APIKEYS_BODY_MAX_ENTRIES  200
+
 /*
  * Parses r->request_body.  A request that waits must not hold the memory of
  * the document and its text: copy what is needed, and free the document before

@@ -129,11 +129,17 @@ struct ngx_http_apikeys_call_s {
     unsigned                      whitelist:1;  /* the path has the old name
                                                    of the access list */
     unsigned                      committed:1;  /* a mutation was committed */
+    unsigned                      assigned:1;   /* it assigned a key that was
+                                                   not in the project */
     unsigned                      dropped:1;    /* its result was dropped */
     unsigned                      pending:1;    /* a receipt was requested,
                                                    but not all nodes have
                                                    applied the change: 202 */
 };
+
+
+#define ngx_http_apikeys_native(call)                                        \
+    ((call)->conf->api == NGX_HTTP_APIKEYS_API_NATIVE)
 
 
 #endif /* _NGX_HTTP_APIKEYS_CALL_H_INCLUDED_ */

@@ -9,7 +9,9 @@
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_native.h>
 #include <ngx_http_apikeys_output.h>
+#include <ngx_http_apikeys_resources.h>
 #include <ngx_http_apikeys_run.h>
 
 #include <openssl/rand.h>
@@ -18,30 +20,62 @@
 #define NGX_HTTP_APIKEYS_REDACTED_LEN  12
 
 
+/* whether a text can be that key of a pair */
+typedef ngx_uint_t (*ngx_http_apikeys_key_check_pt)(const ngx_str_t *text);
+
+
+/* the attributes that a new key gets, or that a change sets */
+typedef struct {
+    ngx_str_t            desc;                          /* empty: stays */
+    uint32_t             masks[NGX_APIKEYS_SCOPES];     /* 0: stay */
+    ngx_str_t            entries;                       /* of the access list
+                                                           of a new key, as an
+                                                           array for
+                                                           PostgreSQL */
+} ngx_http_apikeys_key_values_t;
+
+
+static ngx_int_t ngx_http_apikeys_key_body(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *object, ngx_http_apikeys_key_body_t *body);
 static ngx_int_t ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
-    const ngx_str_t *desc, const uint32_t masks[NGX_APIKEYS_SCOPES],
-    ngx_str_t *attributes, ngx_str_t *grants);
+    const ngx_http_apikeys_key_values_t *values, ngx_str_t *attributes,
+    ngx_str_t *grants);
+static ngx_int_t ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_key_creation_t *creation,
+    const ngx_http_apikeys_key_body_t *body,
+    ngx_http_apikeys_key_values_t *values);
+static ngx_int_t ngx_http_apikeys_key_given(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_key_body_t *body, ngx_http_apikeys_new_key_t *key);
+static ngx_int_t ngx_http_apikeys_key_given_text(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *value, ngx_http_apikeys_key_check_pt check,
+    const ngx_str_t *name, ngx_str_t *text);
+static ngx_uint_t ngx_http_apikeys_key_is_public(const ngx_str_t *text);
+static ngx_uint_t ngx_http_apikeys_key_is_private(const ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_taken(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_insert(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_key_public(ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_private(ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
+    ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_key_forget(ngx_pool_t *pool, u_char *data,
     size_t len);
 static void ngx_http_apikeys_key_forget_cleanup(void *data);
-static void ngx_http_apikeys_key_forget_document(ngx_apikeys_json_out_t *out);
 static ngx_int_t ngx_http_apikeys_key_scope_roles(
     ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *roles,
     ngx_apikeys_scope_e scope, uint32_t masks[NGX_APIKEYS_SCOPES]);
 static void ngx_http_apikeys_key_write_redacted(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
+static void ngx_http_apikeys_key_write_redaction(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row);
 static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
     const char *member, const ngx_str_t *id, ngx_str_t *names);
 
 
-static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt = {
+const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt = {
     "apikeys_key",
     "SELECT " NGX_APIKEYS_STATE_PRINTED
     "  FROM apikeys.key_states WHERE id = $1",
@@ -69,14 +103,67 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_attrs[] = {
 };
 
 
-ngx_int_t
+/* the native API */
+
+#define NGX_HTTP_APIKEYS_KEY_NATIVE                                          \
+    { "desc", NGX_HTTP_APIKEYS_ATTR_STRING,                                  \
+      offsetof(ngx_http_apikeys_key_body_t, desc) },                         \
+    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,                                \
+      offsetof(ngx_http_apikeys_key_body_t, roles) },                        \
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                            \
+    { "orgId", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                         \
+    { "token", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                         \
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                     \
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 }
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_native_attrs[] = {
+
+    NGX_HTTP_APIKEYS_KEY_NATIVE,
+    { "accessList", NGX_HTTP_APIKEYS_ATTR_ARRAY,
+      offsetof(ngx_http_apikeys_key_body_t, access_list) },
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+/* the operator may bring a key pair from elsewhere */
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_operator_attrs[] = {
+
+    NGX_HTTP_APIKEYS_KEY_NATIVE,
+    { "accessList", NGX_HTTP_APIKEYS_ATTR_ARRAY,
+      offsetof(ngx_http_apikeys_key_body_t, access_list) },
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_key_body_t, public_key) },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_key_body_t, private_key) },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_native_updates[] = {
+
+    NGX_HTTP_APIKEYS_KEY_NATIVE,
+    { "publicKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "privateKey", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static ngx_int_t
 ngx_http_apikeys_key_body(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *object, ngx_http_apikeys_key_body_t *body)
 {
+    const ngx_http_apikeys_attr_t  *attrs;
+
     ngx_memzero(body, sizeof(ngx_http_apikeys_key_body_t));
 
-    return ngx_http_apikeys_body_attributes(call, object,
-                                            ngx_http_apikeys_key_attrs, body);
+    attrs = !ngx_http_apikeys_native(call) ? ngx_http_apikeys_key_attrs
+            : call->operator ? ngx_http_apikeys_key_operator_attrs
+            : ngx_http_apikeys_key_native_attrs;
+
+    return ngx_http_apikeys_body_attributes(call, object, attrs, body);
 }
 
 
@@ -88,12 +175,25 @@ ngx_http_apikeys_key_body_change(ngx_http_apikeys_call_t *call,
     static const ngx_str_t  desc = ngx_string("desc"),
                             roles = ngx_string("roles");
 
-    rc = ngx_http_apikeys_key_body(call, call->body, body);
+    ngx_memzero(body, sizeof(ngx_http_apikeys_key_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(call, call->body,
+                                          ngx_http_apikeys_native(call)
+                                          ? ngx_http_apikeys_key_native_updates
+                                          : ngx_http_apikeys_key_attrs,
+                                          body);
     if (rc != NGX_OK) {
         return rc;
     }
 
     if (body->desc == NULL && body->roles == NULL) {
+
+        if (ngx_http_apikeys_native(call)) {
+            return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
+                                       &desc, NULL);
+        }
+
         return ngx_http_apikeys_output_set_error(call,
                                NGX_HTTP_APIKEYS_CODE_MISSING_ONE_OF_ATTRIBUTES,
                                &desc, &roles);
@@ -109,28 +209,26 @@ ngx_http_apikeys_key_change_params(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_key_roles_pt roles, ngx_str_t *attributes,
     ngx_str_t *grants)
 {
-    ngx_int_t  rc;
-    ngx_str_t  desc;
-    uint32_t   masks[NGX_APIKEYS_SCOPES];
+    ngx_int_t                      rc;
+    ngx_http_apikeys_key_values_t  values;
 
-    ngx_str_null(&desc);
-    ngx_memzero(masks, sizeof(masks));
+    ngx_memzero(&values, sizeof(ngx_http_apikeys_key_values_t));
 
     if (body->desc) {
-        rc = ngx_http_apikeys_body_desc(call, body->desc, &desc);
+        rc = ngx_http_apikeys_body_desc(call, body->desc, &values.desc);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
     if (body->roles) {
-        rc = roles(call, body->roles, masks);
+        rc = roles(call, body->roles, values.masks);
         if (rc != NGX_OK) {
             return rc;
         }
     }
 
-    return ngx_http_apikeys_key_params(call, &desc, masks, attributes, grants);
+    return ngx_http_apikeys_key_params(call, &values, attributes, grants);
 }
 
 
@@ -141,8 +239,8 @@ ngx_http_apikeys_key_change_params(ngx_http_apikeys_call_t *call,
 
 static ngx_int_t
 ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
-    const ngx_str_t *desc, const uint32_t masks[NGX_APIKEYS_SCOPES],
-    ngx_str_t *attributes, ngx_str_t *grants)
+    const ngx_http_apikeys_key_values_t *values, ngx_str_t *attributes,
+    ngx_str_t *grants)
 {
     ngx_apikeys_scope_e     scope;
     ngx_apikeys_json_out_t  out;
@@ -150,16 +248,20 @@ ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_init(&out, call->request->pool, 0);
     ngx_apikeys_json_out_object(&out);
 
-    if (desc->len) {
-        ngx_apikeys_json_out_member(&out, "desc", desc);
+    if (values->desc.len) {
+        ngx_apikeys_json_out_member(&out, "desc", &values->desc);
     }
 
-    scope = masks[NGX_APIKEYS_SCOPE_ORG] ? NGX_APIKEYS_SCOPE_ORG
-                                         : NGX_APIKEYS_SCOPE_GLOBAL;
+    scope = values->masks[NGX_APIKEYS_SCOPE_ORG] ? NGX_APIKEYS_SCOPE_ORG
+                                                 : NGX_APIKEYS_SCOPE_GLOBAL;
 
-    if (masks[scope]) {
+    if (values->masks[scope]) {
         ngx_apikeys_json_out_name(&out, "roles");
-        ngx_http_apikeys_key_write_mask(&out, scope, masks[scope]);
+        ngx_http_apikeys_key_write_mask(&out, scope, values->masks[scope]);
+    }
+
+    if (values->entries.len) {
+        ngx_apikeys_json_out_member(&out, "accessList", &values->entries);
     }
 
     ngx_apikeys_json_out_object_end(&out);
@@ -167,7 +269,7 @@ ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
     if (grants
         && ngx_http_apikeys_run_roles(call->request->pool, grants,
                                       NGX_APIKEYS_SCOPE_PROJECT,
-                                      masks[NGX_APIKEYS_SCOPE_PROJECT])
+                                      values->masks[NGX_APIKEYS_SCOPE_PROJECT])
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -198,31 +300,30 @@ ngx_http_apikeys_key_create(ngx_http_apikeys_call_t *call,
     const ngx_http_apikeys_key_creation_t *creation,
     ngx_apikeys_json_t *object, const ngx_str_t *owner)
 {
-    uint32_t                      masks[NGX_APIKEYS_SCOPES];
-    ngx_int_t                     rc;
-    ngx_str_t                     desc;
-    ngx_uint_t                    i;
-    ngx_http_apikeys_new_key_t   *key;
-    ngx_http_apikeys_key_body_t   body;
+    ngx_int_t                       rc;
+    ngx_uint_t                      i;
+    ngx_http_apikeys_new_key_t     *key;
+    ngx_http_apikeys_key_body_t     body;
+    ngx_http_apikeys_key_values_t   values;
 
     rc = ngx_http_apikeys_key_body(call, object, &body);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = ngx_http_apikeys_body_desc(call, body.desc, &desc);
+    rc = ngx_http_apikeys_key_values(call, creation, &body, &values);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = creation->roles(call, body.roles, masks);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    key = ngx_palloc(call->request->pool, sizeof(ngx_http_apikeys_new_key_t));
+    key = ngx_pcalloc(call->request->pool, sizeof(ngx_http_apikeys_new_key_t));
     if (key == NULL) {
         return NGX_ERROR;
+    }
+
+    rc = ngx_http_apikeys_key_given(call, &body, key);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     key->stmt = creation->stmt;
@@ -239,7 +340,7 @@ ngx_http_apikeys_key_create(ngx_http_apikeys_call_t *call,
         *key->own++ = owner[i];
     }
 
-    if (ngx_http_apikeys_key_params(call, &desc, masks,
+    if (ngx_http_apikeys_key_params(call, &values,
                               &key->own[NGX_HTTP_APIKEYS_NEW_KEY_ATTRIBUTES],
                               creation->grants
                               ? &key->own[NGX_HTTP_APIKEYS_NEW_KEY_GRANTS]
@@ -250,9 +351,169 @@ ngx_http_apikeys_key_create(ngx_http_apikeys_call_t *call,
     }
 
     call->data = key;
-    call->conflict = ngx_http_apikeys_key_insert;
+    call->conflict = key->given ? ngx_http_apikeys_key_taken
+                                : ngx_http_apikeys_key_insert;
 
     return ngx_http_apikeys_key_insert(call);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_key_creation_t *creation,
+    const ngx_http_apikeys_key_body_t *body,
+    ngx_http_apikeys_key_values_t *values)
+{
+    ngx_int_t               rc;
+    static const ngx_str_t  name = ngx_string("accessList");
+
+    ngx_memzero(values, sizeof(ngx_http_apikeys_key_values_t));
+
+    rc = ngx_http_apikeys_body_desc(call, body->desc, &values->desc);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = creation->roles(call, body->roles, values->masks);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body->access_list == NULL
+        || ngx_apikeys_json_size(body->access_list) == 0)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_apikeys_json_size(body->access_list)
+        > NGX_HTTP_APIKEYS_BODY_MAX_ENTRIES)
+    {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
+                                       &name, NULL);
+    }
+
+    return ngx_http_apikeys_access_list_entries(call, body->access_list,
+                                                call->request->pool,
+                                                &values->entries);
+}
+
+
+/* the key pair of a body, if it has one */
+
+static ngx_int_t
+ngx_http_apikeys_key_given(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_key_body_t *body, ngx_http_apikeys_new_key_t *key)
+{
+    ngx_int_t               rc;
+    static const ngx_str_t  public_key = ngx_string("publicKey"),
+                            private_key = ngx_string("privateKey");
+
+    if (body->public_key == NULL && body->private_key == NULL) {
+        return NGX_OK;
+    }
+
+    if (body->public_key == NULL || body->private_key == NULL) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
+                                       body->public_key ? &private_key
+                                                        : &public_key,
+                                       NULL);
+    }
+
+    rc = ngx_http_apikeys_key_given_text(call, body->public_key,
+                                         ngx_http_apikeys_key_is_public,
+                                         &public_key, &key->public_key);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_apikeys_key_given_text(call, body->private_key,
+                                         ngx_http_apikeys_key_is_private,
+                                         &private_key, &key->private_key);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    key->given = 1;
+
+    return ngx_http_apikeys_key_forget(call->request->pool,
+                                       key->private_key.data,
+                                       key->private_key.len);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_key_given_text(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *value, ngx_http_apikeys_key_check_pt check,
+    const ngx_str_t *name, ngx_str_t *text)
+{
+    ngx_apikeys_json_string(value, text);
+
+    if (!check(text)) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
+                                       name, NULL);
+    }
+
+    return ngx_http_apikeys_body_copy(call, text);
+}
+
+
+static ngx_uint_t
+ngx_http_apikeys_key_is_public(const ngx_str_t *text)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] < 'a' || text->data[i] > 'z') {
+            return 0;
+        }
+    }
+
+    return text->len == NGX_APIKEYS_PUBLIC_KEY_LEN;
+}
+
+
+/* a UUID of any version, in lower case */
+
+static ngx_uint_t
+ngx_http_apikeys_key_is_private(const ngx_str_t *text)
+{
+    u_char      c;
+    ngx_uint_t  i;
+
+    if (text->len != NGX_APIKEYS_UUID_TEXT_LEN) {
+        return 0;
+    }
+
+    for (i = 0; i < text->len; i++) {
+        c = text->data[i];
+
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (c != '-') {
+                return 0;
+            }
+
+        } else if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f')) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_key_taken(ngx_http_apikeys_call_t *call)
+{
+    ngx_http_apikeys_new_key_t  *key;
+
+    key = call->data;
+
+    return ngx_http_apikeys_output_set_error(call,
+                                             NGX_HTTP_APIKEYS_CODE_KEY_EXISTS,
+                                             &key->public_key, NULL);
 }
 
 
@@ -263,7 +524,9 @@ ngx_http_apikeys_key_insert(ngx_http_apikeys_call_t *call)
 
     key = call->data;
 
-    if (ngx_http_apikeys_key_generate(call, key) != NGX_OK) {
+    if ((!key->given && ngx_http_apikeys_key_generate(call, key) != NGX_OK)
+        || ngx_http_apikeys_key_seal(call, key) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -288,10 +551,43 @@ ngx_http_apikeys_key_answer_created(ngx_http_apikeys_call_t *call)
         return NGX_ERROR;
     }
 
+    if (ngx_http_apikeys_native(call)) {
+        return ngx_http_apikeys_key_answer_located(call, key);
+    }
+
     ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_OK);
-    ngx_http_apikeys_key_write(call, &out, 0, &key->private_key);
+    ngx_http_apikeys_key_write(call, &out, 0, key);
 
     return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_key_answer_located(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_new_key_t *created)
+{
+    ngx_str_t               org, id;
+    ngx_apikeys_json_out_t  out;
+
+    if (ngx_apikeys_pg_query_nrows(call->query) == 0) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_apikeys_pg_query_value(call->query, 0, NGX_APIKEYS_STATE_ORG,
+                                      &org);
+    (void) ngx_apikeys_pg_query_value(call->query, 0, NGX_APIKEYS_STATE_ID,
+                                      &id);
+
+    if (ngx_http_apikeys_links_location(call, "/orgs/%V/apiKeys/%V", &org, &id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_CREATED);
+    ngx_http_apikeys_key_write(call, &out, 0, created);
+
+    return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_CREATED);
 }
 
 
@@ -299,34 +595,21 @@ static ngx_int_t
 ngx_http_apikeys_key_generate(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key)
 {
-    u_char                  *p;
-    ngx_apikeys_objectid_t   id;
+    u_char  *p;
 
     p = ngx_pnalloc(call->request->pool,
-                    NGX_APIKEYS_OBJECTID_TEXT_LEN + NGX_APIKEYS_PUBLIC_KEY_LEN
-                    + NGX_APIKEYS_UUID_TEXT_LEN
-                    + 2 * NGX_APIKEYS_SEALED_LEN);
+                    NGX_APIKEYS_PUBLIC_KEY_LEN + NGX_APIKEYS_UUID_TEXT_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    key->id.data = p;
-    key->id.len = NGX_APIKEYS_OBJECTID_TEXT_LEN;
-
-    key->public_key.data = key->id.data + key->id.len;
+    key->public_key.data = p;
     key->public_key.len = NGX_APIKEYS_PUBLIC_KEY_LEN;
 
     key->private_key.data = key->public_key.data + key->public_key.len;
     key->private_key.len = NGX_APIKEYS_UUID_TEXT_LEN;
 
-    key->secret.data = key->private_key.data + key->private_key.len;
-    key->secret.len = 2 * NGX_APIKEYS_SEALED_LEN;
-
-    key->redacted.data = key->secret.data - NGX_HTTP_APIKEYS_REDACTED_LEN;
-    key->redacted.len = NGX_HTTP_APIKEYS_REDACTED_LEN;
-
-    if (ngx_apikeys_objectid_generate(&id) != NGX_OK
-        || ngx_http_apikeys_key_public(&key->public_key) != NGX_OK
+    if (ngx_http_apikeys_key_public(&key->public_key) != NGX_OK
         || ngx_http_apikeys_key_private(&key->private_key) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_CRIT, call->request->connection->log, 0,
@@ -334,16 +617,9 @@ ngx_http_apikeys_key_generate(ngx_http_apikeys_call_t *call,
         return NGX_ERROR;
     }
 
-    ngx_apikeys_objectid_write(key->id.data, &id);
-
-    if (ngx_http_apikeys_key_forget(call->request->pool, key->private_key.data,
-                                    key->private_key.len)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_apikeys_key_seal(call, key);
+    return ngx_http_apikeys_key_forget(call->request->pool,
+                                       key->private_key.data,
+                                       key->private_key.len);
 }
 
 
@@ -391,6 +667,43 @@ ngx_http_apikeys_key_private(ngx_str_t *text)
 }
 
 
+/* the id of a new key, and memory for its sealed secret */
+
+static ngx_int_t
+ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
+    ngx_http_apikeys_new_key_t *key)
+{
+    u_char                  *p;
+    ngx_apikeys_objectid_t   id;
+
+    p = ngx_pnalloc(call->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN
+                                         + 2 * NGX_APIKEYS_SEALED_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->id.data = p;
+    key->id.len = NGX_APIKEYS_OBJECTID_TEXT_LEN;
+
+    key->secret.data = key->id.data + key->id.len;
+    key->secret.len = 2 * NGX_APIKEYS_SEALED_LEN;
+
+    key->redacted.data = key->private_key.data + key->private_key.len
+                         - NGX_HTTP_APIKEYS_REDACTED_LEN;
+    key->redacted.len = NGX_HTTP_APIKEYS_REDACTED_LEN;
+
+    if (ngx_apikeys_objectid_generate(&id) != NGX_OK) {
+        ngx_log_error(NGX_LOG_CRIT, call->request->connection->log, 0,
+                      "apikeys: RAND_bytes() failed, no key was created");
+        return NGX_ERROR;
+    }
+
+    ngx_apikeys_objectid_write(p, &id);
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key)
@@ -401,6 +714,10 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_main_conf_t  *amcf;
     u_char                         text[NGX_APIKEYS_OBJECTID_TEXT_LEN],
                                    sealed[NGX_APIKEYS_SEALED_LEN];
+
+    if (ngx_http_apikeys_key_id(call, key) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     org.data = text;
     org.len = ngx_apikeys_objectid_write(text, &call->org_id) - text;
@@ -472,9 +789,7 @@ ngx_http_apikeys_key_forget_cleanup(void *data)
 }
 
 
-/* Registers all buffers written so far; later the filters modify the chain. */
-
-static void
+void
 ngx_http_apikeys_key_forget_document(ngx_apikeys_json_out_t *out)
 {
     ngx_buf_t    *b;
@@ -571,12 +886,15 @@ ngx_http_apikeys_key_write_mask(ngx_apikeys_json_out_t *out,
 void
 ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row,
-    const ngx_str_t *private_key)
+    const ngx_http_apikeys_new_key_t *created)
 {
-    ngx_str_t                id, org, tail, shown, value, projects;
+    ngx_str_t                id, org, value, projects;
     ngx_apikeys_pg_query_t  *q;
-    u_char                   redacted[sizeof("********-****-****-")
-                                      + NGX_HTTP_APIKEYS_REDACTED_LEN];
+
+    if (ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_native_key(call, out, row, created);
+        return;
+    }
 
     q = call->query;
 
@@ -604,22 +922,12 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
         ngx_http_apikeys_links_self(call, out, "/admin/apiKeys/%V", &id);
     }
 
-    if (private_key == NULL) {
-        (void) ngx_apikeys_pg_query_value(q, row,
-                                          NGX_APIKEYS_STATE_REDACTED,
-                                          &tail);
-        shown.data = redacted;
-        shown.len = ngx_snprintf(redacted, sizeof(redacted),
-                                 "********-****-****-%V", &tail)
-                    - redacted;
-        private_key = &shown;
-    }
-
-    ngx_apikeys_json_out_name(out, "privateKey");
-    ngx_apikeys_json_out_string(out, private_key);
-
-    if (private_key != &shown) {
+    if (created) {
+        ngx_apikeys_json_out_member(out, "privateKey", &created->private_key);
         ngx_http_apikeys_key_forget_document(out);
+
+    } else {
+        ngx_http_apikeys_key_write_redaction(call, out, row);
     }
 
     (void) ngx_apikeys_pg_query_value(q, row,
@@ -633,9 +941,29 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
     (void) ngx_apikeys_pg_query_value(q, row,
                                       NGX_APIKEYS_STATE_PROJECTS,
                                       &projects);
-    ngx_http_apikeys_key_write_roles(out, &org, &value, &projects);
+    ngx_http_apikeys_key_write_roles(call, out, &org, &value, &projects);
 
     ngx_apikeys_json_out_object_end(out);
+}
+
+
+static void
+ngx_http_apikeys_key_write_redaction(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+{
+    ngx_str_t  tail, shown;
+    u_char     redacted[sizeof("********-****-****-")
+                        + NGX_HTTP_APIKEYS_REDACTED_LEN];
+
+    (void) ngx_apikeys_pg_query_value(call->query, row,
+                                      NGX_APIKEYS_STATE_REDACTED, &tail);
+
+    shown.data = redacted;
+    shown.len = ngx_snprintf(redacted, sizeof(redacted),
+                             "********-****-****-%V", &tail)
+                - redacted;
+
+    ngx_apikeys_json_out_member(out, "privateKey", &shown);
 }
 
 
@@ -666,10 +994,14 @@ ngx_http_apikeys_key_write_redacted(ngx_http_apikeys_call_t *call,
 
 
 void
-ngx_http_apikeys_key_write_roles(ngx_apikeys_json_out_t *out,
-    const ngx_str_t *org, const ngx_str_t *roles, const ngx_str_t *projects)
+ngx_http_apikeys_key_write_roles(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, const ngx_str_t *org, const ngx_str_t *roles,
+    const ngx_str_t *projects)
 {
-    ngx_str_t  id, rest, names;
+    ngx_str_t    id, rest, names;
+    const char  *project;
+
+    project = ngx_http_apikeys_native(call) ? "projectId" : "groupId";
 
     ngx_apikeys_json_out_name(out, "roles");
     ngx_apikeys_json_out_array(out);
@@ -684,7 +1016,7 @@ ngx_http_apikeys_key_write_roles(ngx_apikeys_json_out_t *out,
     while (ngx_apikeys_list_next(&rest, ';', &names)) {
 
         if (ngx_apikeys_list_next(&names, ':', &id)) {
-            ngx_http_apikeys_key_write_names(out, "groupId", &id, &names);
+            ngx_http_apikeys_key_write_names(out, project, &id, &names);
         }
     }
 

@@ -22,6 +22,7 @@ typedef struct {
     ngx_str_t    private_key;   /* shown once, never stored */
     ngx_str_t    secret;        /* encrypted, in hex digits */
     ngx_str_t    redacted;      /* the last digits of the private key */
+    ngx_uint_t   given;         /* the body has the key pair */
 
     const ngx_apikeys_pg_stmt_t  *stmt;
     ngx_str_t                    *params;       /* of stmt */
@@ -76,14 +77,21 @@ enum {
 typedef struct {
     ngx_apikeys_json_t  *desc;
     ngx_apikeys_json_t  *roles;
+
+    /* of a new key on the native API */
+    ngx_apikeys_json_t  *access_list;
+    ngx_apikeys_json_t  *public_key;
+    ngx_apikeys_json_t  *private_key;
 } ngx_http_apikeys_key_body_t;
 
 
-/* takes the attributes of a key from an object */
-ngx_int_t ngx_http_apikeys_key_body(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_t *object, ngx_http_apikeys_key_body_t *body);
+/* selects a key by its id */
+extern const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt;
 
-/* the same from call->body, for a change: one of them must be present */
+/*
+ * Takes the attributes of a key from call->body, for a change: one of them must
+ * be present.
+ */
 ngx_int_t ngx_http_apikeys_key_body_change(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_key_body_t *body);
 
@@ -107,8 +115,8 @@ ngx_int_t ngx_http_apikeys_key_change(ngx_http_apikeys_call_t *call,
 /*
  * Creates an API key of the organization call->org_id, as call->data, from an
  * object with its attributes.  "owner" has the parameters of the owner.  If
- * the public key is taken (SQLSTATE 23505) the statement is repeated once,
- * with another key.
+ * the public key is taken (SQLSTATE 23505), a pair of the body is refused;
+ * otherwise the statement is repeated once, with another pair.
  */
 ngx_int_t ngx_http_apikeys_key_create(ngx_http_apikeys_call_t *call,
     const ngx_http_apikeys_key_creation_t *creation,
@@ -116,6 +124,13 @@ ngx_int_t ngx_http_apikeys_key_create(ngx_http_apikeys_call_t *call,
 
 /* a "done" step of a creation: answers with the key of the first row */
 ngx_int_t ngx_http_apikeys_key_answer_created(ngx_http_apikeys_call_t *call);
+
+/*
+ * The answer of the native API: 201, Location, and the key of the first row.
+ * "created": with its private key.
+ */
+ngx_int_t ngx_http_apikeys_key_answer_located(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_new_key_t *created);
 
 /* ngx_http_apikeys_key_roles_pt: at least one role, all of the scope */
 ngx_int_t ngx_http_apikeys_key_org_roles(ngx_http_apikeys_call_t *call,
@@ -127,10 +142,16 @@ ngx_int_t ngx_http_apikeys_key_project_roles(ngx_http_apikeys_call_t *call,
 void ngx_http_apikeys_key_write_mask(ngx_apikeys_json_out_t *out,
     ngx_apikeys_scope_e scope, uint32_t mask);
 
-/* writes the key of a row; private_key NULL: the redacted one */
+/* writes the key of a row; "created": with its private key, NULL: redacted */
 void ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row,
-    const ngx_str_t *private_key);
+    const ngx_http_apikeys_new_key_t *created);
+
+/*
+ * Zeroes all buffers that were written so far when the pool is destroyed: call
+ * it after a private key was written, as the filters modify the chain later.
+ */
+void ngx_http_apikeys_key_forget_document(ngx_apikeys_json_out_t *out);
 
 /* a "done" step that answers with the key of the first row, redacted */
 ngx_int_t ngx_http_apikeys_key_answer(ngx_http_apikeys_call_t *call);
@@ -139,8 +160,9 @@ ngx_int_t ngx_http_apikeys_key_answer(ngx_http_apikeys_call_t *call);
 extern const ngx_http_apikeys_page_t  ngx_http_apikeys_key_page;
 
 /* writes the member "roles": of the organization, then of projects by id */
-void ngx_http_apikeys_key_write_roles(ngx_apikeys_json_out_t *out,
-    const ngx_str_t *org, const ngx_str_t *roles, const ngx_str_t *projects);
+void ngx_http_apikeys_key_write_roles(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, const ngx_str_t *org, const ngx_str_t *roles,
+    const ngx_str_t *projects);
 
 
 #endif /* _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_ */

@@ -4,6 +4,7 @@
  */
 
 
+#include <ngx_http_apikeys_header.h>
 #include <ngx_http_apikeys_links.h>
 
 
@@ -15,6 +16,8 @@ static void ngx_http_apikeys_links_page(ngx_http_apikeys_call_t *call,
     ngx_uint_t page);
 static void ngx_http_apikeys_links_path(ngx_http_apikeys_call_t *call,
     ngx_str_t *path);
+static ngx_int_t ngx_http_apikeys_links_href(ngx_http_apikeys_call_t *call,
+    ngx_str_t *href, const char *fmt, ...);
 static ngx_int_t ngx_http_apikeys_links_vhref(ngx_http_apikeys_call_t *call,
     ngx_str_t *href, const char *fmt, va_list args);
 static void ngx_http_apikeys_links_host(ngx_http_request_t *r,
@@ -127,17 +130,33 @@ ngx_http_apikeys_links_list_end(ngx_http_apikeys_call_t *call,
 
 
 ngx_int_t
-ngx_http_apikeys_links_href(ngx_http_apikeys_call_t *call, ngx_str_t *href,
+ngx_http_apikeys_links_location(ngx_http_apikeys_call_t *call,
     const char *fmt, ...)
 {
-    va_list    args;
-    ngx_int_t  rc;
+    va_list                 args;
+    ngx_int_t               rc;
+    ngx_str_t               href;
+    static const ngx_str_t  location = ngx_string("Location");
 
     va_start(args, fmt);
-    rc = ngx_http_apikeys_links_vhref(call, href, fmt, args);
+    rc = ngx_http_apikeys_links_vhref(call, &href, fmt, args);
     va_end(args);
 
-    return rc;
+    if (rc != NGX_OK
+        || ngx_http_apikeys_header_add(call->request, &location, &href)
+           == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_http_apikeys_links_projects(ngx_http_apikeys_call_t *call)
+{
+    return ngx_http_apikeys_native(call) ? "projects" : "groups";
 }
 
 
@@ -221,6 +240,21 @@ ngx_http_apikeys_links_page(ngx_http_apikeys_call_t *call,
     href.len = last - p;
 
     ngx_http_apikeys_links_write(out, rel, &href);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_links_href(ngx_http_apikeys_call_t *call, ngx_str_t *href,
+    const char *fmt, ...)
+{
+    va_list    args;
+    ngx_int_t  rc;
+
+    va_start(args, fmt);
+    rc = ngx_http_apikeys_links_vhref(call, href, fmt, args);
+    va_end(args);
+
+    return rc;
 }
 
 

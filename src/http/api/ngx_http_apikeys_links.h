@@ -35,9 +35,12 @@ void ngx_http_apikeys_links_list(ngx_http_apikeys_call_t *call,
 void ngx_http_apikeys_links_list_end(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t total);
 
-/* writes the whole reference to r->pool: for Location; NGX_ERROR: no memory */
-ngx_int_t ngx_http_apikeys_links_href(ngx_http_apikeys_call_t *call,
-    ngx_str_t *href, const char *fmt, ...);
+/* adds the header Location; NGX_ERROR: no memory */
+ngx_int_t ngx_http_apikeys_links_location(ngx_http_apikeys_call_t *call,
+    const char *fmt, ...);
+
+/* how paths of this API call projects */
+const char *ngx_http_apikeys_links_projects(ngx_http_apikeys_call_t *call);
 
 /*
  * A link from an organization or project to what belongs to it: "parent" is

@@ -10,6 +10,7 @@
 #include <ngx_http_apikeys_body.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_native.h>
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_resources.h>
 #include <ngx_http_apikeys_run.h>
@@ -39,9 +40,11 @@ static void ngx_http_apikeys_orgs_write(ngx_http_apikeys_call_t *call,
 static ngx_int_t ngx_http_apikeys_orgs_create_done(
     ngx_http_apikeys_call_t *call);
 static void ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, const ngx_str_t *private_key);
+    ngx_apikeys_json_out_t *out, const ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_orgs_settings_done(
     ngx_http_apikeys_call_t *call);
+static void ngx_http_apikeys_orgs_write_settings(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out);
 static ngx_int_t ngx_http_apikeys_orgs_change(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_orgs_body_t *body, ngx_http_apikeys_handler_pt done);
 static ngx_int_t ngx_http_apikeys_orgs_attributes(ngx_http_apikeys_call_t *call,
@@ -163,6 +166,38 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_updates[] = {
 };
 
 
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_native[] = {
+
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_orgs_body_t, name) },
+    { "apiKey", NGX_HTTP_APIKEYS_ATTR_OBJECT,
+      offsetof(ngx_http_apikeys_orgs_body_t, key) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_orgs_native_updates[] =
+{
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_orgs_body_t, name) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_settings_native[] = {
+
+    { "apiAccessListRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
+      offsetof(ngx_http_apikeys_orgs_body_t, required) },
+    { NULL, 0, 0 }
+};
+
+
 static const ngx_http_apikeys_attr_t  ngx_http_apikeys_settings_attrs[] = {
 
     { "apiAccessListRequired", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
@@ -269,6 +304,11 @@ ngx_http_apikeys_orgs_write(ngx_http_apikeys_call_t *call,
     ngx_str_t            id, name;
     ngx_apikeys_json_t  *attributes;
 
+    if (ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_native_org(call, out, row);
+        return;
+    }
+
     attributes = ngx_http_apikeys_attributes_parse(call, out, row);
     if (attributes == NULL) {
         return;
@@ -326,7 +366,10 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_call_t *call)
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, call->body,
-                                          ngx_http_apikeys_orgs_attrs, &body);
+                                          ngx_http_apikeys_native(call)
+                                          ? ngx_http_apikeys_orgs_native
+                                          : ngx_http_apikeys_orgs_attrs,
+                                          &body);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -378,14 +421,23 @@ ngx_http_apikeys_orgs_create(ngx_http_apikeys_call_t *call)
 static ngx_int_t
 ngx_http_apikeys_orgs_create_done(ngx_http_apikeys_call_t *call)
 {
+    ngx_str_t                    id;
     ngx_apikeys_json_out_t       out;
     ngx_http_apikeys_new_key_t  *key;
 
     key = call->data;
 
+    if (ngx_http_apikeys_native(call)) {
+        (void) ngx_apikeys_pg_query_value(call->query, 0, NGX_APIKEYS_STATE_ID,
+                                          &id);
+
+        if (ngx_http_apikeys_links_location(call, "/orgs/%V", &id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
     ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_CREATED);
-    ngx_http_apikeys_orgs_write_created(call, &out,
-                                        key ? &key->private_key : NULL);
+    ngx_http_apikeys_orgs_write_created(call, &out, key);
 
     return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_CREATED);
 }
@@ -395,15 +447,19 @@ ngx_http_apikeys_orgs_create_done(ngx_http_apikeys_call_t *call)
 
 static void
 ngx_http_apikeys_orgs_write_created(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, const ngx_str_t *private_key)
+    ngx_apikeys_json_out_t *out, const ngx_http_apikeys_new_key_t *key)
 {
     ngx_str_t  id, name;
 
     ngx_apikeys_json_out_object(out);
 
-    if (private_key) {
+    if (key) {
         ngx_apikeys_json_out_name(out, "apiKey");
-        ngx_http_apikeys_key_write(call, out, 1, private_key);
+        ngx_http_apikeys_key_write(call, out, 1, key);
+
+    } else if (ngx_http_apikeys_native(call)) {
+        ngx_apikeys_json_out_name(out, "apiKey");
+        ngx_apikeys_json_out_null(out);
     }
 
     if (call->conf->api == NGX_HTTP_APIKEYS_API_OPS_MANAGER) {
@@ -448,9 +504,8 @@ ngx_http_apikeys_orgs_settings(ngx_http_apikeys_call_t *call)
 static ngx_int_t
 ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_call_t *call)
 {
-    ngx_str_t                value;
-    ngx_apikeys_json_t      *attributes, *contact;
-    ngx_apikeys_json_out_t   out;
+    ngx_str_t               value;
+    ngx_apikeys_json_out_t  out;
 
     if (ngx_apikeys_pg_query_nrows(call->query) == 0) {
         return ngx_http_apikeys_output_set_error(call,
@@ -464,22 +519,42 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_call_t *call)
 
     ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_OK);
 
-    attributes = ngx_http_apikeys_attributes_parse(call, &out, 0);
-    if (attributes == NULL) {
-        return NGX_ERROR;
-    }
-
     ngx_apikeys_json_out_object(&out);
     ngx_apikeys_json_out_name(&out, "apiAccessListRequired");
     ngx_apikeys_json_out_bool(&out, value.len && value.data[0] == 't');
-    ngx_apikeys_json_out_name(&out, "genAIFeaturesEnabled");
-    ngx_apikeys_json_out_bool(&out,
+
+    if (!ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_orgs_write_settings(call, &out);
+    }
+
+    ngx_apikeys_json_out_object_end(&out);
+
+    return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
+}
+
+
+/* the settings without an effect */
+
+static void
+ngx_http_apikeys_orgs_write_settings(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out)
+{
+    ngx_str_t            value;
+    ngx_apikeys_json_t  *attributes, *contact;
+
+    attributes = ngx_http_apikeys_attributes_parse(call, out, 0);
+    if (attributes == NULL) {
+        return;
+    }
+
+    ngx_apikeys_json_out_name(out, "genAIFeaturesEnabled");
+    ngx_apikeys_json_out_bool(out,
                   ngx_http_apikeys_attributes_flag(attributes,
                                               &ngx_http_apikeys_orgs_ai_flag));
-    ngx_apikeys_json_out_name(&out, "multiFactorAuthRequired");
-    ngx_apikeys_json_out_bool(&out, 0);
-    ngx_apikeys_json_out_name(&out, "restrictEmployeeAccess");
-    ngx_apikeys_json_out_bool(&out, 0);
+    ngx_apikeys_json_out_name(out, "multiFactorAuthRequired");
+    ngx_apikeys_json_out_bool(out, 0);
+    ngx_apikeys_json_out_name(out, "restrictEmployeeAccess");
+    ngx_apikeys_json_out_bool(out, 0);
 
     /* clients send an empty contact to delete it */
 
@@ -489,16 +564,12 @@ ngx_http_apikeys_orgs_settings_done(ngx_http_apikeys_call_t *call)
         ngx_apikeys_json_string(contact, &value);
 
         if (value.len) {
-            ngx_apikeys_json_out_name(&out, "securityContact");
-            ngx_apikeys_json_out_value(&out, contact);
+            ngx_apikeys_json_out_name(out, "securityContact");
+            ngx_apikeys_json_out_value(out, contact);
         }
     }
 
-    ngx_apikeys_json_out_object_end(&out);
-
     ngx_apikeys_json_free(attributes);
-
-    return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
 }
 
 
@@ -507,14 +578,23 @@ ngx_http_apikeys_orgs_update_settings(ngx_http_apikeys_call_t *call)
 {
     ngx_int_t                     rc;
     ngx_http_apikeys_orgs_body_t  body;
+    static const ngx_str_t        name = ngx_string("apiAccessListRequired");
 
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, call->body,
-                                          ngx_http_apikeys_settings_attrs,
+                                          ngx_http_apikeys_native(call)
+                                          ? ngx_http_apikeys_settings_native
+                                          : ngx_http_apikeys_settings_attrs,
                                           &body);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (body.required == NULL && ngx_http_apikeys_native(call)) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
+                                       &name, NULL);
     }
 
     return ngx_http_apikeys_orgs_change(call, &body,
@@ -532,13 +612,18 @@ ngx_http_apikeys_orgs_update(ngx_http_apikeys_call_t *call)
     ngx_memzero(&body, sizeof(ngx_http_apikeys_orgs_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, call->body,
-                                          ngx_http_apikeys_orgs_updates,
-                                          &body);
+                                        ngx_http_apikeys_native(call)
+                                        ? ngx_http_apikeys_orgs_native_updates
+                                        : ngx_http_apikeys_orgs_updates,
+                                        &body);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (body.name == NULL && call->conf->api == NGX_HTTP_APIKEYS_API_ATLAS_V2) {
+    if (body.name == NULL
+        && (call->conf->api & (NGX_HTTP_APIKEYS_API_ATLAS_V2
+                               |NGX_HTTP_APIKEYS_API_NATIVE)))
+    {
         return ngx_http_apikeys_output_set_error(call,
                                        NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
                                        &name, NULL);

@@ -158,7 +158,8 @@ ngx_http_apikeys_output_set_error(ngx_http_apikeys_call_t *call,
     if ((row->next == NGX_HTTP_APIKEYS_CODE_NEXT_ON_WHITELIST
          && call->whitelist)
         || (row->next == NGX_HTTP_APIKEYS_CODE_NEXT_ON_V2
-            && call->conf->api == NGX_HTTP_APIKEYS_API_ATLAS_V2)
+            && (call->conf->api & (NGX_HTTP_APIKEYS_API_ATLAS_V2
+                                   |NGX_HTTP_APIKEYS_API_NATIVE)))
         || (row->next == NGX_HTTP_APIKEYS_CODE_NEXT_ON_OPS_MANAGER
             && call->conf->api == NGX_HTTP_APIKEYS_API_OPS_MANAGER))
     {

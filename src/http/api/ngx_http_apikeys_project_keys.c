@@ -17,6 +17,11 @@
 static ngx_int_t ngx_http_apikeys_project_keys_new_roles(
     ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *roles,
     uint32_t masks[NGX_APIKEYS_SCOPES]);
+static ngx_int_t ngx_http_apikeys_project_keys_put_done(
+    ngx_http_apikeys_call_t *call);
+static ngx_int_t ngx_http_apikeys_project_keys_grants(
+    ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *roles,
+    ngx_str_t *param);
 static ngx_str_t *ngx_http_apikeys_project_keys_params(
     ngx_http_apikeys_call_t *call, const ngx_apikeys_pg_stmt_t *stmt);
 
@@ -126,6 +131,14 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_project_keys_assigns[] =
 };
 
 
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_project_keys_puts[] = {
+
+    { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,
+      offsetof(ngx_http_apikeys_key_body_t, roles) },
+    { NULL, 0, 0 }
+};
+
+
 static const ngx_http_apikeys_key_creation_t
     ngx_http_apikeys_project_keys_creation =
 {
@@ -168,7 +181,8 @@ ngx_http_apikeys_project_keys_create(ngx_http_apikeys_call_t *call)
 /*
  * A new key takes roles of both scopes.  Roles of the organization in the body
  * replace the default ORG_MEMBER; any others than that require ORG_OWNER of
- * the caller (docs/compatibility.md D51, D52).
+ * the caller (docs/compatibility.md D51, D52).  The native API takes roles of
+ * the project alone.
  */
 
 static ngx_int_t
@@ -179,7 +193,10 @@ ngx_http_apikeys_project_keys_new_roles(ngx_http_apikeys_call_t *call,
     ngx_uint_t               owner;
     ngx_http_apikeys_code_e  code;
 
-    rc = ngx_http_apikeys_body_roles(call, roles, masks);
+    rc = ngx_http_apikeys_native(call)
+         ? ngx_http_apikeys_key_project_roles(call, roles, masks)
+         : ngx_http_apikeys_body_roles(call, roles, masks);
+
     if (rc != NGX_OK) {
         return rc;
     }
@@ -249,12 +266,80 @@ ngx_http_apikeys_project_keys_update(ngx_http_apikeys_call_t *call)
 }
 
 
+/* assigns the key, or replaces its roles in the project: the native API */
+
+ngx_int_t
+ngx_http_apikeys_project_keys_put(ngx_http_apikeys_call_t *call)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                    *params;
+    ngx_http_apikeys_key_body_t   body;
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_key_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(call, call->body,
+                                          ngx_http_apikeys_project_keys_puts,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    params = ngx_http_apikeys_project_keys_params(call,
+                                  &ngx_http_apikeys_project_keys_update_stmt);
+    if (params == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_apikeys_project_keys_grants(call, body.roles,
+                        &params[NGX_HTTP_APIKEYS_PROJECT_KEYS_UPDATE_GRANTS]);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_str_set(&params[NGX_HTTP_APIKEYS_PROJECT_KEYS_UPDATE_ATTRIBUTES],
+                "{}");
+
+    call->reread = &ngx_http_apikeys_key_stmt;
+
+    return ngx_http_apikeys_run(call,
+                                &ngx_http_apikeys_project_keys_update_stmt,
+                                params, ngx_http_apikeys_project_keys_put_done);
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_project_keys_put_done(ngx_http_apikeys_call_t *call)
+{
+    return call->assigned ? ngx_http_apikeys_key_answer_located(call, NULL)
+                          : ngx_http_apikeys_key_answer(call);
+}
+
+
+/* the roles of a body, at least one, as a parameter */
+
+static ngx_int_t
+ngx_http_apikeys_project_keys_grants(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *roles, ngx_str_t *param)
+{
+    ngx_int_t  rc;
+    uint32_t   masks[NGX_APIKEYS_SCOPES];
+
+    rc = ngx_http_apikeys_key_project_roles(call, roles, masks);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_apikeys_run_roles(call->request->pool, param,
+                                      NGX_APIKEYS_SCOPE_PROJECT,
+                                      masks[NGX_APIKEYS_SCOPE_PROJECT]);
+}
+
+
 /* the body is an object, or an array with one object */
 
 ngx_int_t
 ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_call_t *call)
 {
-    uint32_t                      masks[NGX_APIKEYS_SCOPES];
     ngx_int_t                     rc;
     ngx_str_t                    *params;
     ngx_apikeys_json_t           *object;
@@ -288,15 +373,8 @@ ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_call_t *call)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_apikeys_key_project_roles(call, body.roles, masks);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_apikeys_run_roles(call->request->pool,
-                        &params[NGX_HTTP_APIKEYS_PROJECT_KEYS_ASSIGN_GRANTS],
-                        NGX_APIKEYS_SCOPE_PROJECT,
-                        masks[NGX_APIKEYS_SCOPE_PROJECT]);
+    rc = ngx_http_apikeys_project_keys_grants(call, body.roles,
+                        &params[NGX_HTTP_APIKEYS_PROJECT_KEYS_ASSIGN_GRANTS]);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -322,7 +400,9 @@ ngx_http_apikeys_project_keys_unassign(ngx_http_apikeys_call_t *call)
 
     repeatable = &params[NGX_HTTP_APIKEYS_PROJECT_KEYS_UNASSIGN_REPEATABLE];
 
-    if (call->conf->api == NGX_HTTP_APIKEYS_API_ATLAS_V2) {
+    if (call->conf->api & (NGX_HTTP_APIKEYS_API_ATLAS_V2
+                           |NGX_HTTP_APIKEYS_API_NATIVE))
+    {
         ngx_str_set(repeatable, "false");
 
     } else {

@@ -9,9 +9,9 @@
 
 #include <ngx_http_apikeys_attributes.h>
 #include <ngx_http_apikeys_body.h>
-#include <ngx_http_apikeys_header.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_native.h>
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_resources.h>
 #include <ngx_http_apikeys_run.h>
@@ -67,6 +67,8 @@ static void ngx_http_apikeys_projects_write_tags(ngx_http_apikeys_call_t *call,
 static ngx_int_t ngx_http_apikeys_projects_org(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *value);
 static ngx_int_t ngx_http_apikeys_projects_create_done(
+    ngx_http_apikeys_call_t *call);
+static const ngx_http_apikeys_attr_t *ngx_http_apikeys_projects_update_attrs(
     ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_projects_attributes(
     ngx_http_apikeys_call_t *call, ngx_http_apikeys_projects_body_t *body,
@@ -237,6 +239,32 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_projects_old_updates[] =
     { "orgId", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     { "links", NGX_HTTP_APIKEYS_ATTR_IGNORED, 0 },
     NGX_HTTP_APIKEYS_PROJECTS_SENT_BACK,
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_projects_native[] = {
+
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_projects_body_t, name) },
+    { "orgId", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_projects_body_t, org) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t
+    ngx_http_apikeys_projects_native_updates[] =
+{
+    { "name", NGX_HTTP_APIKEYS_ATTR_STRING,
+      offsetof(ngx_http_apikeys_projects_body_t, name) },
+    { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "orgId", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
     { NULL, 0, 0 }
 };
 
@@ -443,6 +471,11 @@ ngx_http_apikeys_projects_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t      *attributes;
     ngx_apikeys_pg_query_t  *q;
 
+    if (ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_native_project(call, out, row);
+        return;
+    }
+
     attributes = ngx_http_apikeys_attributes_parse(call, out, row);
     if (attributes == NULL) {
         return;
@@ -586,7 +619,9 @@ ngx_http_apikeys_projects_create(ngx_http_apikeys_call_t *call)
     ngx_memzero(&body, sizeof(ngx_http_apikeys_projects_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, call->body,
-                                          ngx_http_apikeys_projects_attrs,
+                                          ngx_http_apikeys_native(call)
+                                          ? ngx_http_apikeys_projects_native
+                                          : ngx_http_apikeys_projects_attrs,
                                           &body);
     if (rc != NGX_OK) {
         return rc;
@@ -689,16 +724,16 @@ ngx_http_apikeys_projects_org(ngx_http_apikeys_call_t *call,
 static ngx_int_t
 ngx_http_apikeys_projects_create_done(ngx_http_apikeys_call_t *call)
 {
-    ngx_str_t               id, href;
+    ngx_str_t               id;
     ngx_apikeys_json_out_t  out;
-    static const ngx_str_t  location = ngx_string("Location");
 
     (void) ngx_apikeys_pg_query_value(call->query, 0,
                                       NGX_APIKEYS_STATE_ID, &id);
 
-    if (ngx_http_apikeys_links_href(call, &href, "/groups/%V", &id) != NGX_OK
-        || ngx_http_apikeys_header_add(call->request, &location, &href)
-           == NULL)
+    if (ngx_http_apikeys_links_location(call, "/%s/%V",
+                                        ngx_http_apikeys_links_projects(call),
+                                        &id)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -727,17 +762,22 @@ ngx_http_apikeys_projects_update(ngx_http_apikeys_call_t *call)
 {
     ngx_int_t                          rc;
     ngx_str_t                         *params, id;
+    static const ngx_str_t             name = ngx_string("name");
     ngx_http_apikeys_projects_body_t   body;
 
     ngx_memzero(&body, sizeof(ngx_http_apikeys_projects_body_t));
 
     rc = ngx_http_apikeys_body_attributes(call, call->body,
-                               call->conf->api == NGX_HTTP_APIKEYS_API_ATLAS_V2
-                                 ? ngx_http_apikeys_projects_updates
-                                 : ngx_http_apikeys_projects_old_updates,
-                                 &body);
+                                 ngx_http_apikeys_projects_update_attrs(call),
+                                          &body);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (body.name == NULL && ngx_http_apikeys_native(call)) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
+                                       &name, NULL);
     }
 
     if (body.id && call->conf->api == NGX_HTTP_APIKEYS_API_OPS_MANAGER) {
@@ -781,6 +821,23 @@ ngx_http_apikeys_projects_update(ngx_http_apikeys_call_t *call)
 
     return ngx_http_apikeys_run(call, &ngx_http_apikeys_projects_update_stmt,
                                 params, ngx_http_apikeys_projects_get_done);
+}
+
+
+static const ngx_http_apikeys_attr_t *
+ngx_http_apikeys_projects_update_attrs(ngx_http_apikeys_call_t *call)
+{
+    switch (call->conf->api) {
+
+    case NGX_HTTP_APIKEYS_API_ATLAS_V2:
+        return ngx_http_apikeys_projects_updates;
+
+    case NGX_HTTP_APIKEYS_API_NATIVE:
+        return ngx_http_apikeys_projects_native_updates;
+
+    default: /* NGX_HTTP_APIKEYS_API_ATLAS_V1, _OPS_MANAGER */
+        return ngx_http_apikeys_projects_old_updates;
+    }
 }
 
 
@@ -956,7 +1013,9 @@ ngx_http_apikeys_projects_delete(ngx_http_apikeys_call_t *call)
 
     return ngx_http_apikeys_run(call, &ngx_http_apikeys_projects_delete_stmt,
                                 params,
-                                ngx_http_apikeys_projects_delete_done);
+                                ngx_http_apikeys_native(call)
+                                ? ngx_http_apikeys_output_no_content
+                                : ngx_http_apikeys_projects_delete_done);
 }
 
 

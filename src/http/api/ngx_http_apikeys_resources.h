@@ -17,6 +17,8 @@
 /* the root of an API */
 
 ngx_int_t ngx_http_apikeys_root(ngx_http_apikeys_call_t *call);
+/* the same on the native API: the calling key */
+ngx_int_t ngx_http_apikeys_caller(ngx_http_apikeys_call_t *call);
 
 
 /* organizations */
@@ -87,6 +89,7 @@ ngx_int_t ngx_http_apikeys_org_keys_delete(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_project_keys_list(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_project_keys_create(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_project_keys_update(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_project_keys_put(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_project_keys_assign(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_project_keys_unassign(ngx_http_apikeys_call_t *call);
 
@@ -97,6 +100,13 @@ ngx_int_t ngx_http_apikeys_access_list_list(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_add(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_get(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_delete(ngx_http_apikeys_call_t *call);
+
+/*
+ * The entries of a JSON array as an array for PostgreSQL, allocated from
+ * "pool".  NGX_DECLINED: refused.
+ */
+ngx_int_t ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param);
 
 
 /* global API keys */

@@ -144,7 +144,7 @@ ngx_http_apikeys_root_write_key(ngx_http_apikeys_call_t *call,
                                       &value);
     (void) ngx_apikeys_pg_query_value(q, 0, NGX_APIKEYS_STATE_PROJECTS,
                                       &projects);
-    ngx_http_apikeys_key_write_roles(out, &org, &value, &projects);
+    ngx_http_apikeys_key_write_roles(call, out, &org, &value, &projects);
 
     ngx_apikeys_json_out_object_end(out);
 }

@@ -58,7 +58,11 @@ typedef enum {
     NGX_HTTP_APIKEYS_PATH_GLOBAL_KEY,
     NGX_HTTP_APIKEYS_PATH_GLOBAL_ROLES,
     NGX_HTTP_APIKEYS_PATH_GLOBAL_LIST,
-    NGX_HTTP_APIKEYS_PATH_GLOBAL_ENTRY
+    NGX_HTTP_APIKEYS_PATH_GLOBAL_ENTRY,
+
+    /* of the native API alone */
+    NGX_HTTP_APIKEYS_PATH_CALLER,
+    NGX_HTTP_APIKEYS_PATH_ASSIGNMENT
 } ngx_http_apikeys_path_e;
 
 
@@ -118,7 +122,11 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
 
-    { .path = NGX_HTTP_APIKEYS_PATH_ROOT, .apis = NGX_HTTP_APIKEYS_API_ANY,
+    { .path = NGX_HTTP_APIKEYS_PATH_ROOT,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
+      .pattern = ngx_string("^/?\\z") },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_CALLER, .apis = NGX_HTTP_APIKEYS_API_NATIVE,
       .pattern = ngx_string("^/?\\z") },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ORGS, .apis = NGX_HTTP_APIKEYS_API_ANY,
@@ -129,8 +137,13 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ORG_PROJECTS,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/orgs/([^/]++)/groups/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_ORG_PROJECTS,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/orgs/([^/]++)/projects/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ORG_SETTINGS,
@@ -164,37 +177,60 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
                   NGX_HTTP_APIKEYS_ROUTES_ENTRY },
       .whitelist = 1 },
 
-    { .path = NGX_HTTP_APIKEYS_PATH_PROJECTS, .apis = NGX_HTTP_APIKEYS_API_ANY,
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECTS,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/?\\z") },
 
-    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT, .apis = NGX_HTTP_APIKEYS_API_ANY,
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECTS,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/?\\z") },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
     /* before the paths in a project: a name may look like one of them */
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_BY_NAME,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/byName/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_NAME } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_KEYS,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/apiKeys/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_KEYS,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/([^/]++)/apiKeys/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
+
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_KEY,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/apiKeys/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
                   NGX_HTTP_APIKEYS_ROUTES_KEY } },
 
-    { .path = NGX_HTTP_APIKEYS_PATH_ORG_USERS, .apis = NGX_HTTP_APIKEYS_API_ANY,
+    { .path = NGX_HTTP_APIKEYS_PATH_ASSIGNMENT,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/([^/]++)/apiKeys/([^/]++)/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
+                  NGX_HTTP_APIKEYS_ROUTES_KEY } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_ORG_USERS,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/orgs/([^/]++)/(?:users|teams)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ORG_INVITES,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/orgs/([^/]++)/invites/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG } },
 
@@ -204,7 +240,7 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_LIST,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/users/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
@@ -214,18 +250,18 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_TEAMS,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/teams/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_TEAM,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/teams/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
                   NGX_HTTP_APIKEYS_ROUTES_NAME } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_INVITES,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/invites/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
@@ -263,13 +299,24 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG, NGX_HTTP_APIKEYS_ROUTES_ITEM } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_EVENTS,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/events/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
 
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_EVENTS,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/([^/]++)/events/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT } },
+
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_EVENT,
-      .apis = NGX_HTTP_APIKEYS_API_ANY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
       .pattern = ngx_string("^/groups/([^/]++)/events/([^/]++)/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
+                  NGX_HTTP_APIKEYS_ROUTES_ITEM } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_EVENT,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/projects/([^/]++)/events/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
                   NGX_HTTP_APIKEYS_ROUTES_ITEM } },
 
@@ -688,7 +735,23 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       .v1 = NGX_HTTP_APIKEYS_RIGHT_OPERATOR,
       .v2 = NGX_HTTP_APIKEYS_RIGHT_OPERATOR,
       .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
-      .handler = ngx_http_apikeys_global_list_delete }
+      .handler = ngx_http_apikeys_global_list_delete },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_CALLER, .method = NGX_HTTP_GET,
+      .v2 = NGX_HTTP_APIKEYS_RIGHT_ANY_KEY,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_caller },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_ASSIGNMENT, .method = NGX_HTTP_PUT,
+      .v2 = NGX_HTTP_APIKEYS_RIGHT_PROJECT_OWNER,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_project_keys_put,
+      .body = NGX_HTTP_APIKEYS_BODY_OBJECT },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_ASSIGNMENT, .method = NGX_HTTP_DELETE,
+      .v2 = NGX_HTTP_APIKEYS_RIGHT_PROJECT_MANAGER,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_project_keys_unassign }
 };
 
 #define NGX_HTTP_APIKEYS_NROUTES                                             \
@@ -737,9 +800,13 @@ static const struct {
 } ngx_http_apikeys_methods[] = {
     { NGX_HTTP_GET, ngx_string("GET, HEAD") },
     { NGX_HTTP_POST, ngx_string("POST") },
+    { NGX_HTTP_PUT, ngx_string("PUT") },
     { NGX_HTTP_PATCH, ngx_string("PATCH") },
     { NGX_HTTP_DELETE, ngx_string("DELETE") }
 };
+
+#define NGX_HTTP_APIKEYS_NMETHODS                                            \
+    (sizeof(ngx_http_apikeys_methods) / sizeof(ngx_http_apikeys_methods[0]))
 
 
 ngx_int_t
@@ -853,14 +920,15 @@ ngx_http_apikeys_routes_not_allowed(ngx_http_apikeys_call_t *call,
 
     r = call->request;
 
-    p = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PATCH, DELETE") - 1);
+    p = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PUT, PATCH, DELETE")
+                             - 1);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     allow.data = p;
 
-    for (m = 0; m < 4; m++) {
+    for (m = 0; m < NGX_HTTP_APIKEYS_NMETHODS; m++) {
         for (i = 0; i < NGX_HTTP_APIKEYS_NROUTES; i++) {
             if (ngx_http_apikeys_routes[i].path != path
                 || ngx_http_apikeys_routes[i].method
@@ -897,8 +965,10 @@ ngx_http_apikeys_routes_apply(ngx_http_apikeys_call_t *call,
 {
     ngx_http_apikeys_right_e  right;
 
-    right = (call->conf->api == NGX_HTTP_APIKEYS_API_ATLAS_V2) ? route->v2
-                                                               : route->v1;
+    right = (call->conf->api & (NGX_HTTP_APIKEYS_API_ATLAS_V2
+                                |NGX_HTTP_APIKEYS_API_NATIVE))
+            ? route->v2 : route->v1;
+
     call->route = route;
     call->right = right;
     call->denied = route->denied;

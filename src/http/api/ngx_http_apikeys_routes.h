@@ -20,7 +20,8 @@ struct ngx_http_apikeys_route_s {
     ngx_uint_t                    method;     /* NGX_HTTP_GET ... */
     ngx_http_apikeys_right_e      v1;         /* right that a caller needs on
                                                  Atlas v1 and Ops Manager */
-    ngx_http_apikeys_right_e      v2;         /* the same on Atlas v2 */
+    ngx_http_apikeys_right_e      v2;         /* the same on Atlas v2 and on
+                                                 the native API */
     ngx_uint_t                    self;       /* mask of APIs on which the key
                                                  in the path may call without
                                                  a role */

@@ -299,9 +299,13 @@ ngx_http_apikeys_run_published(void *data)
 static void
 ngx_http_apikeys_run_wait(ngx_http_apikeys_call_t *call)
 {
-    ngx_str_t  xid, identity, only;
+    ngx_str_t  xid, identity, only, detail;
 
     call->committed = 1;
+    call->assigned = (ngx_apikeys_pg_query_value(call->query, 0,
+                                                 NGX_HTTP_APIKEYS_RUN_DETAIL,
+                                                 &detail)
+                      == NGX_OK);
 
     if (ngx_apikeys_pg_query_value(call->query, 0, NGX_HTTP_APIKEYS_RUN_XID,
                                    &xid)

@@ -3,7 +3,8 @@ package ApiKeys::Expect;
 # Assertions about answers of the API.  Each is one test that compares all
 # that counts as one text: status, reason, content type, error code and the
 # body byte by byte, which is how the order of members is held to the
-# contract too (but for an envelope, it is the alphabet's).
+# contract too (it is the alphabet's, but for an envelope and on the native
+# base).
 
 use strict;
 use warnings;
@@ -134,6 +135,8 @@ our %CODE = (
         . 'minDate.' ],
     METHOD_NOT_ALLOWED => [ 405, undef ],
     NOT_ACCEPTABLE => [ 406, undef ],
+    API_KEY_ALREADY_EXISTS =>
+        [ 409, 'An API key with public key %s already exists.' ],
     ADDRESS_ALREADY_IN_ACCESS_LIST =>
         [ 409, 'The address %s is already on the access list.' ],
     MAX_GROUPS_PER_ORG_EXCEEDED => [ 409, 'Maximum number of groups per '
@@ -251,7 +254,7 @@ sub status {
     my ($code, $uri) = @_;
 
     return 404 if $code eq 'API_KEY_NOT_FOUND'
-        && $uri =~ m{^/api/atlas/v2/};
+        && $uri =~ m{^/api/(?:atlas/v2|v1)/};
     return 401 if $code eq 'API_KEY_CANNOT_CREATE_ORG'
         && $uri =~ m{^/api/public/v1\.0/};
     return ($CODE{$code} or die "no code $code\n")->[0];

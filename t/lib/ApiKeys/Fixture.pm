@@ -1,7 +1,7 @@
 package ApiKeys::Fixture;
 
 # All that a test of the API needs, in one object: a database with the
-# schema, key material, an nginx with the three bases, and organizations,
+# schema, key material, an nginx with the four bases, and organizations,
 # keys and projects made through the API itself.
 #
 #   my $f = ApiKeys::Fixture->new;
@@ -23,6 +23,9 @@ our %BASE = (
     ops_manager => '/api/public/v1.0',
 );
 
+# with the native API, which is compatible with no product
+our %ALL = (%BASE, native => '/api/v1');
+
 my $count = 0;
 
 
@@ -34,7 +37,7 @@ my $count = 0;
 sub new {
     my ($class, %opt) = @_;
 
-    my $self = bless { opt => \%opt, base => $BASE{ $opt{base} || 'atlas_v1' } },
+    my $self = bless { opt => \%opt, base => $ALL{ $opt{base} || 'atlas_v1' } },
         $class;
 
     $self->{pg} = $opt{pg} || ($opt{db} ? $opt{db}->pg : ApiKeys::Pg->new);
@@ -91,9 +94,9 @@ sub server_conf {
     my $api = $opt{api} // '';
     my $text = '';
 
-    for my $name (sort keys %BASE) {
+    for my $name (sort keys %ALL) {
         $text .= <<"END";
-        location $BASE{$name} {
+        location $ALL{$name} {
             apikeys_api $name;
 $api
         }
@@ -244,9 +247,10 @@ sub routes {
         or die "routes.c: $!\n";
     my $text = do { local $/; <$f> };
 
-    my %on = (ANY => [ sort keys %BASE ], ATLAS => [qw( atlas_v1 atlas_v2 )],
+    my %on = (ANY => [ sort keys %ALL ], COMPATIBLE => [ sort keys %BASE ],
+        ATLAS => [qw( atlas_v1 atlas_v2 )],
         NOT_V2 => [qw( atlas_v1 ops_manager )], ATLAS_V2 => ['atlas_v2'],
-        OPS_MANAGER => ['ops_manager']);
+        OPS_MANAGER => ['ops_manager'], NATIVE => ['native']);
     my (%patterns, @routes);
 
     while ($text =~ /\.path \s = \s NGX_HTTP_APIKEYS_PATH_(\w+), \s+

@@ -25,7 +25,7 @@ package Test::Nginx::ApiKeys;
 #                        project is made when it is first named.  GROUP_X@NAME
 #                        is a role in that project.
 #   --- on: BASE ...     the block runs once on each of these bases (atlas, v2,
-#                        om), which bases('BASE ..') sets for all blocks that
+#                        om, native), which bases('BASE ..') sets for all blocks that
 #                        have no such section; $on is its name, $base is the
 #                        base (else $atlas), and a name that is kept there
 #                        belongs to it
@@ -89,8 +89,8 @@ package Test::Nginx::ApiKeys;
 #   --- decision         $apikeys_decision of each request
 #   --- json             the body: the same structure, where a string that
 #                        begins with ~ is a regular expression; of an API also
-#                        its bytes (members ascend, but for an envelope) and
-#                        its headers, as for response_body without filters
+#                        its bytes (members ascend, but for an envelope; on
+#                        native they have the order of this text) and its headers, as for response_body without filters
 #   --- query, --- rows  a SELECT after the request, and its rows: columns with |
 #   --- unchanged        a SELECT with the same rows after the requests
 #   --- audit            the rows that the block added: EVENT [BEFORE [AFTER]]
@@ -118,8 +118,8 @@ package Test::Nginx::ApiKeys;
 # A name with $ is replaced in all sections that are sent or compared:
 # $NAME_id, $NAME_public, $NAME_private and $NAME_redacted of a key, $NAME_basic,
 # the text of its credential for basic, $NAME_token, that for bearer, $NAME_id
-# of an organization or project, $NAME_created of what was kept, $NAME_ID, an id in capitals, $atlas, $v2 and
-# $om, the three bases, $last_audit and $last_event, the ids of the last rows of
+# of an organization or project, $NAME_created of what was kept, $NAME_ID, an id in capitals, $atlas, $v2,
+# $om and $native, the bases, $last_audit and $last_event, the ids of the last rows of
 # the audit and of the events before the block, $away and $back, statements that
 # take the database away from nginx and back, and what
 # names(NAME => TEXT, 'v2/NAME' => TEXT on this base, ..) adds, where a function
@@ -190,7 +190,7 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $config = $fixture->server_conf;
 my $admin = $fixture->nginx->port(1);
 my %known = (atlas => '/api/atlas/v1.0', v2 => '/api/atlas/v2',
-    om => '/api/public/v1.0');
+    om => '/api/public/v1.0', native => $ApiKeys::Fixture::ALL{native});
 my $database = $fixture->db->name;
 $known{back} = qq{GRANT CONNECT ON DATABASE "$database" TO PUBLIC};
 $known{away} = qq{REVOKE CONNECT ON DATABASE "$database" FROM PUBLIC;
@@ -215,7 +215,7 @@ sub fixture() {
 }
 
 
-# the config of blocks that have none, after the three bases of the API, their
+# the config of blocks that have none, after the bases of the API, their
 # http_config, and lines for each base
 sub locations($;$$) {
     my ($text, $http, $api) = @_;
@@ -240,7 +240,8 @@ sub bases($) { ($bases) = @_ }
 # it, but for those that are given: METHOD NAME
 sub called(@) {
     my %but = map { $_ => 1 } @_;
-    my %name = (atlas_v1 => 'atlas', atlas_v2 => 'v2', ops_manager => 'om');
+    my %name = (atlas_v1 => 'atlas', atlas_v2 => 'v2', ops_manager => 'om',
+        native => 'native');
 
     for my $route (ApiKeys::Fixture::routes()) {
         my $of = "$route->{method} of $route->{name}";
@@ -922,7 +923,8 @@ sub _keep($$) {
 
     for my $as (defined $on ? ("$on/$name", "${name}_$on") : $name) {
         @known{map { "${as}_$_" } qw( id created key public private redacted )}
-            = (@$object{qw( id created )}, @$key{qw( id publicKey privateKey )},
+            = ($object->{id}, $object->{created} // $object->{createdAt},
+            @$key{qw( id publicKey privateKey )},
             _redacted($key->{privateKey}));
     }
 }
@@ -1074,6 +1076,9 @@ sub _same($$$) {
     my ($block, $i, $text) = @_;
 
     my $body = _of_api($answers[$i]) ? $answers[$i]->body : $bodies[$i];
+    return _exact($block, $i, _ordered($text, $body))
+        if ($answers[$i]{uri} // '') =~ m{^\Q$known{native}\E(?:/|\?|$)};
+
     my $got = eval { $json->decode($body // '') };
     my $want = _filled($json->decode($text), $got);
 
@@ -1221,6 +1226,25 @@ sub _filled($$) {
     return $got if defined $want && !ref $want && $want =~ /^~(.*)/s
         && defined $got && !ref $got && $got =~ /^(?:$1)\z/;
     return $want;
+}
+
+
+# what is wanted as compact JSON, in its own order; or what was got, if that
+# matches it.  A string that begins with ~# is a regular expression for a number
+sub _ordered($$) {
+    my ($text, $got) = @_;
+
+    my ($want, $pattern) = ('', '');
+
+    for ($text =~ /("(?:[^"\\]|\\.)*"|[^\s"])/gs) {
+        my $string = /^"/ ? $json->decode($_) : undef;
+        my $token = defined $string ? $json->encode($string) : $_;
+
+        $want .= $token;
+        $pattern .= !defined $string || $string !~ /^~(#?)(.*)/s
+            ? quotemeta $token : $1 ? "(?:$2)" : qq{"(?:$2)"};
+    }
+    return $got =~ /^$pattern\z/s ? $got : $want;
 }
 
 
