@@ -67,7 +67,7 @@ POST $orgs {"name":"keyed","apiKey":{"desc":"first","roles":["ORG_OWNER"],"acces
 --- json
 {"apiKey":{"id":"$keyed_key","orgId":"$keyed_id","publicKey":"$keyed_public",
            "privateKey":"$keyed_private","token":"${keyed_public}_$keyed_private",
-           "desc":"first","createdAt":"$time",
+           "desc":"first","createdAt":"$time","disabled":false,"expiresAt":null,
            "roles":[{"orgId":"$keyed_id","roleName":"ORG_OWNER"}],
            "links":[{"href":"http://localhost$orgs/$keyed_id/apiKeys/$keyed_key","rel":"self"}]},
  "federationSettingsId":null,"orgOwnerId":null,
@@ -220,7 +220,7 @@ GET $base
 GET $base/
 --- json
 {"apiKey":{"id":"$listed_id","orgId":"$org_id","publicKey":"$listed_public",
-           "desc":"listed","createdAt":"$time",
+           "desc":"listed","createdAt":"$time","disabled":false,"expiresAt":null,
            "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"}],
            "links":[{"href":"http://localhost$org/apiKeys/$listed_id","rel":"self"}]},
  "address":"127.0.0.1","entry":"127.0.0.0/8","node":null,

@@ -39,7 +39,7 @@ POST $keys {"desc":"made","roles":["ORG_READ_ONLY","ORG_MEMBER"]}
 --- json
 {"id":"$any_id","orgId":"$org_id","publicKey":"$any_public",
  "privateKey":"$any_private","token":"${new_public}_$new_private","desc":"made",
- "createdAt":"$time",
+ "createdAt":"$time","disabled":false,"expiresAt":null,
  "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
           {"orgId":"$org_id","roleName":"ORG_READ_ONLY"}],
  "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}]}
@@ -53,7 +53,7 @@ new: GET $keys/$new_id
 member: GET $keys/$new_id
 --- json
 {"id":"$new_id","orgId":"$org_id","publicKey":"$new_public","desc":"made",
- "createdAt":"$new_created",
+ "createdAt":"$new_created","disabled":false,"expiresAt":null,
  "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
           {"orgId":"$org_id","roleName":"ORG_READ_ONLY"}],
  "links":[{"href":"http://localhost$keys/$new_id","rel":"self"}]}
@@ -63,7 +63,7 @@ member: GET $keys/$new_id
 PATCH $keys/$new_id {"desc":"later"}
 PATCH $keys/$new_id {"roles":["ORG_GROUP_CREATOR"],"desc":null}
 --- json eval
-[ map { q({"id":"$new_id","orgId":"$org_id","publicKey":"$new_public","desc":"later","createdAt":"$new_created",)
+[ map { q({"id":"$new_id","orgId":"$org_id","publicKey":"$new_public","desc":"later","createdAt":"$new_created","disabled":false,"expiresAt":null,)
     . qq("roles":[$_],) . q("links":[{"href":"http://localhost$keys/$new_id","rel":"self"}]}) }
     '{"orgId":"$org_id","roleName":"ORG_MEMBER"},{"orgId":"$org_id","roleName":"ORG_READ_ONLY"}',
     '{"orgId":"$org_id","roleName":"ORG_GROUP_CREATOR"}' ]
@@ -71,14 +71,14 @@ PATCH $keys/$new_id {"roles":["ORG_GROUP_CREATOR"],"desc":null}
 === TEST 4: a list of keys has pages, in the order of public keys
 --- requests
 GET $keys?itemsPerPage=1
---- response_body_like: ^\{"links":\[\{"href":"http://localhost/api/v1/orgs/[0-9a-f]{24}/apiKeys\?pageNum=1&itemsPerPage=1","rel":"self"\},\{"href":"http://localhost/api/v1/orgs/[0-9a-f]{24}/apiKeys\?itemsPerPage=1&pageNum=2","rel":"next"\}\],"results":\[\{"id":"[0-9a-f]{24}","orgId":"[0-9a-f]{24}","publicKey":"[a-z]{8}","desc":"\w+","createdAt":"[^"]+","roles":\[[^]]+\],"links":\[\{"href":"[^"]+","rel":"self"\}\]\}\],"totalCount":8\}$
+--- response_body_like: ^\{"links":\[\{"href":"http://localhost/api/v1/orgs/[0-9a-f]{24}/apiKeys\?pageNum=1&itemsPerPage=1","rel":"self"\},\{"href":"http://localhost/api/v1/orgs/[0-9a-f]{24}/apiKeys\?itemsPerPage=1&pageNum=2","rel":"next"\}\],"results":\[\{"id":"[0-9a-f]{24}","orgId":"[0-9a-f]{24}","publicKey":"[a-z]{8}","desc":"\w+","createdAt":"[^"]+","disabled":false,"expiresAt":null,"roles":\[[^]]+\],"links":\[\{"href":"[^"]+","rel":"self"\}\]\}\],"totalCount":8\}$
 --- error_code: 200
 
 === TEST 5: a key of a project shows the project
 --- requests
 leader: GET $keys/$leader_id
 --- json
-{"id":"$leader_id","orgId":"$org_id","publicKey":"$leader_public","desc":"leader","createdAt":"$time",
+{"id":"$leader_id","orgId":"$org_id","publicKey":"$leader_public","desc":"leader","createdAt":"$time","disabled":false,"expiresAt":null,
  "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},{"projectId":"$project_id","roleName":"GROUP_OWNER"}],
  "links":[{"href":"http://localhost$keys/$leader_id","rel":"self"}]}
 
@@ -165,7 +165,7 @@ POST $keys {"desc":"brought","roles":["ORG_MEMBER"],"publicKey":"zbrought","priv
 --- error_code: 201
 --- json
 {"id":"$any_id","orgId":"$org_id","publicKey":"zbrought","privateKey":"$uuid","token":"zbrought_$uuid",
- "desc":"brought","createdAt":"$time","roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"}],
+ "desc":"brought","createdAt":"$time","disabled":false,"expiresAt":null,"roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"}],
  "links":[{"href":"http://localhost$keys/$brought_id","rel":"self"}]}
 
 === TEST 12: the brought key authenticates by each scheme
@@ -217,7 +217,7 @@ manager: POST $members {"desc":"inside","roles":["GROUP_READ_ONLY"],"accessList"
 --- error_code: 201
 --- json
 {"id":"$any_id","orgId":"$org_id","publicKey":"$any_public","privateKey":"$any_private","token":"${inside_public}_$inside_private",
- "desc":"inside","createdAt":"$time",
+ "desc":"inside","createdAt":"$time","disabled":false,"expiresAt":null,
  "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},{"projectId":"$project_id","roleName":"GROUP_READ_ONLY"}],
  "links":[{"href":"http://localhost$keys/$inside_id","rel":"self"}]}
 --- query
@@ -247,7 +247,7 @@ leader: GET $members -> 200 ... "roles":[{"orgId":"$org_id","roleName":"ORG_MEMB
 PUT $members/$idle_id {"roles":["GROUP_READ_ONLY","GROUP_AUTOMATION_ADMIN"]}
 --- error_code: 201
 --- json
-{"id":"$idle_id","orgId":"$org_id","publicKey":"$idle_public","desc":"idle","createdAt":"$time",
+{"id":"$idle_id","orgId":"$org_id","publicKey":"$idle_public","desc":"idle","createdAt":"$time","disabled":false,"expiresAt":null,
  "roles":[{"orgId":"$org_id","roleName":"ORG_MEMBER"},
           {"projectId":"$project_id","roleName":"GROUP_AUTOMATION_ADMIN"},
           {"projectId":"$project_id","roleName":"GROUP_READ_ONLY"}],

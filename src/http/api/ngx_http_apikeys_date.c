@@ -67,6 +67,29 @@ ngx_http_apikeys_date_parse(const ngx_str_t *text, time_t *t)
 }
 
 
+ngx_int_t
+ngx_http_apikeys_date_parse_utc(const ngx_str_t *text, time_t *t)
+{
+    return (text->len == NGX_HTTP_APIKEYS_DATE_LEN
+            && text->data[16] == ':' && text->data[19] == 'Z'
+            && ngx_http_apikeys_date_parse(text, t) == NGX_OK && *t > 0)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+u_char *
+ngx_http_apikeys_date_write(u_char *p, time_t t)
+{
+    ngx_tm_t  tm;
+
+    ngx_gmtime(t, &tm);
+
+    return ngx_sprintf(p, "%4d-%02d-%02dT%02d:%02d:%02dZ", tm.ngx_tm_year,
+                       tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
+                       tm.ngx_tm_min, tm.ngx_tm_sec);
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_date_number(u_char **p, u_char *last, size_t digits,
     ngx_int_t min, ngx_int_t max, int *n)

@@ -7,6 +7,7 @@
 #include <ngx_apikeys_list.h>
 #include <ngx_apikeys_uuid.h>
 #include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_date.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
 #include <ngx_http_apikeys_native.h>
@@ -28,6 +29,8 @@ typedef ngx_uint_t (*ngx_http_apikeys_key_check_pt)(const ngx_str_t *text);
 typedef struct {
     ngx_str_t            desc;                          /* empty: stays */
     uint32_t             masks[NGX_APIKEYS_SCOPES];     /* 0: stay */
+    ngx_apikeys_json_t  *disabled;                      /* NULL: stays */
+    ngx_apikeys_json_t  *expires;                       /* NULL: stays */
     ngx_str_t            entries;                       /* of the access list
                                                            of a new key, as an
                                                            array for
@@ -42,6 +45,9 @@ static ngx_int_t ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
     ngx_str_t *grants);
 static ngx_int_t ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
     const ngx_http_apikeys_key_creation_t *creation,
+    const ngx_http_apikeys_key_body_t *body,
+    ngx_http_apikeys_key_values_t *values);
+static ngx_int_t ngx_http_apikeys_key_end(ngx_http_apikeys_call_t *call,
     const ngx_http_apikeys_key_body_t *body,
     ngx_http_apikeys_key_values_t *values);
 static ngx_int_t ngx_http_apikeys_key_given(ngx_http_apikeys_call_t *call,
@@ -110,6 +116,10 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_key_attrs[] = {
       offsetof(ngx_http_apikeys_key_body_t, desc) },                         \
     { "roles", NGX_HTTP_APIKEYS_ATTR_STRINGS,                                \
       offsetof(ngx_http_apikeys_key_body_t, roles) },                        \
+    { "disabled", NGX_HTTP_APIKEYS_ATTR_BOOLEAN,                             \
+      offsetof(ngx_http_apikeys_key_body_t, disabled) },                     \
+    { "expiresAt", NGX_HTTP_APIKEYS_ATTR_TEXT,                               \
+      offsetof(ngx_http_apikeys_key_body_t, expires) },                      \
     { "id", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                            \
     { "orgId", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                         \
     { "token", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                         \
@@ -186,8 +196,9 @@ ngx_http_apikeys_key_body_change(ngx_http_apikeys_call_t *call,
         return rc;
     }
 
-    if (body->desc == NULL && body->roles == NULL) {
-
+    if (body->desc == NULL && body->roles == NULL && body->disabled == NULL
+        && body->expires == NULL)
+    {
         if (ngx_http_apikeys_native(call)) {
             return ngx_http_apikeys_output_set_error(call,
                                        NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
@@ -228,6 +239,11 @@ ngx_http_apikeys_key_change_params(ngx_http_apikeys_call_t *call,
         }
     }
 
+    rc = ngx_http_apikeys_key_end(call, body, &values);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     return ngx_http_apikeys_key_params(call, &values, attributes, grants);
 }
 
@@ -258,6 +274,16 @@ ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
     if (values->masks[scope]) {
         ngx_apikeys_json_out_name(&out, "roles");
         ngx_http_apikeys_key_write_mask(&out, scope, values->masks[scope]);
+    }
+
+    if (values->disabled) {
+        ngx_apikeys_json_out_name(&out, "disabled");
+        ngx_apikeys_json_out_value(&out, values->disabled);
+    }
+
+    if (values->expires) {
+        ngx_apikeys_json_out_name(&out, "expiresAt");
+        ngx_apikeys_json_out_value(&out, values->expires);
     }
 
     if (values->entries.len) {
@@ -379,6 +405,11 @@ ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
         return rc;
     }
 
+    rc = ngx_http_apikeys_key_end(call, body, values);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (body->access_list == NULL
         || ngx_apikeys_json_size(body->access_list) == 0)
     {
@@ -396,6 +427,38 @@ ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
     return ngx_http_apikeys_access_list_entries(call, body->access_list,
                                                 call->request->pool,
                                                 &values->entries);
+}
+
+
+/* what ends the use of the key; the database compares it with its clock */
+
+static ngx_int_t
+ngx_http_apikeys_key_end(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_key_body_t *body,
+    ngx_http_apikeys_key_values_t *values)
+{
+    time_t                  t;
+    ngx_str_t               text;
+    static const ngx_str_t  name = ngx_string("expiresAt");
+
+    values->disabled = body->disabled;
+    values->expires = body->expires;
+
+    if (body->expires == NULL
+        || ngx_apikeys_json_type(body->expires) == NGX_APIKEYS_JSON_NULL)
+    {
+        return NGX_OK;
+    }
+
+    ngx_apikeys_json_string(body->expires, &text);
+
+    if (ngx_http_apikeys_date_parse_utc(&text, &t) != NGX_OK) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
+                                       &name, NULL);
+    }
+
+    return NGX_OK;
 }
 
 

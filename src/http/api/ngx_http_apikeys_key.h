@@ -78,7 +78,11 @@ typedef struct {
     ngx_apikeys_json_t  *desc;
     ngx_apikeys_json_t  *roles;
 
-    /* of a new key on the native API */
+    /* on the native API */
+    ngx_apikeys_json_t  *disabled;
+    ngx_apikeys_json_t  *expires;
+
+    /* of a new key there */
     ngx_apikeys_json_t  *access_list;
     ngx_apikeys_json_t  *public_key;
     ngx_apikeys_json_t  *private_key;

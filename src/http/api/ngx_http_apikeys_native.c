@@ -5,10 +5,13 @@
 
 
 #include <ngx_apikeys_uuid.h>
+#include <ngx_http_apikeys_date.h>
 #include <ngx_http_apikeys_links.h>
 #include <ngx_http_apikeys_native.h>
 
 
+static void ngx_http_apikeys_native_end(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row);
 static void ngx_http_apikeys_native_secret(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, const ngx_http_apikeys_new_key_t *created);
 
@@ -86,6 +89,7 @@ ngx_http_apikeys_native_key(ngx_http_apikeys_call_t *call,
                                    NGX_APIKEYS_STATE_DESCR);
     ngx_http_apikeys_native_member(call, out, row, "createdAt",
                                    NGX_APIKEYS_STATE_CREATED);
+    ngx_http_apikeys_native_end(call, out, row);
     ngx_http_apikeys_key_write_roles(call, out, &org, &roles, &projects);
 
     if (org.len) {
@@ -102,6 +106,32 @@ ngx_http_apikeys_native_key(ngx_http_apikeys_call_t *call,
     }
 
     ngx_apikeys_json_out_object_end(out);
+}
+
+
+static void
+ngx_http_apikeys_native_end(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+{
+    time_t     expires;
+    ngx_str_t  value;
+
+    (void) ngx_apikeys_pg_query_value(call->query, row,
+                                      NGX_APIKEYS_STATE_DISABLED, &value);
+
+    ngx_apikeys_json_out_name(out, "disabled");
+    ngx_apikeys_json_out_bool(out, value.len && value.data[0] == 't');
+
+    expires = 0;
+
+    if (ngx_apikeys_pg_query_value(call->query, row, NGX_APIKEYS_STATE_EXPIRES,
+                                   &value)
+        == NGX_OK)
+    {
+        expires = ngx_atotm(value.data, value.len);
+    }
+
+    ngx_http_apikeys_native_time(out, "expiresAt", expires);
 }
 
 
@@ -148,6 +178,27 @@ ngx_http_apikeys_native_member(ngx_http_apikeys_call_t *call,
     } else {
         ngx_apikeys_json_out_null(out);
     }
+}
+
+
+void
+ngx_http_apikeys_native_time(ngx_apikeys_json_out_t *out, const char *name,
+    time_t t)
+{
+    ngx_str_t  text;
+    u_char     buf[NGX_HTTP_APIKEYS_DATE_LEN];
+
+    ngx_apikeys_json_out_name(out, name);
+
+    if (t == 0) {
+        ngx_apikeys_json_out_null(out);
+        return;
+    }
+
+    text.data = buf;
+    text.len = ngx_http_apikeys_date_write(buf, t) - buf;
+
+    ngx_apikeys_json_out_string(out, &text);
 }
 
 

@@ -29,6 +29,10 @@ void ngx_http_apikeys_native_member(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,
     ngx_uint_t column);
 
+/* a member with a time; null if it is 0 */
+void ngx_http_apikeys_native_time(ngx_apikeys_json_out_t *out,
+    const char *name, time_t t);
+
 /*
  * A member with an address without its prefix length, or with a block; null if
  * "cidr" has no family.
