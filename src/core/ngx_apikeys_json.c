@@ -195,6 +195,20 @@ ngx_apikeys_json_true(ngx_apikeys_json_t *value)
 }
 
 
+ngx_uint_t
+ngx_apikeys_json_is_integer(ngx_apikeys_json_t *value)
+{
+    return json_is_integer((json_t *) value);
+}
+
+
+int64_t
+ngx_apikeys_json_integer(ngx_apikeys_json_t *value)
+{
+    return json_integer_value((json_t *) value);
+}
+
+
 void
 ngx_apikeys_json_string(ngx_apikeys_json_t *value, ngx_str_t *s)
 {

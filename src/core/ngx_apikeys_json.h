@@ -51,6 +51,9 @@ void ngx_apikeys_json_free(ngx_apikeys_json_t *value);
 
 ngx_apikeys_json_type_e ngx_apikeys_json_type(ngx_apikeys_json_t *value);
 ngx_uint_t ngx_apikeys_json_true(ngx_apikeys_json_t *value);
+/* whether a value is a number without fraction or exponent, and its value */
+ngx_uint_t ngx_apikeys_json_is_integer(ngx_apikeys_json_t *value);
+int64_t ngx_apikeys_json_integer(ngx_apikeys_json_t *value);
 /* the string's bytes, not copied */
 void ngx_apikeys_json_string(ngx_apikeys_json_t *value, ngx_str_t *s);
 /* NGX_DECLINED: the text is not UTF-8, so no document may have it */

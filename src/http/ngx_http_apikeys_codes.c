@@ -403,6 +403,11 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
       ngx_string("IP address %s not on whitelist for API key %s."),
       NGX_HTTP_APIKEYS_CODE_SAME },
 
+    [NGX_HTTP_APIKEYS_CODE_SECRET_NOT_FOUND] = {
+      404, ngx_string("API_KEY_SECRET_NOT_FOUND"),
+      ngx_string("No secret with ID %s exists for API key %s."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
     [NGX_HTTP_APIKEYS_CODE_EVENT_NOT_FOUND] = {
       404, ngx_string("EVENT_NOT_FOUND"),
       ngx_string("No event with ID %s exists for group %s."),
@@ -427,6 +432,16 @@ static const ngx_http_apikeys_code_t  ngx_http_apikeys_codes[] = {
     [NGX_HTTP_APIKEYS_CODE_KEY_EXISTS] = {
       409, ngx_string("API_KEY_ALREADY_EXISTS"),
       ngx_string("An API key with public key %s already exists."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
+    [NGX_HTTP_APIKEYS_CODE_MAX_SECRETS] = {
+      409, ngx_string("MAX_API_KEY_SECRETS_EXCEEDED"),
+      ngx_string("API key %s already has two secrets."),
+      NGX_HTTP_APIKEYS_CODE_SAME },
+
+    [NGX_HTTP_APIKEYS_CODE_CANNOT_DELETE_LAST_SECRET] = {
+      409, ngx_string("CANNOT_DELETE_LAST_API_KEY_SECRET"),
+      ngx_string("Cannot delete the last valid secret of API key %s."),
       NGX_HTTP_APIKEYS_CODE_SAME },
 
     [NGX_HTTP_APIKEYS_CODE_MAX_PROJECTS] = {

@@ -85,6 +85,7 @@ fuzz_key(uint32_t load, const char *id, const char *org, const char *name,
     ngx_str_set(&private_key, FUZZ_PRIVATE);
 
     key.id = fuzz_id(id);
+    key.secret_id = key.id;
     key.org = fuzz_id(org);
     key.version = 1;
     key.roles = roles;

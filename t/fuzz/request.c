@@ -227,6 +227,10 @@ __wrap_ngx_http_apikeys_run(ngx_http_apikeys_call_t *call,
 }
 
 
+/* a parameter of the mutation's own */
+#define own_param(n)  params[NGX_HTTP_APIKEYS_PARAM_OWN + (n)]
+
+
 static void
 check_caller(ngx_http_apikeys_call_t *call, const ngx_apikeys_pg_stmt_t *stmt,
     ngx_str_t *params)
@@ -248,13 +252,16 @@ check_caller(ngx_http_apikeys_call_t *call, const ngx_apikeys_pg_stmt_t *stmt,
     if (stmt->write) {
         must(is_id(&params[0], FUZZ_OWNER) || is_id(&params[0], FUZZ_READER)
              || is_id(&params[0], FUZZ_FOREIGN));
+        must(memcmp(params[NGX_HTTP_APIKEYS_PARAM_CALLER_SECRET].data,
+                    params[0].data, NGX_APIKEYS_OBJECTID_TEXT_LEN)
+             == 0);
 
         /* what it is about: an organization, or a project of the first */
 
         id = fuzz_id(is_id(&params[0], FUZZ_FOREIGN) ? FUZZ_OTHER : FUZZ_ORG);
         must(memcmp(&call->org_id, &id, sizeof(id)) == 0);
-        must(is_id(&params[4], FUZZ_ORG) || is_id(&params[4], FUZZ_OTHER)
-             || is_id(&params[4], FUZZ_PROJECT));
+        must(is_id(&own_param(0), FUZZ_ORG) || is_id(&own_param(0), FUZZ_OTHER)
+             || is_id(&own_param(0), FUZZ_PROJECT));
     }
 
     must(call->org.len == 0
@@ -283,42 +290,42 @@ check_params(ngx_pool_t *pool, const ngx_apikeys_pg_stmt_t *stmt,
     name = stmt->name + sizeof("apikeys_") - 1;
 
     if (strcmp(name, "orgs_create") == 0) {
-        must(is_made_of(&params[4], 24, "0123456789abcdef"));
-        check_text(&params[5], 64);
+        must(is_made_of(&own_param(0), 24, "0123456789abcdef"));
+        check_text(&own_param(1), 64);
 
-        if (params[7].data) {
-            check_new_key(&params[7]);
-            check_attributes(pool, &params[11], 1);
+        if (own_param(3).data) {
+            check_new_key(&own_param(3));
+            check_attributes(pool, &own_param(7), 1);
         }
 
     } else if (strcmp(name, "projects_create") == 0) {
-        must(is_made_of(&params[4], 24, "0123456789abcdef"));
-        check_text(&params[5], 64);
+        must(is_made_of(&own_param(0), 24, "0123456789abcdef"));
+        check_text(&own_param(1), 64);
 
     } else if (strcmp(name, "org_keys_create") == 0) {
-        check_new_key(&params[5]);
-        check_attributes(pool, &params[9], 1);
+        check_new_key(&own_param(1));
+        check_attributes(pool, &own_param(5), 1);
 
     } else if (strcmp(name, "project_keys_create") == 0) {
-        check_new_key(&params[5]);
-        check_attributes(pool, &params[9], 1);
-        check_roles(&params[10], NGX_APIKEYS_SCOPE_PROJECT);
+        check_new_key(&own_param(1));
+        check_attributes(pool, &own_param(5), 1);
+        check_roles(&own_param(6), NGX_APIKEYS_SCOPE_PROJECT);
 
     } else if (strcmp(name, "org_keys_update") == 0) {
-        must(check_attributes(pool, &params[6], 0));
+        must(check_attributes(pool, &own_param(2), 0));
 
     } else if (strcmp(name, "project_keys_update") == 0) {
-        must(check_attributes(pool, &params[6], 0) || params[7].data);
+        must(check_attributes(pool, &own_param(2), 0) || own_param(3).data);
 
-        if (params[7].data) {
-            check_roles(&params[7], NGX_APIKEYS_SCOPE_PROJECT);
+        if (own_param(3).data) {
+            check_roles(&own_param(3), NGX_APIKEYS_SCOPE_PROJECT);
         }
 
     } else if (strcmp(name, "project_keys_assign") == 0) {
-        check_roles(&params[6], NGX_APIKEYS_SCOPE_PROJECT);
+        check_roles(&own_param(2), NGX_APIKEYS_SCOPE_PROJECT);
 
     } else if (strcmp(name, "access_list_add") == 0) {
-        check_entries(&params[6]);
+        check_entries(&own_param(2));
 
     } else if (strcmp(name, "org_keys_list") == 0
                || strcmp(name, "access_list") == 0)

@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_apikeys_body.h>
+#include <ngx_http_apikeys_date.h>
 #include <ngx_http_apikeys_output.h>
 
 
@@ -225,6 +226,9 @@ ngx_http_apikeys_body_fits(ngx_http_apikeys_attr_e type,
     case NGX_HTTP_APIKEYS_ATTR_TEXT:
         return is == NGX_APIKEYS_JSON_STRING || is == NGX_APIKEYS_JSON_NULL;
 
+    case NGX_HTTP_APIKEYS_ATTR_INTEGER:
+        return ngx_apikeys_json_is_integer(value);
+
     case NGX_HTTP_APIKEYS_ATTR_BOOLEAN:
     case NGX_HTTP_APIKEYS_ATTR_FLAG:
         return is == NGX_APIKEYS_JSON_BOOLEAN;
@@ -367,6 +371,30 @@ ngx_http_apikeys_body_name(ngx_http_apikeys_call_t *call,
     }
 
     return ngx_http_apikeys_body_copy(call, text);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_body_end(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *expires)
+{
+    time_t                  t;
+    ngx_str_t               text;
+    static const ngx_str_t  name = ngx_string("expiresAt");
+
+    if (ngx_apikeys_json_type(expires) == NGX_APIKEYS_JSON_NULL) {
+        return NGX_OK;
+    }
+
+    ngx_apikeys_json_string(expires, &text);
+
+    if (ngx_http_apikeys_date_parse_utc(&text, &t) != NGX_OK) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
+                                       &name, NULL);
+    }
+
+    return NGX_OK;
 }
 
 

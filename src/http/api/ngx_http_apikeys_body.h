@@ -21,6 +21,7 @@ typedef enum {
                                            same as absent */
     NGX_HTTP_APIKEYS_ATTR_STRINGS,      /* an array of strings and nulls */
     NGX_HTTP_APIKEYS_ATTR_ARRAY,        /* of anything */
+    NGX_HTTP_APIKEYS_ATTR_INTEGER,
     NGX_HTTP_APIKEYS_ATTR_BOOLEAN,
     NGX_HTTP_APIKEYS_ATTR_FLAG,         /* a boolean, never null */
     NGX_HTTP_APIKEYS_ATTR_OBJECT,
@@ -86,6 +87,13 @@ ngx_int_t ngx_http_apikeys_body_desc(ngx_http_apikeys_call_t *call,
 ngx_int_t ngx_http_apikeys_body_name(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *name, ngx_http_apikeys_code_e invalid,
     ngx_str_t *text);
+
+/*
+ * Checks "expiresAt" of a body, which is a string or null: a time in the one
+ * form of the native API.  The database compares it with its clock.
+ */
+ngx_int_t ngx_http_apikeys_body_end(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_t *expires);
 
 /* copies a text out of the document, which is freed earlier */
 ngx_int_t ngx_http_apikeys_body_copy(ngx_http_apikeys_call_t *call,

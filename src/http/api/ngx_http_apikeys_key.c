@@ -7,7 +7,6 @@
 #include <ngx_apikeys_list.h>
 #include <ngx_apikeys_uuid.h>
 #include <ngx_http_apikeys_body.h>
-#include <ngx_http_apikeys_date.h>
 #include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
 #include <ngx_http_apikeys_native.h>
@@ -61,12 +60,15 @@ static ngx_int_t ngx_http_apikeys_key_taken(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_insert(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_generate(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key);
-static ngx_int_t ngx_http_apikeys_key_public(ngx_str_t *text);
-static ngx_int_t ngx_http_apikeys_key_private(ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_public(ngx_http_apikeys_call_t *call,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_private(ngx_http_apikeys_call_t *call,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_apikeys_key_no_random(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key);
 static ngx_int_t ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
-    ngx_http_apikeys_new_key_t *key);
+    ngx_http_apikeys_new_key_t *key, const ngx_str_t *id);
 static ngx_int_t ngx_http_apikeys_key_forget(ngx_pool_t *pool, u_char *data,
     size_t len);
 static void ngx_http_apikeys_key_forget_cleanup(void *data);
@@ -74,8 +76,6 @@ static ngx_int_t ngx_http_apikeys_key_scope_roles(
     ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *roles,
     ngx_apikeys_scope_e scope, uint32_t masks[NGX_APIKEYS_SCOPES]);
 static void ngx_http_apikeys_key_write_redacted(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, ngx_uint_t row);
-static void ngx_http_apikeys_key_write_redaction(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
 static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
     const char *member, const ngx_str_t *id, ngx_str_t *names);
@@ -430,35 +430,18 @@ ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
 }
 
 
-/* what ends the use of the key; the database compares it with its clock */
+/* what ends the use of the key */
 
 static ngx_int_t
 ngx_http_apikeys_key_end(ngx_http_apikeys_call_t *call,
     const ngx_http_apikeys_key_body_t *body,
     ngx_http_apikeys_key_values_t *values)
 {
-    time_t                  t;
-    ngx_str_t               text;
-    static const ngx_str_t  name = ngx_string("expiresAt");
-
     values->disabled = body->disabled;
     values->expires = body->expires;
 
-    if (body->expires == NULL
-        || ngx_apikeys_json_type(body->expires) == NGX_APIKEYS_JSON_NULL)
-    {
-        return NGX_OK;
-    }
-
-    ngx_apikeys_json_string(body->expires, &text);
-
-    if (ngx_http_apikeys_date_parse_utc(&text, &t) != NGX_OK) {
-        return ngx_http_apikeys_output_set_error(call,
-                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
-                                       &name, NULL);
-    }
-
-    return NGX_OK;
+    return body->expires ? ngx_http_apikeys_body_end(call, body->expires)
+                         : NGX_OK;
 }
 
 
@@ -588,7 +571,7 @@ ngx_http_apikeys_key_insert(ngx_http_apikeys_call_t *call)
     key = call->data;
 
     if ((!key->given && ngx_http_apikeys_key_generate(call, key) != NGX_OK)
-        || ngx_http_apikeys_key_seal(call, key) != NGX_OK)
+        || ngx_http_apikeys_key_seal(call, key, NULL) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -654,51 +637,50 @@ ngx_http_apikeys_key_answer_located(ngx_http_apikeys_call_t *call,
 }
 
 
+ngx_int_t
+ngx_http_apikeys_key_new_secret(ngx_http_apikeys_call_t *call,
+    ngx_http_apikeys_new_key_t *key)
+{
+    if (ngx_http_apikeys_key_private(call, &key->private_key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_apikeys_key_seal(call, key, &call->path_key);
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_key_generate(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_new_key_t *key)
 {
-    u_char  *p;
-
-    p = ngx_pnalloc(call->request->pool,
-                    NGX_APIKEYS_PUBLIC_KEY_LEN + NGX_APIKEYS_UUID_TEXT_LEN);
-    if (p == NULL) {
+    if (ngx_http_apikeys_key_public(call, &key->public_key) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    key->public_key.data = p;
-    key->public_key.len = NGX_APIKEYS_PUBLIC_KEY_LEN;
-
-    key->private_key.data = key->public_key.data + key->public_key.len;
-    key->private_key.len = NGX_APIKEYS_UUID_TEXT_LEN;
-
-    if (ngx_http_apikeys_key_public(&key->public_key) != NGX_OK
-        || ngx_http_apikeys_key_private(&key->private_key) != NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_CRIT, call->request->connection->log, 0,
-                      "apikeys: RAND_bytes() failed, no key was created");
-        return NGX_ERROR;
-    }
-
-    return ngx_http_apikeys_key_forget(call->request->pool,
-                                       key->private_key.data,
-                                       key->private_key.len);
+    return ngx_http_apikeys_key_private(call, &key->private_key);
 }
 
 
 /* eight random letters; bytes that would favor some letters are skipped */
 
 static ngx_int_t
-ngx_http_apikeys_key_public(ngx_str_t *text)
+ngx_http_apikeys_key_public(ngx_http_apikeys_call_t *call, ngx_str_t *text)
 {
     u_char      bytes[64];
     ngx_uint_t  i, n;
+
+    text->len = NGX_APIKEYS_PUBLIC_KEY_LEN;
+    text->data = ngx_pnalloc(call->request->pool, text->len);
+
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
 
     n = 0;
 
     do {
         if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
-            return NGX_ERROR;
+            return ngx_http_apikeys_key_no_random(call);
         }
 
         for (i = 0; i < sizeof(bytes) && n < text->len; i++) {
@@ -714,23 +696,41 @@ ngx_http_apikeys_key_public(ngx_str_t *text)
 
 
 static ngx_int_t
-ngx_http_apikeys_key_private(ngx_str_t *text)
+ngx_http_apikeys_key_private(ngx_http_apikeys_call_t *call, ngx_str_t *text)
 {
     u_char  bytes[NGX_APIKEYS_UUID_LEN];
 
-    if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1) {
+    text->len = NGX_APIKEYS_UUID_TEXT_LEN;
+    text->data = ngx_pnalloc(call->request->pool, text->len);
+
+    if (text->data == NULL) {
         return NGX_ERROR;
+    }
+
+    if (RAND_priv_bytes(bytes, sizeof(bytes)) != 1) {
+        return ngx_http_apikeys_key_no_random(call);
     }
 
     ngx_apikeys_uuid_write(text->data, bytes);
 
     ngx_explicit_memzero(bytes, sizeof(bytes));
 
-    return NGX_OK;
+    return ngx_http_apikeys_key_forget(call->request->pool, text->data,
+                                       text->len);
 }
 
 
-/* the id of a new key, and memory for its sealed secret */
+static ngx_int_t
+ngx_http_apikeys_key_no_random(ngx_http_apikeys_call_t *call)
+{
+    ngx_log_error(NGX_LOG_CRIT, call->request->connection->log, 0,
+                  "apikeys: RAND_bytes() failed, no key was created");
+
+    return NGX_ERROR;
+}
+
+
+/* the id of a new key or secret, and memory for the sealed secret */
 
 static ngx_int_t
 ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
@@ -756,9 +756,7 @@ ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
     key->redacted.len = NGX_HTTP_APIKEYS_REDACTED_LEN;
 
     if (ngx_apikeys_objectid_generate(&id) != NGX_OK) {
-        ngx_log_error(NGX_LOG_CRIT, call->request->connection->log, 0,
-                      "apikeys: RAND_bytes() failed, no key was created");
-        return NGX_ERROR;
+        return ngx_http_apikeys_key_no_random(call);
     }
 
     ngx_apikeys_objectid_write(p, &id);
@@ -767,9 +765,11 @@ ngx_http_apikeys_key_id(ngx_http_apikeys_call_t *call,
 }
 
 
+/* "id": of an existing key, which the secret is for; NULL: of the new key */
+
 static ngx_int_t
 ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
-    ngx_http_apikeys_new_key_t *key)
+    ngx_http_apikeys_new_key_t *key, const ngx_str_t *id)
 {
     ngx_int_t                      rc;
     ngx_str_t                      org, context;
@@ -792,8 +792,8 @@ ngx_http_apikeys_key_seal(ngx_http_apikeys_call_t *call,
                               &key->private_key)
         != NGX_OK
         || ngx_apikeys_seal_context(call->request->pool, &context, &org,
-                                    &key->id, &key->public_key, &key->id,
-                                    &amcf->realm)
+                                    id ? id : &key->id, &key->public_key,
+                                    &key->id, &amcf->realm)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -990,7 +990,9 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
         ngx_http_apikeys_key_forget_document(out);
 
     } else {
-        ngx_http_apikeys_key_write_redaction(call, out, row);
+        (void) ngx_apikeys_pg_query_value(q, row, NGX_APIKEYS_STATE_REDACTED,
+                                          &value);
+        ngx_http_apikeys_key_write_redaction(out, "privateKey", &value);
     }
 
     (void) ngx_apikeys_pg_query_value(q, row,
@@ -1010,23 +1012,20 @@ ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
 }
 
 
-static void
-ngx_http_apikeys_key_write_redaction(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+void
+ngx_http_apikeys_key_write_redaction(ngx_apikeys_json_out_t *out,
+    const char *name, const ngx_str_t *tail)
 {
-    ngx_str_t  tail, shown;
+    ngx_str_t  shown;
     u_char     redacted[sizeof("********-****-****-")
                         + NGX_HTTP_APIKEYS_REDACTED_LEN];
 
-    (void) ngx_apikeys_pg_query_value(call->query, row,
-                                      NGX_APIKEYS_STATE_REDACTED, &tail);
-
     shown.data = redacted;
     shown.len = ngx_snprintf(redacted, sizeof(redacted),
-                             "********-****-****-%V", &tail)
+                             "********-****-****-%V", tail)
                 - redacted;
 
-    ngx_apikeys_json_out_member(out, "privateKey", &shown);
+    ngx_apikeys_json_out_member(out, name, &shown);
 }
 
 

@@ -151,6 +151,18 @@ void ngx_http_apikeys_key_write(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row,
     const ngx_http_apikeys_new_key_t *created);
 
+/* a member with a private key, of which "tail" is the end, redacted */
+void ngx_http_apikeys_key_write_redaction(ngx_apikeys_json_out_t *out,
+    const char *name, const ngx_str_t *tail);
+
+/*
+ * Another secret for the key call->path_key of the organization call->org_id:
+ * sets all members of "key" that its public key, which is set, lacks; "id" is
+ * that of the secret.
+ */
+ngx_int_t ngx_http_apikeys_key_new_secret(ngx_http_apikeys_call_t *call,
+    ngx_http_apikeys_new_key_t *key);
+
 /*
  * Zeroes all buffers that were written so far when the pool is destroyed: call
  * it after a private key was written, as the filters modify the chain later.

@@ -12,10 +12,6 @@
 
 static void ngx_http_apikeys_native_end(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
-static void ngx_http_apikeys_native_secret(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, const ngx_http_apikeys_new_key_t *created);
-
-
 void
 ngx_http_apikeys_native_org(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row)
@@ -82,7 +78,7 @@ ngx_http_apikeys_native_key(ngx_http_apikeys_call_t *call,
                                    NGX_APIKEYS_STATE_PUBLIC_KEY);
 
     if (created) {
-        ngx_http_apikeys_native_secret(call, out, created);
+        ngx_http_apikeys_native_secret(out, created);
     }
 
     ngx_http_apikeys_native_member(call, out, row, "desc",
@@ -135,11 +131,9 @@ ngx_http_apikeys_native_end(ngx_http_apikeys_call_t *call,
 }
 
 
-/* the private key, and both keys as the token of scheme bearer */
-
-static void
-ngx_http_apikeys_native_secret(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_out_t *out, const ngx_http_apikeys_new_key_t *created)
+void
+ngx_http_apikeys_native_secret(ngx_apikeys_json_out_t *out,
+    const ngx_http_apikeys_new_key_t *created)
 {
     u_char     *p;
     ngx_str_t   token;

@@ -24,6 +24,10 @@ void ngx_http_apikeys_native_key(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row,
     const ngx_http_apikeys_new_key_t *created);
 
+/* the private key, and both keys as the token of scheme bearer */
+void ngx_http_apikeys_native_secret(ngx_apikeys_json_out_t *out,
+    const ngx_http_apikeys_new_key_t *created);
+
 /* a member with the text of a column */
 void ngx_http_apikeys_native_member(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row, const char *name,

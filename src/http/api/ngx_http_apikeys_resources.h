@@ -109,6 +109,15 @@ ngx_int_t ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param);
 
 
+/* secrets of API keys */
+
+ngx_int_t ngx_http_apikeys_secrets_list(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_secrets_add(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_secrets_get(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_secrets_update(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_secrets_delete(ngx_http_apikeys_call_t *call);
+
+
 /* global API keys */
 
 ngx_int_t ngx_http_apikeys_global_keys_list(ngx_http_apikeys_call_t *call);

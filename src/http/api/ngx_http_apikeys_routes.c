@@ -34,6 +34,8 @@ typedef enum {
     NGX_HTTP_APIKEYS_PATH_KEY,
     NGX_HTTP_APIKEYS_PATH_LIST,
     NGX_HTTP_APIKEYS_PATH_ENTRY,
+    NGX_HTTP_APIKEYS_PATH_SECRETS,
+    NGX_HTTP_APIKEYS_PATH_SECRET,
     NGX_HTTP_APIKEYS_PATH_PROJECTS,
     NGX_HTTP_APIKEYS_PATH_PROJECT,
     NGX_HTTP_APIKEYS_PATH_PROJECT_BY_NAME,
@@ -223,6 +225,19 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .pattern = ngx_string("^/projects/([^/]++)/apiKeys/([^/]++)/?\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_PROJECT,
                   NGX_HTTP_APIKEYS_ROUTES_KEY } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRETS,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/secrets/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG, NGX_HTTP_APIKEYS_ROUTES_KEY } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRET,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/secrets/"
+                            "([^/]++)/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG,
+                  NGX_HTTP_APIKEYS_ROUTES_KEY,
+                  NGX_HTTP_APIKEYS_ROUTES_ITEM } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ORG_USERS,
       .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
@@ -462,6 +477,38 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       .self = NGX_HTTP_APIKEYS_API_ANY,
       .denied = NGX_HTTP_APIKEYS_CODE_LIST_DENIED,
       .handler = ngx_http_apikeys_access_list_delete },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRETS, .method = NGX_HTTP_GET,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_secrets_list,
+      .paginated = 1 },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRETS, .method = NGX_HTTP_POST,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_secrets_add,
+      .body = NGX_HTTP_APIKEYS_BODY_OBJECT },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRET, .method = NGX_HTTP_GET,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_secrets_get },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRET, .method = NGX_HTTP_PATCH,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_secrets_update,
+      .body = NGX_HTTP_APIKEYS_BODY_OBJECT },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_SECRET, .method = NGX_HTTP_DELETE,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_secrets_delete },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECTS, .method = NGX_HTTP_GET,
       .v1 = NGX_HTTP_APIKEYS_RIGHT_ANYONE, .v2 = NGX_HTTP_APIKEYS_RIGHT_ANYONE,
