@@ -198,14 +198,22 @@ ngx_apikeys_json_true(ngx_apikeys_json_t *value)
 ngx_uint_t
 ngx_apikeys_json_is_integer(ngx_apikeys_json_t *value)
 {
-    return json_is_integer((json_t *) value);
+    double  number;
+
+    /* numbers are parsed as doubles, which are exact below 2^53 */
+
+    number = json_number_value((json_t *) value);
+
+    return json_is_number((json_t *) value)
+           && number > -9007199254740992.0 && number < 9007199254740992.0
+           && number == (double) (int64_t) number;
 }
 
 
 int64_t
 ngx_apikeys_json_integer(ngx_apikeys_json_t *value)
 {
-    return json_integer_value((json_t *) value);
+    return (int64_t) json_number_value((json_t *) value);
 }
 
 
@@ -407,7 +415,7 @@ ngx_apikeys_json_out_value(ngx_apikeys_json_out_t *o,
         break;
 
     case NGX_APIKEYS_JSON_NUMBER:
-        ngx_apikeys_json_out_int(o, json_integer_value((json_t *) value));
+        ngx_apikeys_json_out_int(o, ngx_apikeys_json_integer(value));
         break;
 
     case NGX_APIKEYS_JSON_STRING:

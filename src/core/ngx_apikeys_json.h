@@ -51,7 +51,7 @@ void ngx_apikeys_json_free(ngx_apikeys_json_t *value);
 
 ngx_apikeys_json_type_e ngx_apikeys_json_type(ngx_apikeys_json_t *value);
 ngx_uint_t ngx_apikeys_json_true(ngx_apikeys_json_t *value);
-/* whether a value is a number without fraction or exponent, and its value */
+/* whether a value is a number without a fraction, below 2^53; its value */
 ngx_uint_t ngx_apikeys_json_is_integer(ngx_apikeys_json_t *value);
 int64_t ngx_apikeys_json_integer(ngx_apikeys_json_t *value);
 /* the string's bytes, not copied */

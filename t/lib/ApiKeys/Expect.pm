@@ -135,6 +135,12 @@ our %CODE = (
         . 'minDate.' ],
     METHOD_NOT_ALLOWED => [ 405, undef ],
     NOT_ACCEPTABLE => [ 406, undef ],
+    API_KEY_SECRET_NOT_FOUND =>
+        [ 404, 'No secret with ID %s exists for API key %s.' ],
+    MAX_API_KEY_SECRETS_EXCEEDED =>
+        [ 409, 'API key %s already has two secrets.' ],
+    CANNOT_DELETE_LAST_API_KEY_SECRET =>
+        [ 409, 'Cannot delete the last valid secret of API key %s.' ],
     API_KEY_ALREADY_EXISTS =>
         [ 409, 'An API key with public key %s already exists.' ],
     ADDRESS_ALREADY_IN_ACCESS_LIST =>
