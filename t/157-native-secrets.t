@@ -154,14 +154,14 @@ operator: GET $secrets -> 200 ... "totalCount":2}
 === TEST 13: an owner gives an ended secret another end
 --- requests
 one: GET $secrets -> 401
-PATCH $secrets/$one_id {"expiresAt":"$soon"} -> 200 ... "expiresAt":"$soon",
+owner: PATCH $secrets/$one_id {"expiresAt":"$soon"} -> 200 ... "expiresAt":"$soon",
 one: GET $secrets -> 200 ... "totalCount":2}
 
 === TEST 14: the secret that signs a request may go, the last valid one may not
 --- requests
 one: DELETE $secrets/$one_id -> 204
 one: GET $secrets -> 401
-DELETE $secrets/$second_id -> 409 CANNOT_DELETE_LAST_API_KEY_SECRET ["$one_id"]
+owner: DELETE $secrets/$second_id -> 409 CANNOT_DELETE_LAST_API_KEY_SECRET ["$one_id"]
 $one_public:$second_private: DELETE $secrets/$second_id -> 409 CANNOT_DELETE_LAST_API_KEY_SECRET ["$one_id"]
 
 === TEST 15: a deleted secret is wrong from then on
