@@ -55,9 +55,6 @@
                        "empty_gif or apikeys_status: remove one of them",    \
                        location)
 
-/* that of the Debian packages, debian/changelog */
-#define NGX_HTTP_APIKEYS_VERSION            "0.9.0"
-
 /* the administration API of a location; 0: none */
 #define NGX_HTTP_APIKEYS_API_ATLAS_V1           0x1
 #define NGX_HTTP_APIKEYS_API_ATLAS_V2           0x2
