@@ -35,10 +35,10 @@ sub fill {
 
 # the blocks that the second time reads
 sub blocks {
-    my ($types, $from) = @_;
+    my ($types, $from, $key) = (@_, 'NULL');
     my (undef, $plan) = map { $sql->value("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)
         SELECT * FROM apikeys.list_events('$org->{id}', NULL, $types, $from,
-                                          NULL, 100, 0, 10000)") } 1 .. 2;
+                                          NULL, 100, 0, 10000, $key)") } 1 .. 2;
     my $node = JSON::PP->new->decode($plan)->[0]{Plan};
     return $node->{'Shared Hit Blocks'} + $node->{'Shared Read Blocks'};
 }
@@ -46,6 +46,7 @@ sub blocks {
 my %ways = ('of all types' => [ 'NULL', 'NULL' ],
     'of two types' => [ q('{API_KEY_DELETED,API_KEY_ROLES_CHANGED}'), 'NULL' ],
     'of a type that is rare' => [ q('{ORG_CREATED}'), 'NULL' ],
+    'of a key that is rare' => [ 'NULL', 'NULL', "'$org->{key}{publicKey}'" ],
     'since long ago' => [ 'NULL', q('1970-01-01') ]);
 
 fill(20_000);

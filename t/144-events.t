@@ -381,7 +381,7 @@ GET $events?pageNum=-1&includeRaw=x -> INVALID_QUERY_PARAMETER ["pageNum"]
 --- requests
 GET $base/eventTypes?itemsPerPage=500
 --- response_body_filters eval: \&main::listed
---- response_body eval: "18 $::written"
+--- response_body eval: "21 $::written"
 
 === TEST 41: eventTypes shows whether a type can cause an alert
 --- on: v2
@@ -393,8 +393,8 @@ GET $base/eventTypes?itemsPerPage=1&pageNum=4
 === TEST 42: eventTypes has pages
 --- on: v2
 --- requests
-GET $base/eventTypes?itemsPerPage=2&pageNum=9
-    -> 200: 18 ORG_PUBLIC_API_ACCESS_LIST_REQUIRED ORG_RENAMED
+GET $base/eventTypes?itemsPerPage=3&pageNum=7
+    -> 200: 21 ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED ORG_PUBLIC_API_ACCESS_LIST_REQUIRED ORG_RENAMED
 --- response_body_filters eval: \&main::listed
 
 === TEST 43: eventTypes is a resource of v2 alone

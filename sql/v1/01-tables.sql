@@ -346,7 +346,9 @@ CREATE INDEX audit_by_time ON audit (at);
 -- Changes of keys, organizations and projects, as the API shows them: an event
 -- is in the list of an organization, or of a project, or of both.  There are
 -- no foreign keys, as in the audit, and the public keys are copied: an event
--- stays after the keys are deleted.  caller_id null: the operator, or psql.
+-- stays after the keys are deleted.  caller_id null: the operator, or psql;
+-- operator_id is the global key by which the operator acted, and only the
+-- operator sees it.
 CREATE TABLE events (
     id                 bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at                 timestamptz  NOT NULL DEFAULT clock_timestamp(),
@@ -355,14 +357,18 @@ CREATE TABLE events (
     project_id         text COLLATE "C",
     caller_id          text COLLATE "C",
     caller_public_key  text COLLATE "C",
+    operator_id          text COLLATE "C",
+    operator_public_key  text COLLATE "C",
     address            text,                 -- of the caller
+    target_id          text COLLATE "C",
     target_public_key  text COLLATE "C",
     entry              text,                 -- of an access list, as shown
     CHECK (org_id IS NOT NULL OR project_id IS NOT NULL),
     CHECK ((caller_id IS NULL) = (caller_public_key IS NULL))
 );
 
--- One index for lists of all types, one for lists of a single type.
+-- One index for lists of all types, one for lists of a single type, one for
+-- lists of a key.
 CREATE INDEX events_by_org ON events (org_id, at, id)
     WHERE org_id IS NOT NULL;
 CREATE INDEX events_by_org_type ON events (org_id, type, at, id)
@@ -371,6 +377,8 @@ CREATE INDEX events_by_project ON events (project_id, at, id)
     WHERE project_id IS NOT NULL;
 CREATE INDEX events_by_project_type ON events (project_id, type, at, id)
     WHERE project_id IS NOT NULL;
+CREATE INDEX events_by_target ON events (target_public_key, at, id)
+    WHERE target_public_key IS NOT NULL;
 CREATE INDEX events_by_time ON events (at);
 
 -- DELETE is allowed to forget_before(), which is marked by the schema "apikeys

@@ -429,17 +429,19 @@ BEGIN
         v_event.org_id := p_org;
     END IF;
 
-    -- a global key acts as the operator, who is not shown
-    SELECT * INTO v_caller FROM keys
-     WHERE id = p_caller AND org_id IS NOT NULL;
+    SELECT * INTO v_caller FROM keys WHERE id = p_caller;
 
-    IF FOUND THEN
+    -- a global key acts as the operator
+    IF FOUND AND v_caller.org_id IS NULL THEN
+        v_event.operator_id := p_caller;
+        v_event.operator_public_key := v_caller.public_key;
+    ELSIF FOUND THEN
         v_event.caller_id := p_caller;
         v_event.caller_public_key := v_caller.public_key;
         v_event.address := p_address;
     END IF;
 
-    SELECT public_key INTO v_event.target_public_key
+    SELECT id, public_key INTO v_event.target_id, v_event.target_public_key
       FROM keys WHERE id = p_key;
 
     v_event.at := greatest(clock_timestamp(),
@@ -449,19 +451,25 @@ BEGIN
 
     IF p_event NOT LIKE 'API\_KEY\_ACCESS\_LIST\_%' THEN
         INSERT INTO events (at, type, org_id, project_id, caller_id,
-                            caller_public_key, address, target_public_key)
+                            caller_public_key, operator_id,
+                            operator_public_key, address, target_id,
+                            target_public_key)
             VALUES (v_event.at, v_event.type, v_event.org_id,
                     v_event.project_id, v_event.caller_id,
-                    v_event.caller_public_key, v_event.address,
-                    v_event.target_public_key);
+                    v_event.caller_public_key, v_event.operator_id,
+                    v_event.operator_public_key, v_event.address,
+                    v_event.target_id, v_event.target_public_key);
         RETURN;
     END IF;
 
     INSERT INTO events (at, type, org_id, project_id, caller_id,
-                        caller_public_key, address, target_public_key, entry)
+                        caller_public_key, operator_id, operator_public_key,
+                        address, target_id, target_public_key, entry)
         SELECT v_event.at, v_event.type, v_event.org_id, v_event.project_id,
-               v_event.caller_id, v_event.caller_public_key, v_event.address,
-               v_event.target_public_key, shown(i.entry::cidr)
+               v_event.caller_id, v_event.caller_public_key,
+               v_event.operator_id, v_event.operator_public_key,
+               v_event.address, v_event.target_id, v_event.target_public_key,
+               shown(i.entry::cidr)
           FROM jsonb_array_elements_text(
                    coalesce(p_before, p_after)->'entries')
                WITH ORDINALITY AS i (entry, position)

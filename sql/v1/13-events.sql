@@ -14,24 +14,27 @@ CREATE VIEW shown_events AS
            || lpad(to_hex(e.id), 16, '0') AS id,
            utc(e.at) AS created, e.type, e.org_id::text, e.project_id::text,
            e.caller_id::text, e.caller_public_key::text, e.address,
-           e.target_public_key::text, e.entry
+           e.target_public_key::text, e.entry, e.target_id::text,
+           e.operator_id::text, e.operator_public_key::text
       FROM events e;
 
 
 -- A page of the events of an organization or of a project, newest first: of
--- the given types, or of all (null), from p_min on and before p_max.  Each row
--- has the total number, in which at most p_beyond events after the page are
--- counted.  There is always a row.
+-- the given types, or of all (null), of the key with the public key p_target,
+-- or of all (null), from p_min on and before p_max.  Each row has the total
+-- number, in which at most p_beyond events after the page are counted.  There
+-- is always a row.
 --
 -- Each type is read from its own range of an index, so other types cost
 -- nothing; events before the page are skipped in the index.
 CREATE FUNCTION list_events(p_org text, p_project text, p_types text[],
                             p_min timestamptz, p_max timestamptz,
                             p_limit bigint, p_offset bigint,
-                            p_beyond bigint)
+                            p_beyond bigint, p_target text DEFAULT NULL)
 RETURNS TABLE (id text, created text, type text, org_id text,
                project_id text, caller_id text, caller_public_key text,
                address text, target_public_key text, entry text,
+               target_id text, operator_id text, operator_public_key text,
                total bigint)
 LANGUAGE plpgsql STABLE SET search_path = apikeys, pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET jit = off AS $$
@@ -46,6 +49,11 @@ BEGIN
     -- for one type and for all types an index has the order; for several
     -- types the newest of each are merged
     v_from := CASE
+        WHEN p_target IS NOT NULL THEN
+            format('SELECT at, id FROM events WHERE target_public_key = $8 '
+                   'AND %I = $1 AND ($2 IS NULL OR type = ANY ($2)) '
+                   'AND at >= $3 AND at < $4 ORDER BY at DESC, id DESC',
+                   v_column)
         WHEN p_types IS NULL THEN
             format('SELECT at, id FROM events WHERE %I = $1 '
                    'AND at >= $3 AND at < $4 ORDER BY at DESC, id DESC',
@@ -71,12 +79,12 @@ BEGIN
        INTO v_page, v_total
       USING coalesce(p_org, p_project), p_types,
             coalesce(p_min, '-infinity'), coalesce(p_max, 'infinity'),
-            p_limit, p_offset, p_beyond;
+            p_limit, p_offset, p_beyond, p_target;
 
     RETURN QUERY
         SELECT e.id, e.created, e.type, e.org_id, e.project_id, e.caller_id,
                e.caller_public_key, e.address, e.target_public_key, e.entry,
-               v_total
+               e.target_id, e.operator_id, e.operator_public_key, v_total
           FROM (SELECT) AS one
           LEFT JOIN (unnest(v_page) WITH ORDINALITY AS p (number, position)
                      JOIN LATERAL (SELECT * FROM shown_events s
@@ -156,8 +164,8 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO events (type, org_id, target_public_key)
-            SELECT e.type, n.org_id, n.public_key
+        INSERT INTO events (type, org_id, target_id, target_public_key)
+            SELECT e.type, n.org_id, n.id, n.public_key
               FROM rows n
               JOIN old_rows o ON o.id = n.id,
                    LATERAL (VALUES
@@ -175,9 +183,10 @@ BEGIN
              WHERE e.type IS NOT NULL AND n.org_id IS NOT NULL
              ORDER BY n.id, e.position;
     ELSE
-        INSERT INTO events (type, org_id, target_public_key)
+        INSERT INTO events (type, org_id, target_id, target_public_key)
             SELECT CASE TG_OP WHEN 'INSERT' THEN 'API_KEY_CREATED'
-                              ELSE 'API_KEY_DELETED' END, org_id, public_key
+                              ELSE 'API_KEY_DELETED' END, org_id, id,
+                   public_key
               FROM rows r
              WHERE EXISTS (SELECT FROM orgs o WHERE o.id = r.org_id)
              ORDER BY id;
@@ -197,8 +206,9 @@ BEGIN
     PERFORM FROM key_projects p WHERE p.key_id = OLD.id
       ORDER BY p.key_id, p.project_id FOR UPDATE;
 
-    INSERT INTO events (type, project_id, target_public_key)
-        SELECT 'API_KEY_REMOVED_FROM_GROUP', p.project_id, OLD.public_key
+    INSERT INTO events (type, project_id, target_id, target_public_key)
+        SELECT 'API_KEY_REMOVED_FROM_GROUP', p.project_id, OLD.id,
+               OLD.public_key
           FROM key_projects p
          WHERE p.key_id = OLD.id
            AND EXISTS (SELECT FROM orgs o WHERE o.id = OLD.org_id)
@@ -215,8 +225,8 @@ BEGIN
     PERFORM FROM key_projects p WHERE p.project_id = OLD.id
       ORDER BY p.key_id, p.project_id FOR UPDATE;
 
-    INSERT INTO events (type, project_id, target_public_key)
-        SELECT 'API_KEY_REMOVED_FROM_GROUP', OLD.id, k.public_key
+    INSERT INTO events (type, project_id, target_id, target_public_key)
+        SELECT 'API_KEY_REMOVED_FROM_GROUP', OLD.id, k.id, k.public_key
           FROM key_projects p JOIN keys k ON k.id = p.key_id
          WHERE p.project_id = OLD.id
            AND EXISTS (SELECT FROM orgs o WHERE o.id = OLD.org_id)
@@ -231,8 +241,8 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO events (type, project_id, target_public_key)
-            SELECT e.type, e.project_id, k.public_key
+        INSERT INTO events (type, project_id, target_id, target_public_key)
+            SELECT e.type, e.project_id, k.id, k.public_key
               FROM (SELECT 1 AS position, 'API_KEY_REMOVED_FROM_GROUP' AS type,
                            o.key_id, o.project_id
                       FROM old_rows o
@@ -254,10 +264,10 @@ BEGIN
               JOIN keys k ON k.id = e.key_id
              ORDER BY e.position, e.key_id, e.project_id;
     ELSE
-        INSERT INTO events (type, project_id, target_public_key)
+        INSERT INTO events (type, project_id, target_id, target_public_key)
             SELECT CASE TG_OP WHEN 'INSERT' THEN 'API_KEY_ADDED_TO_GROUP'
                               ELSE 'API_KEY_REMOVED_FROM_GROUP' END,
-                   r.project_id, k.public_key
+                   r.project_id, k.id, k.public_key
               FROM rows r JOIN keys k ON k.id = r.key_id
                           JOIN projects p ON p.id = r.project_id
              ORDER BY r.key_id, r.project_id;
@@ -272,8 +282,9 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        INSERT INTO events (type, org_id, target_public_key, entry)
-            SELECT e.type, k.org_id, k.public_key, shown(e.cidr)
+        INSERT INTO events (type, org_id, target_id, target_public_key,
+                            entry)
+            SELECT e.type, k.org_id, k.id, k.public_key, shown(e.cidr)
               FROM (SELECT 1 AS position,
                            'API_KEY_ACCESS_LIST_ENTRY_DELETED' AS type,
                            o.key_id, o.cidr
@@ -291,11 +302,12 @@ BEGIN
               JOIN keys k ON k.id = e.key_id
              ORDER BY e.position, e.key_id, e.cidr;
     ELSE
-        INSERT INTO events (type, org_id, target_public_key, entry)
+        INSERT INTO events (type, org_id, target_id, target_public_key,
+                            entry)
             SELECT CASE TG_OP
                        WHEN 'INSERT' THEN 'API_KEY_ACCESS_LIST_ENTRY_ADDED'
                        ELSE 'API_KEY_ACCESS_LIST_ENTRY_DELETED' END,
-                   k.org_id, k.public_key, shown(r.cidr)
+                   k.org_id, k.id, k.public_key, shown(r.cidr)
               FROM rows r JOIN keys k ON k.id = r.key_id
              ORDER BY r.key_id, r.cidr;
     END IF;

@@ -8,7 +8,9 @@
 
 #include <ngx_http_apikeys_args.h>
 #include <ngx_http_apikeys_date.h>
+#include <ngx_http_apikeys_key.h>
 #include <ngx_http_apikeys_links.h>
+#include <ngx_http_apikeys_native.h>
 #include <ngx_http_apikeys_output.h>
 #include <ngx_http_apikeys_resources.h>
 #include <ngx_http_apikeys_page.h>
@@ -39,6 +41,7 @@ typedef struct {
     ngx_str_t         max;
     time_t            min_time;
     time_t            max_time;
+    ngx_str_t         target;          /* a public key, of the native API */
     ngx_str_t         bad_type;
     ngx_str_t         bad_excluded;
     unsigned          clusters:1;      /* clusterNames is set: no event
@@ -46,6 +49,8 @@ typedef struct {
     unsigned          raw:1;
     unsigned          seen_raw:1;
     unsigned          bad_raw:1;
+    unsigned          seen_target:1;
+    unsigned          bad_target:1;
     unsigned          has_bad_type:1;
     unsigned          has_bad_excluded:1;
 } ngx_http_apikeys_events_t;
@@ -55,6 +60,13 @@ static ngx_http_apikeys_events_t *ngx_http_apikeys_events_parse(
     ngx_http_apikeys_call_t *call);
 static void ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
     const ngx_str_t *name, const ngx_str_t *value);
+static void ngx_http_apikeys_events_take_compatible(
+    ngx_http_apikeys_events_t *e, const ngx_str_t *name,
+    const ngx_str_t *value);
+static void ngx_http_apikeys_events_take_target(ngx_http_apikeys_events_t *e,
+    const ngx_str_t *name, const ngx_str_t *value);
+static ngx_uint_t ngx_http_apikeys_events_is(const ngx_str_t *name,
+    const char *text);
 static ngx_int_t ngx_http_apikeys_events_type(const ngx_str_t *name,
     uint32_t *types);
 static const ngx_http_apikeys_event_type_t *ngx_http_apikeys_events_find(
@@ -66,6 +78,8 @@ static ngx_int_t ngx_http_apikeys_events_params(ngx_http_apikeys_call_t *call,
 static ngx_int_t ngx_http_apikeys_events_get_done(
     ngx_http_apikeys_call_t *call);
 static void ngx_http_apikeys_events_write(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row);
+static void ngx_http_apikeys_events_write_native(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
 static void ngx_http_apikeys_events_write_raw(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
@@ -89,12 +103,16 @@ enum {
     NGX_HTTP_APIKEYS_EVENT_ADDRESS,
     NGX_HTTP_APIKEYS_EVENT_TARGET,
     NGX_HTTP_APIKEYS_EVENT_ENTRY,
+    NGX_HTTP_APIKEYS_EVENT_TARGET_ID,
+    NGX_HTTP_APIKEYS_EVENT_OPERATOR,
+    NGX_HTTP_APIKEYS_EVENT_OPERATOR_KEY,
     NGX_HTTP_APIKEYS_EVENT_TOTAL
 };
 
 #define NGX_HTTP_APIKEYS_EVENT_COLUMNS                                       \
     "id, created, type, org_id, project_id, caller_id, caller_public_key,"   \
-    " address, target_public_key, entry"
+    " address, target_public_key, entry, target_id, operator_id,"            \
+    " operator_public_key"
 
 
 /* the first parameters of both statements: one of them is NULL */
@@ -109,6 +127,7 @@ enum {
     NGX_HTTP_APIKEYS_EVENTS_LIST_MIN,       /* seconds; NULL: no limit */
     NGX_HTTP_APIKEYS_EVENTS_LIST_MAX,
     NGX_HTTP_APIKEYS_EVENTS_LIST_COUNTED,   /* rows that "total" counts */
+    NGX_HTTP_APIKEYS_EVENTS_LIST_TARGET,    /* a public key; NULL: any */
     NGX_HTTP_APIKEYS_EVENTS_LIST_PAGE,
     NGX_HTTP_APIKEYS_EVENTS_LIST_NPARAMS =
         NGX_HTTP_APIKEYS_EVENTS_LIST_PAGE + NGX_HTTP_APIKEYS_PAGE_NPARAMS
@@ -123,7 +142,7 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_events_list_stmt = {
     "apikeys_events_list",
     "SELECT " NGX_HTTP_APIKEYS_EVENT_COLUMNS ", total"
     "  FROM apikeys.list_events($1, $2, $3, to_timestamp($4),"
-    "                           to_timestamp($5), $7, $8, $6)",
+    "                           to_timestamp($5), $8, $9, $6, $7)",
     NGX_HTTP_APIKEYS_EVENTS_LIST_NPARAMS, 0
 };
 
@@ -173,6 +192,15 @@ static const ngx_http_apikeys_event_type_t  ngx_http_apikeys_event_types[] = {
       ngx_string("API_USER_AUDIT") },
     { ngx_string("API_KEY_ROLES_CHANGED"),
       ngx_string("API Key Roles Changed"),
+      ngx_string("API_USER_AUDIT") },
+    { ngx_string("API_KEY_SECRET_ADDED"),
+      ngx_string("API Key Secret Added"),
+      ngx_string("API_USER_AUDIT") },
+    { ngx_string("API_KEY_SECRET_CHANGED"),
+      ngx_string("API Key Secret Changed"),
+      ngx_string("API_USER_AUDIT") },
+    { ngx_string("API_KEY_SECRET_DELETED"),
+      ngx_string("API Key Secret Deleted"),
       ngx_string("API_USER_AUDIT") },
     { ngx_string("GROUP_CREATED"),
       ngx_string("A project has been created"),
@@ -228,6 +256,8 @@ static const ngx_str_t  ngx_http_apikeys_events_type_name =
     ngx_string("eventType");
 static const ngx_str_t  ngx_http_apikeys_events_excluded_name =
     ngx_string("excludedEventType");
+static const ngx_str_t  ngx_http_apikeys_events_target_name =
+    ngx_string("targetPublicKey");
 
 
 ngx_int_t
@@ -276,6 +306,12 @@ ngx_http_apikeys_events_query(ngx_http_apikeys_call_t *call)
         return ngx_http_apikeys_output_set_error(call,
                                       NGX_HTTP_APIKEYS_CODE_INVALID_ENUM_VALUE,
                                       &e->bad_excluded, NULL);
+    }
+
+    if (e->bad_target) {
+        return ngx_http_apikeys_output_set_error(call,
+                                 NGX_HTTP_APIKEYS_CODE_INVALID_QUERY_PARAMETER,
+                                 &ngx_http_apikeys_events_target_name, NULL);
     }
 
     return ngx_http_apikeys_events_dates(call, e);
@@ -329,6 +365,13 @@ ngx_http_apikeys_events_parse(ngx_http_apikeys_call_t *call)
 
         if (rc == NGX_OK) {
             ngx_http_apikeys_events_take(e, &name, &value);
+
+            if (ngx_http_apikeys_native(call)) {
+                ngx_http_apikeys_events_take_target(e, &name, &value);
+
+            } else {
+                ngx_http_apikeys_events_take_compatible(e, &name, &value);
+            }
         }
 
     } while (rc == NGX_OK);
@@ -343,13 +386,7 @@ static void
 ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
     const ngx_str_t *name, const ngx_str_t *value)
 {
-    ngx_int_t  n;
-
-#define ngx_http_apikeys_events_is(text)                                     \
-    (name->len == sizeof(text) - 1                                           \
-     && ngx_strncmp(name->data, text, sizeof(text) - 1) == 0)
-
-    if (ngx_http_apikeys_events_is("eventType")) {
+    if (ngx_http_apikeys_events_is(name, "eventType")) {
         e->ntypes++;
 
         if (ngx_http_apikeys_events_type(value, &e->types) != NGX_OK
@@ -359,7 +396,7 @@ ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
             e->bad_type = *value;
         }
 
-    } else if (ngx_http_apikeys_events_is("excludedEventType")) {
+    } else if (ngx_http_apikeys_events_is(name, "excludedEventType")) {
         e->nexcluded++;
 
         if (ngx_http_apikeys_events_type(value, &e->excluded) != NGX_OK
@@ -369,26 +406,58 @@ ngx_http_apikeys_events_take(ngx_http_apikeys_events_t *e,
             e->bad_excluded = *value;
         }
 
-    } else if (ngx_http_apikeys_events_is("clusterNames")) {
-        e->clusters = 1;
-
-    } else if (ngx_http_apikeys_events_is("minDate")) {
+    } else if (ngx_http_apikeys_events_is(name, "minDate")) {
         if (e->min.data == NULL) {
             e->min = *value;
         }
 
-    } else if (ngx_http_apikeys_events_is("maxDate")) {
+    } else if (ngx_http_apikeys_events_is(name, "maxDate")) {
         if (e->max.data == NULL) {
             e->max = *value;
         }
 
-    } else if (ngx_http_apikeys_events_is("includeRaw") && !e->seen_raw) {
+    }
+}
+
+
+static void
+ngx_http_apikeys_events_take_compatible(ngx_http_apikeys_events_t *e,
+    const ngx_str_t *name, const ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    if (ngx_http_apikeys_events_is(name, "clusterNames")) {
+        e->clusters = 1;
+
+    } else if (ngx_http_apikeys_events_is(name, "includeRaw") && !e->seen_raw) {
         n = ngx_http_apikeys_args_bool(value);
 
         e->seen_raw = 1;
         e->raw = (n == 1);
         e->bad_raw = (n == NGX_ERROR);
     }
+}
+
+
+static void
+ngx_http_apikeys_events_take_target(ngx_http_apikeys_events_t *e,
+    const ngx_str_t *name, const ngx_str_t *value)
+{
+    if (ngx_http_apikeys_events_is(name, "targetPublicKey")
+        && !e->seen_target)
+    {
+        e->seen_target = 1;
+        e->target = *value;
+        e->bad_target = !ngx_http_apikeys_key_is_public(value);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_apikeys_events_is(const ngx_str_t *name, const char *text)
+{
+    return name->len == ngx_strlen(text)
+           && ngx_strncmp(name->data, text, name->len) == 0;
 }
 
 
@@ -497,6 +566,12 @@ static const ngx_http_apikeys_page_t  ngx_http_apikeys_events_page = {
     .write = ngx_http_apikeys_events_write
 };
 
+static const ngx_http_apikeys_page_t  ngx_http_apikeys_events_native_page = {
+    .total = NGX_HTTP_APIKEYS_EVENT_TOTAL,
+    .id = NGX_HTTP_APIKEYS_EVENT_ID,
+    .write = ngx_http_apikeys_events_write_native
+};
+
 
 ngx_int_t
 ngx_http_apikeys_events_list(ngx_http_apikeys_call_t *call)
@@ -525,7 +600,10 @@ ngx_http_apikeys_events_list(ngx_http_apikeys_call_t *call)
     }
 
     return ngx_http_apikeys_page_run(call, &ngx_http_apikeys_events_list_stmt,
-                                     params, &ngx_http_apikeys_events_page);
+                                     params,
+                                     ngx_http_apikeys_native(call)
+                                     ? &ngx_http_apikeys_events_native_page
+                                     : &ngx_http_apikeys_events_page);
 }
 
 
@@ -569,6 +647,8 @@ ngx_http_apikeys_events_params(ngx_http_apikeys_call_t *call,
         p = ngx_sprintf(p, "%T", e->max_time + 1);
         max->len = p - max->data;
     }
+
+    params[NGX_HTTP_APIKEYS_EVENTS_LIST_TARGET] = e->target;
 
     if (e->ntypes == 0 && e->nexcluded == 0 && !e->clusters) {
         return NGX_OK;
@@ -638,7 +718,13 @@ ngx_http_apikeys_events_get_done(ngx_http_apikeys_call_t *call)
     }
 
     ngx_http_apikeys_output_begin(call, &out, NGX_HTTP_OK);
-    ngx_http_apikeys_events_write(call, &out, 0);
+
+    if (ngx_http_apikeys_native(call)) {
+        ngx_http_apikeys_events_write_native(call, &out, 0);
+
+    } else {
+        ngx_http_apikeys_events_write(call, &out, 0);
+    }
 
     return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
 }
@@ -710,6 +796,67 @@ ngx_http_apikeys_events_write(ngx_http_apikeys_call_t *call,
                                    NGX_HTTP_APIKEYS_EVENT_TARGET);
     ngx_http_apikeys_events_member(call, out, row, "whitelistEntry",
                                    NGX_HTTP_APIKEYS_EVENT_ENTRY);
+
+    ngx_apikeys_json_out_object_end(out);
+}
+
+
+/* a global key by which the operator acted is shown to the operator */
+
+static void
+ngx_http_apikeys_events_write_native(ngx_http_apikeys_call_t *call,
+    ngx_apikeys_json_out_t *out, ngx_uint_t row)
+{
+    ngx_str_t   id, value;
+    ngx_uint_t  operator;
+
+    (void) ngx_apikeys_pg_query_value(call->query, row,
+                                      NGX_HTTP_APIKEYS_EVENT_ID, &id);
+
+    operator = (ngx_apikeys_pg_query_value(call->query, row,
+                                           NGX_HTTP_APIKEYS_EVENT_CALLER,
+                                           &value)
+                != NGX_OK);
+
+    ngx_apikeys_json_out_object(out);
+    ngx_apikeys_json_out_member(out, "id", &id);
+    ngx_http_apikeys_native_member(call, out, row, "type",
+                                   NGX_HTTP_APIKEYS_EVENT_TYPE);
+    ngx_http_apikeys_native_member(call, out, row, "createdAt",
+                                   NGX_HTTP_APIKEYS_EVENT_CREATED);
+    ngx_http_apikeys_native_member(call, out, row, "orgId",
+                                   NGX_HTTP_APIKEYS_EVENT_ORG);
+    ngx_http_apikeys_native_member(call, out, row, "projectId",
+                                   NGX_HTTP_APIKEYS_EVENT_PROJECT);
+    ngx_http_apikeys_native_member(call, out, row, "apiKeyId",
+                                   operator && call->operator
+                                   ? NGX_HTTP_APIKEYS_EVENT_OPERATOR
+                                   : NGX_HTTP_APIKEYS_EVENT_CALLER);
+    ngx_http_apikeys_native_member(call, out, row, "publicKey",
+                                   operator && call->operator
+                                   ? NGX_HTTP_APIKEYS_EVENT_OPERATOR_KEY
+                                   : NGX_HTTP_APIKEYS_EVENT_CALLER_KEY);
+
+    ngx_apikeys_json_out_name(out, "operator");
+    ngx_apikeys_json_out_bool(out, operator);
+
+    ngx_http_apikeys_native_member(call, out, row, "remoteAddress",
+                                   NGX_HTTP_APIKEYS_EVENT_ADDRESS);
+    ngx_http_apikeys_native_member(call, out, row, "targetApiKeyId",
+                                   NGX_HTTP_APIKEYS_EVENT_TARGET_ID);
+    ngx_http_apikeys_native_member(call, out, row, "targetPublicKey",
+                                   NGX_HTTP_APIKEYS_EVENT_TARGET);
+    ngx_http_apikeys_native_member(call, out, row, "entry",
+                                   NGX_HTTP_APIKEYS_EVENT_ENTRY);
+
+    if (call->project.len) {
+        ngx_http_apikeys_links_self(call, out, "/projects/%V/events/%V",
+                                    &call->project, &id);
+
+    } else {
+        ngx_http_apikeys_links_self(call, out, "/orgs/%V/events/%V",
+                                    &call->org, &id);
+    }
 
     ngx_apikeys_json_out_object_end(out);
 }

@@ -54,7 +54,6 @@ static ngx_int_t ngx_http_apikeys_key_given(ngx_http_apikeys_call_t *call,
 static ngx_int_t ngx_http_apikeys_key_given_text(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_t *value, ngx_http_apikeys_key_check_pt check,
     const ngx_str_t *name, ngx_str_t *text);
-static ngx_uint_t ngx_http_apikeys_key_is_public(const ngx_str_t *text);
 static ngx_uint_t ngx_http_apikeys_key_is_private(const ngx_str_t *text);
 static ngx_int_t ngx_http_apikeys_key_taken(ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_key_insert(ngx_http_apikeys_call_t *call);
@@ -506,7 +505,7 @@ ngx_http_apikeys_key_given_text(ngx_http_apikeys_call_t *call,
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_apikeys_key_is_public(const ngx_str_t *text)
 {
     ngx_uint_t  i;

@@ -89,6 +89,9 @@ typedef struct {
 } ngx_http_apikeys_key_body_t;
 
 
+/* whether a text can be a public key */
+ngx_uint_t ngx_http_apikeys_key_is_public(const ngx_str_t *text);
+
 /* selects a key by its id */
 extern const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt;
 
