@@ -887,6 +887,42 @@ ngx_http_apikeys_auth_still(ngx_apikeys_store_t *st,
 }
 
 
+ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_judge(ngx_apikeys_store_t *st,
+    ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_identity_t *identity)
+{
+    ngx_apikeys_store_ref_t      ref;
+    ngx_http_apikeys_decision_e  decision;
+
+    decision = ngx_http_apikeys_auth_fresh(st, alcf, identity);
+
+    if (decision != NGX_HTTP_APIKEYS_DECISION_ALLOW) {
+        return decision;
+    }
+
+    switch (ngx_apikeys_store_key_by_id(st, &identity->id, &ref)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return NGX_HTTP_APIKEYS_DECISION_UNKNOWN_KEY;
+
+    default: /* NGX_BUSY */
+        return NGX_HTTP_APIKEYS_DECISION_NOT_LOADED;
+    }
+
+    identity->org = *ref.org;
+    identity->global = ngx_apikeys_objectid_zero(ref.org);
+
+    /* there is no secret that may have expired */
+
+    ref.secret_expires = 0;
+
+    return ngx_http_apikeys_auth_check_key(st, &ref, identity);
+}
+
+
 static ngx_http_apikeys_decision_e
 ngx_http_apikeys_auth_fresh(ngx_apikeys_store_t *st,
     ngx_http_apikeys_loc_conf_t *alcf, ngx_http_apikeys_identity_t *identity)

@@ -47,6 +47,15 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_auth_identify(
     ngx_http_apikeys_identity_t *identity);
 
 /*
+ * The decision on a key without a credential, by its id and an address, which
+ * "identity" has; the rest of "identity" is zeroed.  Call it in a read
+ * section.
+ */
+ngx_http_apikeys_decision_e ngx_http_apikeys_auth_judge(
+    ngx_apikeys_store_t *st, ngx_http_apikeys_loc_conf_t *alcf,
+    ngx_http_apikeys_identity_t *identity);
+
+/*
  * Adds the challenges of the location's schemes to a 401, in the order of the
  * table.  "stale": the decision was STALE_NONCE.
  */

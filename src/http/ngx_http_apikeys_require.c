@@ -150,6 +150,31 @@ ngx_http_apikeys_require_decide(ngx_http_request_t *r, ngx_array_t *lines,
 }
 
 
+ngx_http_apikeys_decision_e
+ngx_http_apikeys_require_judge(ngx_http_request_t *r,
+    const ngx_apikeys_objectid_t *project, const ngx_str_t *roles,
+    ngx_http_apikeys_identity_t *identity)
+{
+    ngx_http_apikeys_require_t  line;
+
+    ngx_memzero(&line, sizeof(ngx_http_apikeys_require_t));
+
+    if (project) {
+        line.project.demanded = 1;
+        line.project.id = *project;
+    }
+
+    if (roles) {
+        line.has_roles = 1;
+        line.org_roles = ngx_apikeys_roles_parse(NGX_APIKEYS_SCOPE_ORG, roles);
+        line.project_roles = ngx_apikeys_roles_parse(NGX_APIKEYS_SCOPE_PROJECT,
+                                                     roles);
+    }
+
+    return ngx_http_apikeys_require_line(r, &line, identity);
+}
+
+
 static ngx_uint_t
 ngx_http_apikeys_require_named(ngx_array_t *lines, const ngx_str_t *method)
 {

@@ -35,5 +35,13 @@ ngx_http_apikeys_decision_e ngx_http_apikeys_require_decide(
     ngx_http_request_t *r, ngx_array_t *lines,
     ngx_http_apikeys_identity_t *identity);
 
+/*
+ * The decision by a line with "project=" and "role=", either of which may be
+ * NULL; a role that does not exist is never met.  Call it in a read section.
+ */
+ngx_http_apikeys_decision_e ngx_http_apikeys_require_judge(
+    ngx_http_request_t *r, const ngx_apikeys_objectid_t *project,
+    const ngx_str_t *roles, ngx_http_apikeys_identity_t *identity);
+
 
 #endif /* _NGX_HTTP_APIKEYS_REQUIRE_H_INCLUDED_ */

@@ -57,6 +57,7 @@ static const struct {
     { ANY, G|A|D, 0, { "orgs", "=org", "apiKeys", "=key" } },
     { ANY, G|P, 0, { "orgs", "=org", "apiKeys", "=key", "list" } },
     { ANY, G|D, 0, { "orgs", "=org", "apiKeys", "=key", "list", "=address" } },
+    { NEW, G, 0, { "orgs", "=org", "apiKeys", "=key", "decision" } },
     { OLD, G|P, 0, { "groups" } },
     { NEW, G|P, 1, { "projects" } },
     { OLD, G|A|D, 0, { "groups", "=project" } },

@@ -76,8 +76,6 @@ static ngx_int_t ngx_http_apikeys_key_scope_roles(
     ngx_apikeys_scope_e scope, uint32_t masks[NGX_APIKEYS_SCOPES]);
 static void ngx_http_apikeys_key_write_redacted(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
-static void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
-    const char *member, const ngx_str_t *id, ngx_str_t *names);
 
 
 const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_key_stmt = {
@@ -1085,9 +1083,9 @@ ngx_http_apikeys_key_write_roles(ngx_http_apikeys_call_t *call,
 }
 
 
-static void
+void
 ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
-    const char *member, const ngx_str_t *id, ngx_str_t *names)
+    const char *member, const ngx_str_t *id, const ngx_str_t *names)
 {
     ngx_str_t  rest, name;
 

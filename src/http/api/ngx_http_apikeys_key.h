@@ -183,5 +183,12 @@ void ngx_http_apikeys_key_write_roles(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, const ngx_str_t *org, const ngx_str_t *roles,
     const ngx_str_t *projects);
 
+/*
+ * writes an object for each of the names, which have "," between; "member" is
+ * what has the id
+ */
+void ngx_http_apikeys_key_write_names(ngx_apikeys_json_out_t *out,
+    const char *member, const ngx_str_t *id, const ngx_str_t *names);
+
 
 #endif /* _NGX_HTTP_APIKEYS_KEY_H_INCLUDED_ */

@@ -83,6 +83,10 @@ ngx_int_t ngx_http_apikeys_org_keys_create(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_org_keys_update(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_org_keys_delete(ngx_http_apikeys_call_t *call);
 
+/* parses the arguments into call->data */
+ngx_int_t ngx_http_apikeys_decision_query(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_decision(ngx_http_apikeys_call_t *call);
+
 
 /* API keys of a project */
 

@@ -64,6 +64,7 @@ typedef enum {
 
     /* of the native API alone */
     NGX_HTTP_APIKEYS_PATH_CALLER,
+    NGX_HTTP_APIKEYS_PATH_DECISION,
     NGX_HTTP_APIKEYS_PATH_ASSIGNMENT
 } ngx_http_apikeys_path_e;
 
@@ -178,6 +179,11 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
                   NGX_HTTP_APIKEYS_ROUTES_KEY,
                   NGX_HTTP_APIKEYS_ROUTES_ENTRY },
       .whitelist = 1 },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_DECISION,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
+      .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/decision/?\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG, NGX_HTTP_APIKEYS_ROUTES_KEY } },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECTS,
       .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
@@ -788,6 +794,13 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       .v2 = NGX_HTTP_APIKEYS_RIGHT_ANY_KEY,
       .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
       .handler = ngx_http_apikeys_caller },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_DECISION, .method = NGX_HTTP_GET,
+      .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
+      .handler = ngx_http_apikeys_decision,
+      .query = ngx_http_apikeys_decision_query },
 
     { .path = NGX_HTTP_APIKEYS_PATH_ASSIGNMENT, .method = NGX_HTTP_PUT,
       .v2 = NGX_HTTP_APIKEYS_RIGHT_PROJECT_OWNER,
