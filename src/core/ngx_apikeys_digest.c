@@ -37,6 +37,13 @@
 /* "username*=", the longest name, with its "=" */
 #define NGX_APIKEYS_DIGEST_NAME_LEN    10
 
+/* GCC would call the function, as there are two calls */
+#if (__GNUC__)
+#define NGX_APIKEYS_DIGEST_INLINE  ngx_inline __attribute__((always_inline))
+#else
+#define NGX_APIKEYS_DIGEST_INLINE  ngx_inline
+#endif
+
 /* compared with constants, which compilers do without a call */
 #define ngx_apikeys_digest_named(p, text, len)                               \
     (*(len) = sizeof(text) - 1, ngx_memcmp(p, text, sizeof(text) - 1) == 0)
@@ -77,7 +84,7 @@ typedef struct {
 
 static u_char *ngx_apikeys_digest_parse_name(ngx_apikeys_digest_ctx_t *ctx,
     u_char *p, u_char *last, ngx_str_t **param);
-static ngx_inline ngx_str_t *ngx_apikeys_digest_param(
+static NGX_APIKEYS_DIGEST_INLINE ngx_str_t *ngx_apikeys_digest_param(
     ngx_apikeys_digest_ctx_t *ctx, const u_char *name, size_t *len);
 static u_char *ngx_apikeys_digest_parse_value(u_char *p, u_char *last,
     ngx_str_t *value);
@@ -259,7 +266,7 @@ ngx_apikeys_digest_parse_name(ngx_apikeys_digest_ctx_t *ctx, u_char *p,
  * NGX_APIKEYS_DIGEST_NAME_LEN bytes, and the length of that; NULL: unknown.
  */
 
-static ngx_inline ngx_str_t *
+static NGX_APIKEYS_DIGEST_INLINE ngx_str_t *
 ngx_apikeys_digest_param(ngx_apikeys_digest_ctx_t *ctx, const u_char *name,
     size_t *len)
 {
@@ -391,7 +398,8 @@ ngx_apikeys_digest_check(ngx_apikeys_digest_ctx_t *ctx)
 static ngx_int_t
 ngx_apikeys_digest_check_count(ngx_apikeys_digest_t *d)
 {
-    ngx_int_t  count;
+    u_char     *p, *last;
+    ngx_int_t   count;
 
     /* some clients write no leading zeros; the hash is of what was sent */
 
@@ -399,7 +407,14 @@ ngx_apikeys_digest_check_count(ngx_apikeys_digest_t *d)
         return NGX_DECLINED;
     }
 
-    count = ngx_hextoi(d->nc.data, d->nc.len);
+    p = d->nc.data;
+    last = p + d->nc.len;
+
+    while (last - p > 1 && *p == '0') {
+        p++;
+    }
+
+    count = ngx_hextoi(p, last - p);
 
     if (count == NGX_ERROR || count == 0) {
         return NGX_DECLINED;

@@ -674,12 +674,10 @@ ngx_http_apikeys_auth_parse_digest(ngx_http_request_t *r,
 
     /* the request target as the client sent it: "%2F" is not "/" */
 
-    if (ngx_memn2cmp(d->realm.data, amcf->realm.data, d->realm.len,
-                     amcf->realm.len)
-        != 0
-        || ngx_memn2cmp(d->uri.data, r->unparsed_uri.data, d->uri.len,
-                        r->unparsed_uri.len)
-           != 0)
+    if (d->realm.len != amcf->realm.len
+        || ngx_memcmp(d->realm.data, amcf->realm.data, d->realm.len) != 0
+        || d->uri.len != r->unparsed_uri.len
+        || ngx_memcmp(d->uri.data, r->unparsed_uri.data, d->uri.len) != 0)
     {
         return NGX_HTTP_APIKEYS_DECISION_BAD_CREDENTIAL;
     }
