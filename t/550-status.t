@@ -108,7 +108,7 @@ GET /json
  "decisions":{"address":$n,"allow":$n,"allow_expired":$n,"bad_credential":$n,
     "error":$n,"expired":$n,"key_disabled":$n,"key_expired":$n,
     "no_access_list":$n,"no_credential":$n,"not_loaded":$n,"replay":$n,
-    "role":$n,"stale_nonce":$n,"unknown_key":$n,
+    "role":$n,"secret_expired":$n,"stale_nonce":$n,"unknown_key":$n,
     "wrong_secret":$n},
  "feed":{"behind":$n,"lag_milliseconds":$n},"keys_without_room":[],
  "leader_pid":$n,
