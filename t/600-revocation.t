@@ -1,7 +1,8 @@
 # Revocations: several nodes over one database are asked for keys all the
-# time, while these are deleted, lose their roles or the entries of their
-# lists, through the API of any node and in psql.  Every request that was
-# sent after commit + bound and let in is counted: there is none.
+# time, while these are deleted or disabled, lose their roles, secrets or the
+# entries of their lists, through the API of any node and in psql.  Every
+# request that was sent after commit + bound and let in is counted: there is
+# none.
 #
 # APIKEYS_TEST_REVOCATIONS: how many, 300 when not set.
 
@@ -13,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Fixture ();
 use ApiKeys::Prober ();
+use JSON::PP ();
 use Test::More;
 use Time::HiRes qw( sleep time );
 
@@ -98,7 +100,16 @@ my @ways = (
         { roles => ['ORG_READ_ONLY'] }) },
     sub { api(204, 'DELETE', "$org->{path}/apiKeys/$_[0]{id}/accessList/"
         . '127.0.0.0%2F8') },
+    sub { api(200, 'PATCH', "/api/v1/orgs/$org->{id}/apiKeys/$_[0]{id}",
+        { disabled => JSON::PP::true }) },
+    sub { api(201, 'POST', "/api/v1/orgs/$org->{id}/apiKeys/$_[0]{id}/secrets",
+        { othersExpireIn => 0 }) },
     sub { $dbh->do('DELETE FROM apikeys.keys WHERE id = ?', undef,
+        $_[0]{id}) },
+    sub { $dbh->do('UPDATE apikeys.keys SET disabled = true WHERE id = ?',
+        undef, $_[0]{id}) },
+    sub { $dbh->do("UPDATE apikeys.keys SET secret_expires =
+        date_trunc('second', clock_timestamp()) WHERE id = ?", undef,
         $_[0]{id}) },
     sub { $dbh->do("UPDATE apikeys.keys SET roles = '{ORG_BILLING_ADMIN}'
         WHERE id = ?", undef, $_[0]{id}) },
@@ -195,7 +206,7 @@ sub leaders {
 {
     my @fresh = map { ApiKeys::Prober->new(port => $_->port, fresh => 1,
         timeout => 0.25) } @nodes;
-    my @api = splice @ways, 0, 3;
+    my @api = splice @ways, 0, 5;
     my $bound = $slow == 1 ? 1 : 3;
 
     begin_series();
