@@ -132,10 +132,13 @@ sub tally {
 
 # --- the last owner --------------------------------------------------------
 
-# Owners that delete and demote each other, and themselves: one is left.
+# Owners that delete, demote and disable each other, and themselves, or give each
+# other or its secret an end: one is left that works until it is changed.
 sub owners {
     my $org = $f->org;
     my @owners = ($org->{key}, map { $f->key($org, 'ORG_OWNER') } 1 .. 4);
+    my $native = "/api/v1/orgs/$org->{id}/apiKeys";
+    my $end = '2100-01-01T00:00:00Z';
 
     my @said = at_once($clients, sub {
         my ($n, $say) = @_;
@@ -145,33 +148,43 @@ sub owners {
 
         for my $try (0 .. $#owners) {
             my $victim = $owners[ ($n + $try) % @owners ];
-            my $path = "$org->{path}/apiKeys/$victim->{id}";
+            my $id = $victim->{id};
+            my @ways = (
+                [ delete => 'DELETE', "$org->{path}/apiKeys/$id" ],
+                [ demote => 'PATCH', "$org->{path}/apiKeys/$id",
+                    { roles => ['ORG_MEMBER'] } ],
+                [ disable => 'PATCH', "$native/$id",
+                    { disabled => JSON::PP::true } ],
+                [ expire => 'PATCH', "$native/$id", { expiresAt => $end } ],
+                [ secret => 'PATCH', "$native/$id/secrets/$id",
+                    { expiresAt => $end } ]);
 
-            my $res = rand() < 0.5
-                ? call($client, 'delete', 'DELETE', $path)
-                : call($client, 'demote', 'PATCH', $path,
-                    { roles => ['ORG_MEMBER'] });
-            $say->({ %$res, victim => $victim->{id} });
+            $say->({ %{ call($client, @{ $ways[ rand @ways ] }) },
+                victim => $id });
         }
     });
 
-    my $rest = '401|401 USER_UNAUTHORIZED|400 API_KEY_NOT_FOUND';
-    my %allowed = (
-        delete => qr/^(?:204|$rest|403 CANNOT_DELETE_LAST_OWNER)$/,
-        demote => qr/^(?:200|$rest|403 CANNOT_DEMOTE_LAST_ORG_OWNER)$/);
+    # after the change, a secret is read again
+    my $rest = '401|401 USER_UNAUTHORIZED|40[04] API_KEY_NOT_FOUND'
+        . '|404 API_KEY_SECRET_NOT_FOUND';
+    my $change = qr/^(?:200|$rest|403 CANNOT_DEMOTE_LAST_ORG_OWNER)$/;
+    my %allowed = (delete => qr/^(?:204|$rest|403 CANNOT_DELETE_LAST_OWNER)$/,
+        map { $_ => $change } qw( demote disable expire secret ));
     expected(\%allowed, @said);
 
-    my $left = $f->db->dbh->selectcol_arrayref(
-        q{SELECT id FROM apikeys.keys
-           WHERE org_id = ? AND 'ORG_OWNER' = ANY (roles)}, undef, $org->{id});
-    is scalar @$left, 1, 'one owner is left';
+    my $dbh = $f->db->dbh;
+    is $dbh->selectrow_array(q{SELECT count(*) FROM apikeys.keys
+        WHERE org_id = ? AND 'ORG_OWNER' = ANY (roles) AND NOT disabled
+          AND expires IS NULL AND secret_expires IS NULL}, undef, $org->{id}),
+        1, 'one standing owner is left';
 
     my @deleted = map { $_->{victim} } grep { $_->{status} == 204 } @said;
-    my $keys = $f->db->dbh->selectcol_arrayref(
+    my $keys = $dbh->selectcol_arrayref(
         'SELECT id FROM apikeys.keys WHERE org_id = ?', undef, $org->{id});
     is @deleted + @$keys, @owners, 'each of the others was deleted once'
         . ' or is still there';
-    admits(\@owners, $keys);
+    admits(\@owners, $dbh->selectcol_arrayref('SELECT id FROM apikeys.keys
+        WHERE org_id = ? AND NOT disabled', undef, $org->{id}));
 }
 
 
