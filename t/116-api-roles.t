@@ -37,7 +37,7 @@ names(
 
 bases('atlas v2 om native');
 run_tests();
-called('DELETE of PROJECT');    # which TEST 54 calls
+called('DELETE of PROJECT');    # which TEST 56 calls
 
 __DATA__
 
@@ -132,92 +132,104 @@ PATCH $groups/$named_id {"name":"by name"} -> 200 ... "name":"by name"
 --- on: native
 --- may: GET $keys/$key_id/decision?address=192.0.2.1: $owner
 
-=== TEST 21: owners remove a key from a project, and on v2 an access manager does
+=== TEST 21: an owner reads, changes and deletes the secrets of a key
+--- on: native
+--- may
+GET $keys/$key_id/secrets{,/$key_id}: $owner
+PATCH $keys/$key_id/secrets/$key_id {"expiresAt":null}: $owner
+DELETE $keys/$key_id/secrets/$key_id: $owner -> CANNOT_DELETE_LAST_API_KEY_SECRET
+
+=== TEST 22: an owner adds a secret to a key
+--- on: native
+--- fresh: new: ORG_READ_ONLY
+--- may: POST $keys/$new_id/secrets {}: $owner
+
+=== TEST 23: owners remove a key from a project, and on v2 an access manager does
 --- fresh: new: ORG_READ_ONLY GROUP_READ_ONLY
 --- may: DELETE $members/$new_id: $manage
 
-=== TEST 22: each key reads the root resource
+=== TEST 24: each key reads the root resource
 --- may: GET $base/: $everyone
 
-=== TEST 23: each key lists organizations and reads its own
+=== TEST 25: each key lists organizations and reads its own
 --- may: GET $orgs{,/$org_id}: $everyone
 
-=== TEST 24: no key makes an organization
+=== TEST 26: no key makes an organization
 --- may: POST $orgs {"name":"x"}: operator
 --- refusal: API_KEY_CANNOT_CREATE_ORG
 
-=== TEST 25: each key reads the settings of its organization
+=== TEST 27: each key reads the settings of its organization
 --- may: GET $org/settings: $everyone
 
-=== TEST 26: an owner changes the settings of an organization
+=== TEST 28: an owner changes the settings of an organization
 --- may: PATCH $org/settings {"apiAccessListRequired":false}: $owner
 
-=== TEST 27: an owner renames an organization
+=== TEST 29: an owner renames an organization
 --- may: PATCH $org {"name":"renamed"}: $owner
 
-=== TEST 28: an owner may delete an organization, which has projects here
+=== TEST 30: an owner may delete an organization, which has projects here
 --- may: DELETE $org: $owner -> ORG_NOT_EMPTY
 
-=== TEST 29: each key lists the users and the teams of its organization
+=== TEST 31: each key lists the users and the teams of its organization
 --- on: atlas v2 om
 --- may: GET $org/{users,teams}: $everyone
 
-=== TEST 30: an owner lists the invitations to an organization
+=== TEST 32: an owner lists the invitations to an organization
 --- on: atlas v2 om
 --- may: GET $org/invites: $owner
 
-=== TEST 31: each key lists projects
+=== TEST 33: each key lists projects
 --- may: GET {$base,$org}/$projects: $everyone
 
-=== TEST 32: those with a role in a project read it, as do owners and readers of all
+=== TEST 34: those with a role in a project read it, as do owners and readers of all
 --- may: GET $project: $in_project
 
-=== TEST 33: those with a role in a project find it by its name
+=== TEST 35: those with a role in a project find it by its name
 --- on: atlas v2 om
 --- may: GET $groups/byName/by%20name: $in_project
 --- refusal: $no_group
 
-=== TEST 34: an owner and a creator of projects make a project
+=== TEST 36: an owner and a creator of projects make a project
 --- may: POST $groups {"name":"new $serial","orgId":"$org_id"}: $owner ORG_GROUP_CREATOR
 
-=== TEST 35: owners change a project
+=== TEST 37: owners change a project
 --- on: atlas v2 om
 --- may: PATCH $project {}: $owners
 
-=== TEST 36: owners rename a project
+=== TEST 38: owners rename a project
 --- may: PATCH $project {"name":"new $serial"}: $owners
 
-=== TEST 37: those with a role in a project list its users and its teams
+=== TEST 39: those with a role in a project list its users and its teams
 --- on: atlas v2 om
 --- may: GET $project/{users,teams}: $in_project
 
-=== TEST 38: those with a role in a project read what Atlas alone has
+=== TEST 40: those with a role in a project read what Atlas alone has
 --- on: atlas v2
 --- may: GET $project/{settings,clusters,limits,ipAddresses,managedSlowMs}: $in_project
 
-=== TEST 39: owners list the invitations to a project
+=== TEST 41: owners list the invitations to a project
 --- on: atlas v2 om
 --- may: GET $project/invites: $owners
 
-=== TEST 40: owners change the settings of a project
+=== TEST 42: owners change the settings of a project
 --- on: atlas v2
 --- may: PATCH $project/settings {"isDataExplorerEnabled":true}: $owners
 
-=== TEST 41: owners add teams to a project
+=== TEST 43: owners add teams to a project
 --- on: atlas v2 om
 --- may: POST $project/teams []: $owners
 
-=== TEST 42: owners change and remove a team of a project, which does not exist here
+=== TEST 44: owners change and remove a team of a project, which does not exist here
 --- on: atlas v2 om
 --- may
 PATCH $project/teams/$nobody {}: $owners -> TEAM_NOT_FOUND
 DELETE $project/teams/$nobody: $owners -> TEAM_NOT_FOUND
 
-=== TEST 43: owners enable and disable the threshold of slow operations
+=== TEST 45: owners enable and disable the threshold of slow operations
 --- on: atlas v2
 --- may: {POST $project/managedSlowMs/enable,DELETE $project/managedSlowMs/disable}: $owners -> 204
 
-=== TEST 44: Ops Manager lacks what projects of Atlas have
+=== TEST 46: Ops Manager lacks what projects of Atlas have
 --- on: om
 --- may
 GET $project/{settings,clusters,limits,ipAddresses,managedSlowMs}:
@@ -226,52 +238,52 @@ POST $project/managedSlowMs/enable:
 DELETE $project/managedSlowMs/disable:
 --- refusal: RESOURCE_NOT_FOUND
 
-=== TEST 45: each key reads the events of its organization
+=== TEST 47: each key reads the events of its organization
 --- may
 GET $org/events: $everyone
 GET $org/events/$nobody: $everyone -> 404
 
-=== TEST 46: those with a role in a project read its events
+=== TEST 48: those with a role in a project read its events
 --- may
 GET $project/events: $in_project
 GET $project/events/$nobody: $in_project -> 404
 
-=== TEST 47: each key lists the types of events on v2
+=== TEST 49: each key lists the types of events on v2
 --- on: v2
 --- may: GET $base/eventTypes: $everyone
 
-=== TEST 48: the other bases have no types of events
+=== TEST 50: the other bases have no types of events
 --- on: atlas om native
 --- may: GET $base/eventTypes:
 --- refusal: RESOURCE_NOT_FOUND
 
-=== TEST 49: no key of an organization reads global keys
+=== TEST 51: no key of an organization reads global keys
 --- on: om
 --- may
 GET $admin/apiKeys{,/roles}: operator
 GET $admin/apiKeys/$nobody: operator -> API_KEY_NOT_FOUND
 
-=== TEST 50: no key of an organization makes, changes or deletes global keys
+=== TEST 52: no key of an organization makes, changes or deletes global keys
 --- on: om
 --- may
 POST $admin/apiKeys {"desc":"x","roles":["GLOBAL_READ_ONLY"]}: operator
 PATCH $admin/apiKeys/$nobody {"desc":"x"}: operator -> API_KEY_NOT_FOUND
 DELETE $admin/apiKeys/$nobody: operator -> API_KEY_NOT_FOUND
 
-=== TEST 51: no key of an organization reads the access list of global keys
+=== TEST 53: no key of an organization reads the access list of global keys
 --- on: om
 --- may
 GET $admin/accessList: operator
 GET $admin/accessList/$nobody: operator -> 404
 
-=== TEST 52: no key of an organization changes the access list of global keys
+=== TEST 54: no key of an organization changes the access list of global keys
 --- on: om
 --- may
 POST $admin/accessList {"cidrBlock":"127.0.0.0/8","description":"x"}: operator
 PATCH $admin/accessList/$nobody {"description":"x"}: operator -> 404
 DELETE $admin/accessList/$nobody: operator -> 404
 
-=== TEST 53: Atlas and the native API have no global keys and no access list for them
+=== TEST 55: Atlas and the native API have no global keys and no access list for them
 --- on: atlas v2 native
 --- may
 GET $admin/{apiKeys,accessList}{,/$nobody}:
@@ -283,7 +295,7 @@ PATCH $admin/accessList/$nobody {"description":"x"}:
 DELETE $admin/{apiKeys,accessList}/$nobody:
 --- refusal: RESOURCE_NOT_FOUND
 
-=== TEST 54: owners delete a project, those with other roles in it do not
+=== TEST 56: owners delete a project, those with other roles in it do not
 --- keys
 deleter: GROUP_OWNER@gone_$on GROUP_OWNER@first_$on GROUP_OWNER@second_$on
 watcher: GROUP_READ_ONLY@gone_$on
@@ -296,7 +308,7 @@ deleter: DELETE $groups/$gone_id -> $deleted
 ORG_OWNER: DELETE $groups/$first_id -> $deleted
 operator: DELETE $groups/$second_id -> $deleted
 
-=== TEST 55: the error of a refusal has the code of the resource
+=== TEST 57: the error of a refusal has the code of the resource
 --- on: atlas
 --- requests
 ORG_MEMBER: GET $atlas/orgs/$org_id/apiKeys -> USER_UNAUTHORIZED
@@ -304,7 +316,7 @@ ORG_READ_ONLY: GET $v2/orgs/$org_id/apiKeys/$key_id/accessList -> API_KEY_ACCESS
 ORG_READ_ONLY: GET $om/orgs/$org_id/apiKeys/$key_id/whitelist -> API_KEY_WHITELIST_ACCESS_DENIED
 ORG_OWNER: POST $atlas/orgs {"name":"x"} -> API_KEY_CANNOT_CREATE_ORG
 
-=== TEST 56: a key reads itself
+=== TEST 58: a key reads itself
 --- keys
 self_$on: ORG_MEMBER list=127.0.0.0/8,192.0.2.1/32
 idle: ORG_READ_ONLY
@@ -313,19 +325,19 @@ demoted: ORG_OWNER
 --- answers: 200 ... "desc":"$self",
 --- contains: "id":"$self_id"
 
-=== TEST 57: a key describes itself on Ops Manager alone
+=== TEST 59: a key describes itself on Ops Manager alone
 --- requests: $self: PATCH $keys/$self_id {"desc":"by myself"} -> $om_only
 --- query: SELECT descr FROM apikeys.keys WHERE id = '$self_id'
 --- rows: $described
 
-=== TEST 58: a key does not change its own roles
+=== TEST 60: a key does not change its own roles
 --- as: $self
 --- requests
 PATCH $keys/$self_id {"roles":["ORG_OWNER"]}
 PATCH $keys/$self_id {"desc":"x","roles":["ORG_MEMBER"]}
 --- answers: USER_UNAUTHORIZED
 
-=== TEST 59: a key reads and changes its own access list
+=== TEST 61: a key reads and changes its own access list
 --- as: $self
 --- requests
 GET $keys/$self_id/accessList -> 200
@@ -334,7 +346,7 @@ GET $keys/$self_id/accessList/198.51.100.0%2F24 -> 200
 DELETE $keys/$self_id/accessList/198.51.100.0%2F24 -> 204
 --- decision: allow allow allow allow
 
-=== TEST 60: a key reads and changes its own whitelist
+=== TEST 62: a key reads and changes its own whitelist
 --- on: atlas om
 --- as: $self
 --- requests
@@ -344,13 +356,13 @@ GET $keys/$self_id/whitelist/198.51.100.0%2F24 -> 200
 DELETE $keys/$self_id/whitelist/198.51.100.0%2F24 -> 204
 --- decision: allow allow allow allow
 
-=== TEST 61: a key deletes itself on Ops Manager alone
+=== TEST 63: a key deletes itself on Ops Manager alone
 --- requests
 $self: DELETE $keys/$self_id -> $om_delete
 --- query: SELECT count(*), max(descr) FROM apikeys.keys WHERE id = '$self_id'
 --- rows: $left
 
-=== TEST 62: a manager of a project grants no role of the organization but ORG_MEMBER
+=== TEST 64: a manager of a project grants no role of the organization but ORG_MEMBER
 --- on: atlas v2 om
 --- as: $manager
 --- requests
@@ -359,13 +371,13 @@ POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_READ_ONLY"]} -> USER_U
 POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_GROUP_CREATOR"]} -> USER_UNAUTHORIZED
 POST $members {"desc":"x","roles":["GROUP_READ_ONLY","ORG_MEMBER"]} -> 200
 
-=== TEST 63: an owner of the organization grants its roles to a new key of a project
+=== TEST 65: an owner of the organization grants its roles to a new key of a project
 --- on: atlas v2 om
 --- requests: ORG_OWNER: POST $members {"desc":"x","roles":["GROUP_OWNER","ORG_OWNER"]}
 --- answers: 200
 --- contains: "roleName":"ORG_OWNER"
 
-=== TEST 64: PATCH and POST of a key of a project take roles of projects alone
+=== TEST 66: PATCH and POST of a key of a project take roles of projects alone
 --- on: atlas v2 om
 --- requests
 $manager: PATCH $members/$key_id {"roles":["GROUP_OWNER","ORG_MEMBER"]}
@@ -373,7 +385,7 @@ ORG_OWNER: PATCH $members/$key_id {"roles":["GROUP_OWNER","ORG_MEMBER"]}
 ORG_OWNER: POST $members/$idle_id {"roles":["ORG_OWNER"]}
 --- answers: CANNOT_ADD_ORG_ROLE
 
-=== TEST 65: a role that is taken away is gone for the next request
+=== TEST 67: a role that is taken away is gone for the next request
 --- on: atlas
 --- requests
 demoted: GET $atlas/orgs/$org_id/apiKeys -> 200

@@ -12,6 +12,8 @@
 
 static void ngx_http_apikeys_native_end(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row);
+
+
 void
 ngx_http_apikeys_native_org(ngx_http_apikeys_call_t *call,
     ngx_apikeys_json_out_t *out, ngx_uint_t row)
