@@ -47,10 +47,31 @@ ngx_apikeys_objectid_parse(ngx_apikeys_objectid_t *id, const ngx_str_t *text)
 }
 
 
+/*
+ * Whole vectors, of which compilers need a third of the instructions of
+ * ngx_hex_dump(): each row of usage has an id.
+ */
+
 u_char *
 ngx_apikeys_objectid_write(u_char *p, const ngx_apikeys_objectid_t *id)
 {
-    return ngx_hex_dump(p, (u_char *) id->data, NGX_APIKEYS_OBJECTID_LEN);
+    u_char      c, bytes[16], digits[32];
+    ngx_uint_t  i;
+
+    ngx_memzero(bytes, sizeof(bytes));
+    ngx_memcpy(bytes, id->data, NGX_APIKEYS_OBJECTID_LEN);
+
+    for (i = 0; i < sizeof(bytes); i++) {
+        digits[2 * i] = bytes[i] >> 4;
+        digits[2 * i + 1] = bytes[i] & 0x0f;
+    }
+
+    for (i = 0; i < sizeof(digits); i++) {
+        c = digits[i];
+        digits[i] = c + '0' + (c > 9) * ('a' - '0' - 10);
+    }
+
+    return ngx_cpymem(p, digits, NGX_APIKEYS_OBJECTID_TEXT_LEN);
 }
 
 
