@@ -43,7 +43,7 @@ GRANT EXECUTE ON FUNCTION
     create_key, update_key, delete_key,
     add_secret, update_secret, delete_secret,
     set_key_grants, assign_key, unassign_key,
-    add_access_entries, delete_access_entry,
+    add_access_entries, update_access_entry, delete_access_entry,
     create_global_key, update_global_key, delete_global_key,
     add_global_entry, update_global_entry, delete_global_entry
     TO :"role";

@@ -381,12 +381,12 @@ GET $events?pageNum=-1&includeRaw=x -> INVALID_QUERY_PARAMETER ["pageNum"]
 --- requests
 GET $base/eventTypes?itemsPerPage=500
 --- response_body_filters eval: \&main::listed
---- response_body eval: "21 $::written"
+--- response_body eval: "22 $::written"
 
 === TEST 41: eventTypes shows whether a type can cause an alert
 --- on: v2
 --- requests
-GET $base/eventTypes?itemsPerPage=1&pageNum=4
+GET $base/eventTypes?itemsPerPage=1&pageNum=5
 --- contains
 "results":[{"alertable":false,"description":"A new API key has been created","eventType":"API_KEY_CREATED"}]
 
@@ -394,7 +394,7 @@ GET $base/eventTypes?itemsPerPage=1&pageNum=4
 --- on: v2
 --- requests
 GET $base/eventTypes?itemsPerPage=3&pageNum=7
-    -> 200: 21 ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED ORG_PUBLIC_API_ACCESS_LIST_REQUIRED ORG_RENAMED
+    -> 200: 22 ORG_CREATED ORG_PUBLIC_API_ACCESS_LIST_NOT_REQUIRED ORG_PUBLIC_API_ACCESS_LIST_REQUIRED
 --- response_body_filters eval: \&main::listed
 
 === TEST 43: eventTypes is a resource of v2 alone

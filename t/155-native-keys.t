@@ -113,7 +113,6 @@ POST $keys {"desc":"x","roles":["ORG_MEMBER"],"accessList":["10.0.0.1"]} -> INVA
 POST $keys {"desc":"x","roles":["ORG_MEMBER"],"accessList":[{"ipAddress":"10.0.0.1"},{"cidrBlock":"10.0.0.1/32"}]} -> DUPLICATE_ADDRESSES_IN_INPUT
 POST $keys {"desc":"x","roles":["ORG_MEMBER"],"accessList":[{"ipAddress":"10.0.0"}]} -> INVALID_IP_ADDRESS_OR_CIDR_NOTATION ["10.0.0"]
 POST $keys {"desc":"x","roles":["ORG_MEMBER"],"accessList":[{"cidrBlock":"0.0.0.0/0"}]} -> CANNOT_ADD_IP_ADDRESS_TO_API_KEY_ACCESS_LIST ["0.0.0.0/0"]
-POST $keys {"desc":"x","roles":["ORG_MEMBER"],"accessList":[{"ipAddress":"10.0.0.1","comment":"x"}]} -> INVALID_ATTRIBUTE ["comment"]
 PATCH $key {"accessList":[]} -> INVALID_ATTRIBUTE ["accessList"]
 
 === TEST 9: entries beyond the quota of the organization, and nothing is made
@@ -298,10 +297,10 @@ POST $key/accessList [{"ipAddress":"192.0.2.7"},{"cidrBlock":"127.0.0.0/8"}]
 --- error_code: 201
 --- json
 {"links":[{"href":"http://localhost$key/accessList","rel":"self"}],
- "results":[{"cidrBlock":"127.0.0.0/8","ipAddress":null,"createdAt":"$time","lastUsedAt":null,
+ "results":[{"cidrBlock":"127.0.0.0/8","ipAddress":null,"comment":null,"expiresAt":null,"createdAt":"$time","lastUsedAt":null,
              "lastUsedAddress":null,"useCount":0,
              "links":[{"href":"http://localhost$key/accessList/127.0.0.0%2F8","rel":"self"}]},
-            {"cidrBlock":"192.0.2.7/32","ipAddress":"192.0.2.7","createdAt":"$time","lastUsedAt":null,
+            {"cidrBlock":"192.0.2.7/32","ipAddress":"192.0.2.7","comment":null,"expiresAt":null,"createdAt":"$time","lastUsedAt":null,
              "lastUsedAddress":null,"useCount":0,
              "links":[{"href":"http://localhost$key/accessList/192.0.2.7","rel":"self"}]}],
  "totalCount":2}
@@ -321,7 +320,7 @@ GET $key/accessList/2001:db8::%2F32
 --- contains
 "results":[{"cidrBlock":"2001:db8::/32","ipAddress":null,
 "totalCount":3
-{"cidrBlock":"2001:db8::/32","ipAddress":null,"createdAt":"
+{"cidrBlock":"2001:db8::/32","ipAddress":null,"comment":null,"expiresAt":null,"createdAt":"
 
 === TEST 25: the number of uses, the last one and its address
 --- sql
@@ -329,7 +328,7 @@ INSERT INTO apikeys.access_usage VALUES ('$one_id', '192.0.2.7/32', 3, '2026-01-
 --- requests
 GET $key/accessList/192.0.2.7
 --- json
-{"cidrBlock":"192.0.2.7/32","ipAddress":"192.0.2.7","createdAt":"$time","lastUsedAt":"2026-01-02T03:04:05Z",
+{"cidrBlock":"192.0.2.7/32","ipAddress":"192.0.2.7","comment":null,"expiresAt":null,"createdAt":"$time","lastUsedAt":"2026-01-02T03:04:05Z",
  "lastUsedAddress":"192.0.2.7","useCount":3,
  "links":[{"href":"http://localhost$key/accessList/192.0.2.7","rel":"self"}]}
 
@@ -346,7 +345,6 @@ POST $keys/$member_id/accessList [{}] -> MISSING_ONE_OF_ATTRIBUTES ["ipAddress",
 POST $keys/$member_id/accessList [{"ipAddress":"192.0.2.1","useCount":1}] -> ATTRIBUTE_READ_ONLY ["useCount"]
 POST $keys/$member_id/accessList [{"ipAddress":"192.0.2.1","count":1}] -> INVALID_ATTRIBUTE ["count"]
 POST $keys/$member_id/accessList [{"ipAddress":"192.0.2.1","createdAt":"x"}] -> ATTRIBUTE_READ_ONLY ["createdAt"]
-POST $keys/$member_id/accessList [{"ipAddress":"192.0.2.1","expiresAt":null}] -> INVALID_ATTRIBUTE ["expiresAt"]
 --- query
 SELECT count(*) FROM apikeys.access_list WHERE key_id = '$member_id'
 --- rows
@@ -359,7 +357,7 @@ owner: DELETE $key/accessList/192.0.2.7 -> API_KEY_ACCESS_LIST_NOT_FOUND ["192.0
 owner: GET $key/accessList/192.0.2.7 -> API_KEY_ACCESS_LIST_NOT_FOUND ["192.0.2.7","$one_id"]
 one: DELETE $key/accessList/127.0.0.0%2F8 -> CANNOT_REMOVE_CALLER_FROM_ACCESS_LIST ["127.0.0.1"]
 member: GET $key/accessList -> API_KEY_ACCESS_LIST_ACCESS_DENIED
-owner: PATCH $key/accessList/127.0.0.0%2F8 {"comment":"x"} -> METHOD_NOT_ALLOWED ["PATCH"]
+owner: POST $key/accessList/127.0.0.0%2F8 {"comment":"x"} -> METHOD_NOT_ALLOWED ["POST"]
 
 === TEST 28: a receipt that is not given in time is 202, with the location
 --- more_headers

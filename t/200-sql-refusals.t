@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 
 use ApiKeys::Pg ();
 use ApiKeys::Sql ();
+use JSON::PP ();
 use Test::More;
 
 my $pg = ApiKeys::Pg->new(own => 1);
@@ -101,6 +102,8 @@ my %calls = (
         repeatable => 0 ],
     add_access_entries => [ org => $org, key => $key,
         entries => [ '10.0.0.1', '10.0.0.2' ] ],
+    update_access_entry => [ org => $org, key => $key,
+        entry => '10.0.0.1', attributes => '{"comment":"c"}' ],
     delete_access_entry => [ org => $org, key => $key,
         entry => '10.0.0.1' ],
     create_global_key => [ credential(), descr => 'd',
@@ -205,7 +208,16 @@ refused('max_assignments', 'set_key_grants', project => $full_project,
 refused('max_org_entries', 'add_access_entries', org => $full,
     key => $full_owner);
 refused('entry_exists', 'add_access_entries');
-refused('entry_not_found', 'delete_access_entry', entry => '10.0.0.9');
+refused('entry_not_found', $_, entry => '10.0.0.9')
+    for qw( update_access_entry delete_access_entry );
+refused('expires_in_past', 'update_access_entry',
+    attributes => '{"expiresAt":"2026-01-01T00:00:00Z"}');
+refused('expires_in_past', 'add_access_entries', entries => ['10.0.0.3/32'],
+    attributes => '{"10.0.0.3/32":{"expiresAt":"2026-01-01T00:00:00Z"}}');
+refused('expires_in_past', 'create_key', key_attributes => JSON::PP->new->encode({
+    desc => 'd', roles => [], accessList => '{10.0.0.3/32}',
+    accessListAttributes => {
+        '10.0.0.3/32' => { expiresAt => '2026-01-01T00:00:00Z' } } }));
 refused('own_address', 'delete_access_entry', caller => $key,
     guard => '10.0.0.1');
 refused('demotes_last_owner', 'update_key', @by, key => $owner);

@@ -76,7 +76,7 @@ CREATE TYPE state AS (
     descr                 text,
     roles                 text,      -- A,B
     projects              text,      -- PROJECT:A,B;PROJECT:A
-    entries               text,      -- CIDR,CIDR
+    entries               text,      -- CIDR,CIDR@EXPIRES
     access_list_required  boolean,
     name                  text,
     created               text,
@@ -278,13 +278,20 @@ CREATE TABLE key_projects (
 CREATE INDEX key_projects_by_project ON key_projects (project_id);
 
 
--- The access list of a key.  IPv4-mapped blocks (::ffff:0:0/96) are refused:
+-- The access list of a key.  An entry that has expired admits nobody, but is
+-- still an entry.  IPv4-mapped blocks (::ffff:0:0/96) are refused:
 -- an entry for IPv4 is stored as IPv4, so that an address has one entry.
 CREATE TABLE access_list (
     key_id   text COLLATE "C" NOT NULL,
     cidr     cidr         NOT NULL,
     created  timestamptz  NOT NULL DEFAULT now(),
     org_id   text COLLATE "C" NOT NULL,    -- of the key
+    comment  text COLLATE "C"
+             CHECK (char_length(comment) <= 250),
+    expires  timestamptz
+             CHECK (expires = date_trunc('second', expires)
+                    AND expires BETWEEN '1970-01-01T00:00:01Z'
+                                    AND '9999-12-31T23:59:59Z'),
     PRIMARY KEY (key_id, cidr),
     FOREIGN KEY (key_id, org_id) REFERENCES keys (id, org_id)
         ON DELETE CASCADE,

@@ -443,8 +443,12 @@ CREATE VIEW key_states AS
                        FROM key_projects p WHERE p.key_id = k.id), '')
            AS projects,
            CASE WHEN k.org_id IS NULL THEN global_entries()
-                ELSE coalesce((SELECT string_agg(text(a.cidr), ','
-                                                 ORDER BY a.cidr)
+                ELSE coalesce((SELECT string_agg(
+                                          text(a.cidr)
+                                          || coalesce('@' || extract(
+                                                 epoch FROM a.expires)::bigint,
+                                                      ''), ','
+                                          ORDER BY a.cidr)
                                  FROM access_list a WHERE a.key_id = k.id),
                               '') END
            AS entries,
@@ -540,8 +544,12 @@ CREATE VIEW load AS
                    FROM (SELECT key_id, project_id, roles FROM key_projects
                           ORDER BY key_id, project_id) AS sorted
                   GROUP BY key_id) p ON p.key_id = k.id
-      LEFT JOIN (SELECT key_id, string_agg(text(cidr), ',') AS entries
-                   FROM (SELECT key_id, cidr FROM access_list
+      LEFT JOIN (SELECT key_id,
+                        string_agg(text(cidr)
+                                   || coalesce('@' || extract(
+                                          epoch FROM expires)::bigint, ''),
+                                   ',') AS entries
+                   FROM (SELECT key_id, cidr, expires FROM access_list
                           ORDER BY key_id, cidr) AS sorted
                   GROUP BY key_id) a ON a.key_id = k.id;
 

@@ -39,7 +39,8 @@ BEGIN
     END IF;
 
     v_refusal := refuse_entries(p_org, p_key_id,
-                                attribute_entries(p_key_attributes));
+                                attribute_entries(p_key_attributes),
+                                attribute_entry_attributes(p_key_attributes));
 
     IF v_refusal.refusal IS NOT NULL THEN
         RETURN NEXT v_refusal;

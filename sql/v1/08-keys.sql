@@ -9,7 +9,9 @@
 -- p_key_attributes, with the names that they have in the API: {"desc": "...",
 -- "roles": [...], "disabled": false, "expiresAt": "2026-01-31T12:00:00Z"}.  A
 -- change leaves attributes that the object lacks; null ends an expiry.  Of a
--- new key, "accessList" is the text of an array of entries.
+-- new key, "accessList" is the text of an array of entries, and
+-- "accessListAttributes" the text of an object with the attributes of those
+-- that have some (see insert_entries()).
 
 CREATE FUNCTION attribute_roles(p_key_attributes jsonb) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT
@@ -88,6 +90,15 @@ LANGUAGE plpgsql IMMUTABLE STRICT
 SET search_path = apikeys, pg_catalog, pg_temp AS $$
 BEGIN
     RETURN coalesce((p_key_attributes ->> 'accessList')::text[], '{}');
+END
+$$;
+
+
+CREATE FUNCTION attribute_entry_attributes(p_key_attributes jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN (p_key_attributes ->> 'accessListAttributes')::jsonb;
 END
 $$;
 
@@ -183,7 +194,8 @@ BEGIN
 
     IF cardinality(v_entries) > 0 THEN
         PERFORM insert_entries(p_caller, p_address, p_org, p_key_id,
-                               v_entries);
+                               v_entries,
+                               attribute_entry_attributes(p_key_attributes));
     END IF;
 END
 $$;
@@ -314,7 +326,8 @@ BEGIN
     END IF;
 
     v_refusal := refuse_entries(v_org, p_key_id,
-                                attribute_entries(p_key_attributes));
+                                attribute_entries(p_key_attributes),
+                                attribute_entry_attributes(p_key_attributes));
 
     IF v_refusal.refusal IS NOT NULL THEN
         RETURN NEXT v_refusal;

@@ -298,7 +298,15 @@ BEGIN
                       FROM rows n
                      WHERE NOT EXISTS (SELECT FROM old_rows o
                                         WHERE o.key_id = n.key_id
-                                          AND o.cidr = n.cidr)) e
+                                          AND o.cidr = n.cidr)
+                     UNION ALL
+                    SELECT 3, 'API_KEY_ACCESS_LIST_ENTRY_CHANGED', n.key_id,
+                           n.cidr
+                      FROM rows n
+                      JOIN old_rows o ON o.key_id = n.key_id
+                                     AND o.cidr = n.cidr
+                     WHERE (o.comment, o.expires)
+                           IS DISTINCT FROM (n.comment, n.expires)) e
               JOIN keys k ON k.id = e.key_id
              ORDER BY e.position, e.key_id, e.cidr;
     ELSE

@@ -29,6 +29,7 @@
 #define NGX_APIKEYS_SNAPSHOT_STUB        0x02
 #define NGX_APIKEYS_SNAPSHOT_DISABLED    0x04
 #define NGX_APIKEYS_SNAPSHOT_HAS_OLDER   0x08
+#define NGX_APIKEYS_SNAPSHOT_HAS_ENDS    0x10
 #define NGX_APIKEYS_SNAPSHOT_IV_LEN     12
 #define NGX_APIKEYS_SNAPSHOT_LAST       0x80000000
 #define NGX_APIKEYS_SNAPSHOT_TEXT_SIZE  65536
@@ -43,10 +44,11 @@
     (NGX_APIKEYS_OBJECTID_LEN + 4 + sizeof(ngx_apikeys_secret_t))
 #define NGX_APIKEYS_SNAPSHOT_GRANT_LEN  (NGX_APIKEYS_OBJECTID_LEN + 4)
 #define NGX_APIKEYS_SNAPSHOT_ENTRY_LEN  (1 + 1 + 16)
+#define NGX_APIKEYS_SNAPSHOT_END_LEN    4
 
 
 /* put_key() and get_key() have them all */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 
 static void ngx_apikeys_snapshot_format_iv(
@@ -62,6 +64,8 @@ static ngx_int_t ngx_apikeys_snapshot_format_get_key(ngx_str_t *text,
     ngx_pool_t *pool, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_snapshot_format_get_older(ngx_str_t *text,
     ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_snapshot_format_get_ends(ngx_str_t *text,
+    ngx_pool_t *pool, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_snapshot_format_get_grants(ngx_str_t *text,
     ngx_pool_t *pool, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_snapshot_format_get_entries(ngx_str_t *text,
@@ -409,7 +413,9 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
                             NGX_APIKEYS_SNAPSHOT_KEY_LEN
                             + older * NGX_APIKEYS_SNAPSHOT_OLDER_LEN
                             + key->ngrants * NGX_APIKEYS_SNAPSHOT_GRANT_LEN
-                            + key->nentries * NGX_APIKEYS_SNAPSHOT_ENTRY_LEN);
+                            + key->nentries * NGX_APIKEYS_SNAPSHOT_ENTRY_LEN
+                            + (key->ends ? key->nentries
+                                           * NGX_APIKEYS_SNAPSHOT_END_LEN : 0));
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -424,7 +430,8 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
     *p++ = (u_char) ((key->unreadable ? NGX_APIKEYS_SNAPSHOT_UNREADABLE : 0)
                      | (key->stub ? NGX_APIKEYS_SNAPSHOT_STUB : 0)
                      | (key->disabled ? NGX_APIKEYS_SNAPSHOT_DISABLED : 0)
-                     | (older ? NGX_APIKEYS_SNAPSHOT_HAS_OLDER : 0));
+                     | (older ? NGX_APIKEYS_SNAPSHOT_HAS_OLDER : 0)
+                     | (key->ends ? NGX_APIKEYS_SNAPSHOT_HAS_ENDS : 0));
     p = ngx_cpymem(p, key->line, NGX_APIKEYS_SEAL_LINE_LEN);
     p = ngx_cpymem(p, &key->secret, sizeof(ngx_apikeys_secret_t));
     p = ngx_cpymem(p, &key->secret_id, NGX_APIKEYS_OBJECTID_LEN);
@@ -447,6 +454,10 @@ ngx_apikeys_snapshot_format_put_key(ngx_apikeys_snapshot_text_t *text,
         *p++ = key->entries[i].family;
         *p++ = key->entries[i].prefix;
         p = ngx_cpymem(p, key->entries[i].addr, 16);
+    }
+
+    for (i = 0; key->ends && i < key->nentries; i++) {
+        p = ngx_apikeys_snapshot_format_put_32(p, key->ends[i]);
     }
 
     text->len = p - text->data;
@@ -572,7 +583,7 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     ngx_apikeys_store_key_t *key)
 {
     u_char      *p;
-    ngx_uint_t   older;
+    ngx_uint_t   older, ends;
 
     p = ngx_apikeys_snapshot_format_read(text,
                                          NGX_APIKEYS_SNAPSHOT_KEY_LEN - 1);
@@ -596,6 +607,7 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
     key->stub = p[16] & NGX_APIKEYS_SNAPSHOT_STUB;
     key->disabled = (p[16] & NGX_APIKEYS_SNAPSHOT_DISABLED) ? 1 : 0;
     older = p[16] & NGX_APIKEYS_SNAPSHOT_HAS_OLDER;
+    ends = p[16] & NGX_APIKEYS_SNAPSHOT_HAS_ENDS;
     p += 17;
 
     ngx_memcpy(key->line, p, NGX_APIKEYS_SEAL_LINE_LEN);
@@ -617,11 +629,41 @@ ngx_apikeys_snapshot_format_get_key(ngx_str_t *text, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    if (ngx_apikeys_snapshot_format_get_grants(text, pool, key) != NGX_OK) {
+    if (ngx_apikeys_snapshot_format_get_grants(text, pool, key) != NGX_OK
+        || ngx_apikeys_snapshot_format_get_entries(text, pool, key) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return ngx_apikeys_snapshot_format_get_entries(text, pool, key);
+    return ends ? ngx_apikeys_snapshot_format_get_ends(text, pool, key)
+                : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_apikeys_snapshot_format_get_ends(ngx_str_t *text, ngx_pool_t *pool,
+    ngx_apikeys_store_key_t *key)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    p = ngx_apikeys_snapshot_format_read(text, key->nentries
+                                               * NGX_APIKEYS_SNAPSHOT_END_LEN);
+    if (p == NULL || key->nentries == 0) {
+        return NGX_ERROR;
+    }
+
+    key->ends = ngx_palloc(pool, key->nentries * sizeof(uint32_t));
+    if (key->ends == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < key->nentries; i++) {
+        key->ends[i] = ngx_apikeys_snapshot_format_32(p);
+        p += NGX_APIKEYS_SNAPSHOT_END_LEN;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -93,6 +93,8 @@ typedef struct {
     ngx_apikeys_cidr_t              *entries;   /* ascending in the order of
                                                    ngx_apikeys_cidr_compare(),
                                                    no duplicates */
+    uint32_t                        *ends;      /* of the entries, as "expires";
+                                                   NULL: none has an end */
 } ngx_apikeys_store_key_t;
 
 /*
@@ -104,7 +106,7 @@ typedef struct {
  * ngx_apikeys_snapshot_format.c, t/unit/unit.h and t/fuzz/snapshot.c.
  * The structure must have no padding, in which a member could hide.
  */
-#define NGX_APIKEYS_STORE_KEY_MEMBERS  20
+#define NGX_APIKEYS_STORE_KEY_MEMBERS  21
 
 _Static_assert(sizeof(ngx_apikeys_store_key_t)
                == 4 * sizeof(ngx_apikeys_objectid_t)
@@ -112,7 +114,7 @@ _Static_assert(sizeof(ngx_apikeys_store_key_t)
                   + 2 * sizeof(ngx_apikeys_secret_t)
                   + NGX_APIKEYS_SEAL_LINE_LEN + 5 * sizeof(uint32_t)
                   + 4 * sizeof(ngx_uint_t)
-                  + 2 * sizeof(void *),
+                  + 3 * sizeof(void *),
                "a member of a key was added or removed: see "
                "NGX_APIKEYS_STORE_KEY_MEMBERS");
 
@@ -262,8 +264,8 @@ void ngx_apikeys_store_grant_at(ngx_apikeys_store_t *st,
     ngx_apikeys_store_grant_t *grant);
 
 /*
- * The smallest access list entry that contains the address, copied to *entry.
- * NGX_DECLINED: there is none.
+ * The smallest access list entry that contains the address and has not expired,
+ * copied to *entry.  NGX_DECLINED: there is none.
  */
 ngx_int_t ngx_apikeys_store_match(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_ref_t *ref, const ngx_apikeys_cidr_t *addr,

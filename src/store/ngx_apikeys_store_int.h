@@ -59,10 +59,11 @@
 /* "parent" of an access list entry that no other entry contains */
 #define NGX_APIKEYS_STORE_NONE         0xffff
 
-/* items in one leaf cell: IPv4 entries, IPv6 entries, grants */
+/* items in one leaf cell: IPv4 entries, IPv6 entries, grants, ends */
 #define NGX_APIKEYS_STORE_V4_LEAF      8
 #define NGX_APIKEYS_STORE_V6_LEAF      3
 #define NGX_APIKEYS_STORE_GRANT_LEAF   4
+#define NGX_APIKEYS_STORE_END_LEAF     16
 
 #define ngx_apikeys_store_nleaves(n, per)  (((n) + (per) - 1) / (per))
 
@@ -129,10 +130,12 @@ typedef struct {
 #define NGX_APIKEYS_STORE_HAS_SECRET_ID  0x04     /* the secret was not made
                                                      with the key, whose id it
                                                      would have */
+#define NGX_APIKEYS_STORE_HAS_ENDS       0x08     /* an entry of the access
+                                                     list has an end */
 
 /*
  * leaves of the tree, in this order: IPv4 entries, IPv6 entries, grants, the
- * older secret and its HA1s
+ * older secret and its HA1s, ends of all entries
  */
 typedef struct {
     u_char                    plain[NGX_APIKEYS_DIGEST_SHA256_LEN];
@@ -438,8 +441,8 @@ struct ngx_apikeys_store_s {
     ((ngx_apikeys_store_ha1s_t *) &(st)->arena.cells[(d)->ha1s])
 
 /*
- * first leaf of the IPv6 entries, of the grants, of the older secret; number of
- * all leaves
+ * first leaf of the IPv6 entries, of the grants, of the older secret, of the
+ * ends; number of all leaves
  */
 
 #define ngx_apikeys_store_v6_leaf(d)                                         \
@@ -455,9 +458,16 @@ struct ngx_apikeys_store_s {
      + ngx_apikeys_store_nleaves((uint32_t) (d)->ngrants,                    \
                                  NGX_APIKEYS_STORE_GRANT_LEAF))
 
-#define ngx_apikeys_store_detail_leaves(d)                                   \
+#define ngx_apikeys_store_end_leaf(d)                                        \
     (ngx_apikeys_store_older_leaf(d)                                         \
      + (((d)->flags & NGX_APIKEYS_STORE_HAS_OLDER) ? 2 : 0))
+
+#define ngx_apikeys_store_detail_leaves(d)                                   \
+    (ngx_apikeys_store_end_leaf(d)                                           \
+     + (((d)->flags & NGX_APIKEYS_STORE_HAS_ENDS)                            \
+        ? ngx_apikeys_store_nleaves((uint32_t) (d)->nv4 + (d)->nv6,          \
+                                    NGX_APIKEYS_STORE_END_LEAF)              \
+        : 0))
 
 #define ngx_apikeys_atomic_load(p)       __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define ngx_apikeys_atomic_store(p, value)                                   \

@@ -27,7 +27,7 @@
 
 
 /* read_ref() returns what decisions need of them */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 /* read_ref() sets all members; there is no padding */
 _Static_assert(sizeof(ngx_apikeys_store_ref_t)
@@ -111,14 +111,16 @@ ngx_apikeys_store_read_greater(const u_char *one, const u_char *two,
 /*
  * Returns the last of n items that is not greater than "wanted", or NULL.  The
  * items are in leaf "first" and those after it, "per" in a leaf, each of
- * "size" bytes, ascending by their first key_len bytes.  A binary search by
- * the first item of each leaf finds the leaf, which is then searched.
+ * "size" bytes, ascending by their first key_len bytes.  "index" is set to the
+ * number of the item.  A binary search by the first item of each leaf finds the
+ * leaf, which is then searched.
  */
 
 static NGX_APIKEYS_STORE_READ_INLINE void *
 ngx_apikeys_store_read_search(const ngx_apikeys_store_t *st,
     const ngx_apikeys_store_detail_t *d, uint32_t first, uint32_t n,
-    uint32_t per, size_t size, uint32_t key_len, const u_char *wanted)
+    uint32_t per, size_t size, uint32_t key_len, const u_char *wanted,
+    uint32_t *index)
 {
     u_char    *leaf, *found;
     uint32_t   low, left, half;
@@ -158,6 +160,7 @@ ngx_apikeys_store_read_search(const ngx_apikeys_store_t *st,
         leaf -= size;
 
         if (!ngx_apikeys_store_read_greater(leaf, wanted, key_len)) {
+            *index = low * per + (uint32_t) ((size_t) (leaf - found) / size);
             return leaf;
         }
     }
@@ -479,6 +482,7 @@ uint32_t
 ngx_apikeys_store_grant(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_ref_t *ref, const ngx_apikeys_objectid_t *project)
 {
+    uint32_t                           i;
     const ngx_apikeys_store_grant_t   *grant;
     const ngx_apikeys_store_detail_t  *d;
 
@@ -488,7 +492,8 @@ ngx_apikeys_store_grant(ngx_apikeys_store_t *st,
                                     ngx_apikeys_store_grant_leaf(d),
                                     d->ngrants, NGX_APIKEYS_STORE_GRANT_LEAF,
                                     sizeof(ngx_apikeys_store_grant_t),
-                                    NGX_APIKEYS_OBJECTID_LEN, project->data);
+                                    NGX_APIKEYS_OBJECTID_LEN, project->data,
+                                    &i);
 
     /* it is not greater than the wanted one, but may be smaller */
 
@@ -541,11 +546,33 @@ ngx_apikeys_store_match(ngx_apikeys_store_t *st,
 }
 
 
+/* whether entry number i of the list, IPv4 first, has expired */
+
+static ngx_inline ngx_uint_t
+ngx_apikeys_store_read_ended(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_detail_t *d, uint32_t i)
+{
+    uint32_t  *ends;
+
+    if (!(d->flags & NGX_APIKEYS_STORE_HAS_ENDS)) {
+        return 0;
+    }
+
+    ends = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       ngx_apikeys_store_end_leaf(d)
+                                       + i / NGX_APIKEYS_STORE_END_LEAF);
+    ends += i % NGX_APIKEYS_STORE_END_LEAF;
+
+    return *ends && ngx_time() >= (time_t) *ends;
+}
+
+
 /*
  * Entries are ascending by address, then by prefix length, and two entries are
  * either disjoint or nested.  So every entry that contains the address is the
  * last entry that does not begin after it, or contains that entry.  The first
- * match on the way from there to its parents is the smallest one.
+ * match on the way from there to its parents is the smallest one; those that
+ * have expired are passed over.
  */
 
 static ngx_int_t
@@ -553,14 +580,14 @@ ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_detail_t *d, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry)
 {
+    uint32_t                 n;
     uint64_t                 differ;
-    ngx_uint_t               n;
     ngx_apikeys_store_v4_t  *e;
 
     e = ngx_apikeys_store_read_search(st, d, 0, d->nv4,
                                       NGX_APIKEYS_STORE_V4_LEAF,
                                       sizeof(ngx_apikeys_store_v4_t),
-                                      sizeof(e->addr), addr->addr);
+                                      sizeof(e->addr), addr->addr, &n);
 
     while (e) {
         differ = ngx_apikeys_store_read_32(e->addr)
@@ -568,7 +595,9 @@ ngx_apikeys_store_read_match_v4(ngx_apikeys_store_t *st,
 
         /* uint64_t: shifting 32 bits by 32 (prefix 0) is undefined */
 
-        if (differ >> (32 - e->prefix) == 0) {
+        if (differ >> (32 - e->prefix) == 0
+            && !ngx_apikeys_store_read_ended(st, d, n))
+        {
             ngx_memzero(entry, sizeof(ngx_apikeys_cidr_t));
             ngx_memcpy(entry->addr, e->addr, sizeof(e->addr));
             entry->family = 4;
@@ -597,14 +626,14 @@ ngx_apikeys_store_read_match_v6(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_detail_t *d, const ngx_apikeys_cidr_t *addr,
     ngx_apikeys_cidr_t *entry)
 {
+    uint32_t                 n;
     uint64_t                 high, low;
-    ngx_uint_t               n;
     ngx_apikeys_store_v6_t  *e;
 
     e = ngx_apikeys_store_read_search(st, d, ngx_apikeys_store_v6_leaf(d),
                                       d->nv6, NGX_APIKEYS_STORE_V6_LEAF,
                                       sizeof(ngx_apikeys_store_v6_t),
-                                      sizeof(e->addr), addr->addr);
+                                      sizeof(e->addr), addr->addr, &n);
 
     while (e) {
         high = ngx_apikeys_store_read_64(e->addr)
@@ -614,10 +643,11 @@ ngx_apikeys_store_read_match_v6(ngx_apikeys_store_t *st,
 
         /* shifting by 64 is undefined */
 
-        if (e->prefix == 0
-            || (e->prefix <= 64 && (high >> (64 - e->prefix)) == 0)
-            || (e->prefix > 64 && high == 0
-                && (low >> (128 - e->prefix)) == 0))
+        if ((e->prefix == 0
+             || (e->prefix <= 64 && (high >> (64 - e->prefix)) == 0)
+             || (e->prefix > 64 && high == 0
+                 && (low >> (128 - e->prefix)) == 0))
+            && !ngx_apikeys_store_read_ended(st, d, d->nv4 + n))
         {
             ngx_memcpy(entry->addr, e->addr, sizeof(e->addr));
             entry->family = 6;

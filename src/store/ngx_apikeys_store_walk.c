@@ -19,7 +19,7 @@
 
 
 /* walk_key() sets them all */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 
 static ngx_int_t ngx_apikeys_store_walk_record(ngx_apikeys_store_t *st,
@@ -27,6 +27,8 @@ static ngx_int_t ngx_apikeys_store_walk_record(ngx_apikeys_store_t *st,
 static ngx_int_t ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
     ngx_apikeys_store_walk_t *walk, ngx_apikeys_store_record_t *rec,
     ngx_apikeys_store_key_t *key);
+static void ngx_apikeys_store_walk_ends(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, uint32_t *ends);
 static void ngx_apikeys_store_walk_older(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, ngx_apikeys_store_key_t *key);
 static void ngx_apikeys_store_walk_grants(ngx_apikeys_store_t *st,
@@ -221,7 +223,34 @@ ngx_apikeys_store_walk_key(ngx_apikeys_store_t *st,
         ngx_apikeys_store_walk_entries(st, d, key->entries);
     }
 
+    if (d->flags & NGX_APIKEYS_STORE_HAS_ENDS) {
+        key->ends = ngx_palloc(walk->pool, key->nentries * sizeof(uint32_t));
+        if (key->ends == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_apikeys_store_walk_ends(st, d, key->ends);
+    }
+
     return NGX_OK;
+}
+
+
+static void
+ngx_apikeys_store_walk_ends(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, uint32_t *ends)
+{
+    uint32_t    *leaf, first;
+    ngx_uint_t   i;
+
+    first = ngx_apikeys_store_end_leaf(d);
+
+    for (i = 0; i < (ngx_uint_t) d->nv4 + d->nv6; i++) {
+        leaf = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       first + i / NGX_APIKEYS_STORE_END_LEAF);
+
+        ends[i] = leaf[i % NGX_APIKEYS_STORE_END_LEAF];
+    }
 }
 
 

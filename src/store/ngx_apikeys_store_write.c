@@ -25,7 +25,7 @@
 
 
 /* publish_key_locked() and write_detail() write them all into the zone */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 /* maximum nesting of CIDR blocks: 129 prefix lengths, rounded up */
 #define NGX_APIKEYS_STORE_MAX_NESTING  130
@@ -63,6 +63,8 @@ static void ngx_apikeys_store_write_entries(ngx_apikeys_store_t *st,
 static void ngx_apikeys_store_write_grants(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_grant_t *grants);
 static void ngx_apikeys_store_write_older(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key);
+static void ngx_apikeys_store_write_ends(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key);
 
 
@@ -727,6 +729,10 @@ ngx_apikeys_store_write_lengths(ngx_apikeys_store_detail_t *d,
     if (!ngx_apikeys_objectid_zero(&key->older_id)) {
         d->flags |= NGX_APIKEYS_STORE_HAS_OLDER;
     }
+
+    if (key->ends) {
+        d->flags |= NGX_APIKEYS_STORE_HAS_ENDS;
+    }
 }
 
 
@@ -779,6 +785,10 @@ ngx_apikeys_store_write_detail(ngx_apikeys_store_t *st,
 
         if (d->flags & NGX_APIKEYS_STORE_HAS_OLDER) {
             ngx_apikeys_store_write_older(st, d, key);
+        }
+
+        if (d->flags & NGX_APIKEYS_STORE_HAS_ENDS) {
+            ngx_apikeys_store_write_ends(st, d, key);
         }
     }
 
@@ -885,4 +895,22 @@ ngx_apikeys_store_write_older(ngx_apikeys_store_t *st,
     older->expires = key->older_expires;
 
     ha1s->ha1s = key->older.ha1s;
+}
+
+
+static void
+ngx_apikeys_store_write_ends(ngx_apikeys_store_t *st,
+    ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key)
+{
+    uint32_t    *ends, first;
+    ngx_uint_t   i;
+
+    first = ngx_apikeys_store_end_leaf(d);
+
+    for (i = 0; i < key->nentries; i++) {
+        ends = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       first + i / NGX_APIKEYS_STORE_END_LEAF);
+
+        ends[i % NGX_APIKEYS_STORE_END_LEAF] = key->ends[i];
+    }
 }

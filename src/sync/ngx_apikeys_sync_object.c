@@ -26,7 +26,7 @@
 
 
 /* sync_object_key() sets them all from the columns; "stub" stays 0 */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 
 static ngx_int_t ngx_apikeys_sync_object_value(ngx_apikeys_sync_row_t *row,
@@ -45,10 +45,14 @@ static ngx_int_t ngx_apikeys_sync_object_ends(ngx_apikeys_sync_row_t *row,
     ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row,
     ngx_uint_t column, uint32_t *end);
+static ngx_int_t ngx_apikeys_sync_object_seconds(const ngx_str_t *text,
+    uint32_t *end);
 static ngx_int_t ngx_apikeys_sync_object_grants(ngx_pool_t *pool,
     ngx_str_t *value, ngx_apikeys_store_key_t *key);
 static ngx_int_t ngx_apikeys_sync_object_entries(ngx_pool_t *pool,
     ngx_str_t *value, ngx_apikeys_store_key_t *key);
+static ngx_int_t ngx_apikeys_sync_object_entry_end(ngx_pool_t *pool,
+    ngx_str_t *item, ngx_uint_t n, ngx_apikeys_store_key_t *key);
 static ngx_uint_t ngx_apikeys_sync_object_count(const ngx_str_t *list,
     u_char separator);
 static ngx_int_t ngx_apikeys_sync_object_publish_locked(
@@ -246,6 +250,7 @@ ngx_apikeys_sync_object_key(ngx_apikeys_sync_conf_t *conf, ngx_pool_t *pool,
         ngx_memzero(&key->older_id, NGX_APIKEYS_OBJECTID_LEN);
         key->ngrants = 0;
         key->nentries = 0;
+        key->ends = NULL;
 
         return NGX_OK;
     }
@@ -334,20 +339,28 @@ ngx_apikeys_sync_object_ends(ngx_apikeys_sync_row_t *row,
 }
 
 
-/* the zone has 32 bits for a time, enough until 2106: a later end is none */
-
 static ngx_int_t
 ngx_apikeys_sync_object_end(ngx_apikeys_sync_row_t *row, ngx_uint_t column,
     uint32_t *end)
 {
-    time_t     expires;
     ngx_str_t  value;
 
     if (ngx_apikeys_sync_object_value(row, column, &value) != NGX_OK) {
         return NGX_OK;
     }
 
-    expires = ngx_atotm(value.data, value.len);
+    return ngx_apikeys_sync_object_seconds(&value, end);
+}
+
+
+/* the zone has 32 bits for a time, enough until 2106: a later end is none */
+
+static ngx_int_t
+ngx_apikeys_sync_object_seconds(const ngx_str_t *text, uint32_t *end)
+{
+    time_t  expires;
+
+    expires = ngx_atotm(text->data, text->len);
 
     if (expires == NGX_ERROR || expires == 0) {
         return NGX_DECLINED;
@@ -463,6 +476,7 @@ static ngx_int_t
 ngx_apikeys_sync_object_entries(ngx_pool_t *pool, ngx_str_t *value,
     ngx_apikeys_store_key_t *key)
 {
+    ngx_int_t            rc;
     ngx_str_t            item;
     ngx_uint_t           n;
     ngx_apikeys_cidr_t  *entry;
@@ -481,6 +495,11 @@ ngx_apikeys_sync_object_entries(ngx_pool_t *pool, ngx_str_t *value,
 
         entry = &key->entries[key->nentries];
 
+        rc = ngx_apikeys_sync_object_entry_end(pool, &item, n, key);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
         if (ngx_apikeys_cidr_parse_block(entry, &item) != NGX_OK) {
             return NGX_DECLINED;
         }
@@ -495,6 +514,38 @@ ngx_apikeys_sync_object_entries(ngx_pool_t *pool, ngx_str_t *value,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Cuts "@SECONDS" off the next entry of n and keeps it.  The ends of all entries
+ * are allocated with the first one.
+ */
+
+static ngx_int_t
+ngx_apikeys_sync_object_entry_end(ngx_pool_t *pool, ngx_str_t *item,
+    ngx_uint_t n, ngx_apikeys_store_key_t *key)
+{
+    u_char     *at;
+    ngx_str_t   text;
+
+    at = ngx_strlchr(item->data, item->data + item->len, '@');
+    if (at == NULL) {
+        return NGX_OK;
+    }
+
+    text.data = at + 1;
+    text.len = item->data + item->len - text.data;
+    item->len = at - item->data;
+
+    if (key->ends == NULL) {
+        key->ends = ngx_pcalloc(pool, n * sizeof(uint32_t));
+        if (key->ends == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_apikeys_sync_object_seconds(&text, &key->ends[key->nentries]);
 }
 
 

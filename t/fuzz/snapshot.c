@@ -14,7 +14,7 @@
 
 
 /* check_again() compares them all */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 
 static void check_text(ngx_str_t *text, ngx_pool_t *pool);
@@ -166,6 +166,12 @@ check_same(const ngx_apikeys_store_key_t *key,
              == 0);
         must(again->entries[i].family == key->entries[i].family);
         must(again->entries[i].prefix == key->entries[i].prefix);
+    }
+
+    must(!again->ends == !key->ends);
+
+    for (i = 0; key->ends && i < key->nentries; i++) {
+        must(again->ends[i] == key->ends[i]);
     }
 }
 

@@ -11,7 +11,7 @@
  * t/520-access-addresses.t lets PostgreSQL judge it.
  *
  * Without arguments: TAP, lists from a fixed seed against a loop over all
- * entries.
+ * entries; in every second list some entries have expired.
  */
 
 
@@ -93,12 +93,17 @@ draw_list(void)
         }
     }
 
+    for (i = 0; i < nentries; i++) {
+        unit_ends[i] = (draw() % 3) ? (draw() % 2) ? 1 : 0xffffffff : 0;
+    }
+
     return nentries;
 }
 
 
 static void
-publish(ngx_apikeys_store_t *st, uint64_t version, ngx_uint_t nentries)
+publish(ngx_apikeys_store_t *st, uint64_t version, ngx_uint_t nentries,
+    uint32_t *ends)
 {
     ngx_apikeys_store_key_t  key;
 
@@ -108,6 +113,7 @@ publish(ngx_apikeys_store_t *st, uint64_t version, ngx_uint_t nentries)
     key.version = version;
     key.nentries = nentries;
     key.entries = unit_entries;
+    key.ends = ends;
     unit_public_key(key.public_key, 1);
 
     if (ngx_apikeys_store_lock(st) != NGX_OK
@@ -147,11 +153,14 @@ match(ngx_apikeys_store_t *st, const ngx_apikeys_cidr_t *addr,
 }
 
 
-/* the last of those that hold the address has the longest prefix */
+/*
+ * the last of those that hold the address and have not expired has the longest
+ * prefix
+ */
 
 static ngx_int_t
 match_all(const ngx_apikeys_cidr_t *addr, ngx_uint_t nentries,
-    ngx_apikeys_cidr_t *entry)
+    const uint32_t *ends, ngx_apikeys_cidr_t *entry)
 {
     ngx_int_t   rc;
     ngx_uint_t  i;
@@ -159,7 +168,9 @@ match_all(const ngx_apikeys_cidr_t *addr, ngx_uint_t nentries,
     rc = NGX_DECLINED;
 
     for (i = 0; i < nentries; i++) {
-        if (ngx_apikeys_cidr_contains(&unit_entries[i], addr)) {
+        if (ngx_apikeys_cidr_contains(&unit_entries[i], addr)
+            && !(ends && ends[i] == 1))
+        {
             *entry = unit_entries[i];
             rc = NGX_OK;
         }
@@ -172,6 +183,7 @@ match_all(const ngx_apikeys_cidr_t *addr, ngx_uint_t nentries,
 static void
 test_against_a_loop(ngx_apikeys_store_t *st)
 {
+    uint32_t           *ends;
     ngx_int_t           rc;
     ngx_uint_t          i, n, list, bad, in;
     ngx_apikeys_cidr_t  addr, entry, other;
@@ -181,7 +193,8 @@ test_against_a_loop(ngx_apikeys_store_t *st)
 
     for (list = 1; list <= LISTS; list++) {
         n = draw_list();
-        publish(st, list, n);
+        ends = (n && list % 2) ? unit_ends : NULL;
+        publish(st, list, n, ends);
 
         for (i = 0; i < PROBES; i++) {
             draw_address(&addr);
@@ -192,7 +205,7 @@ test_against_a_loop(ngx_apikeys_store_t *st)
             rc = match(st, &addr, &entry);
             in += (rc == NGX_OK);
 
-            if (rc != match_all(&addr, n, &other)
+            if (rc != match_all(&addr, n, ends, &other)
                 || (rc == NGX_OK && compare(&entry, &other) != 0))
             {
                 bad++;
@@ -309,7 +322,7 @@ decide_all(ngx_apikeys_store_t *st, FILE *lists, FILE *addresses)
             list = strtoul(line, NULL, 10);
 
             n = read_list((u_char *) tab, (u_char *) line + len);
-            publish(st, list, n);
+            publish(st, list, n, NULL);
         }
 
         if (list != wanted) {

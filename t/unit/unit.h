@@ -25,6 +25,7 @@
 
 static ngx_str_t                  unit_name = ngx_string("copy");
 static ngx_apikeys_cidr_t         unit_entries[UNIT_ENTRIES];
+static uint32_t                   unit_ends[UNIT_ENTRIES];
 static ngx_apikeys_store_grant_t  unit_grants[UNIT_ENTRIES];
 
 
@@ -236,7 +237,7 @@ unit_public_key(u_char *p, uint64_t n)
  * unit_key() sets each member to a value that is not zero (but the two flags of
  * a key without a detail), unit_key_wrong() and unit_key_differs() compare it.
  */
-ngx_apikeys_store_key_members(20);
+ngx_apikeys_store_key_members(21);
 
 
 /* the tests count cells of the other keys */
@@ -300,6 +301,14 @@ unit_key(uint64_t n, uint64_t version, ngx_uint_t nentries,
         ngx_memcpy(unit_entries[i].addr, &addr, 4);
         unit_entries[i].family = 4;
         unit_entries[i].prefix = 30;
+
+        /* in the far future, or never */
+
+        unit_ends[i] = (i % 3) ? 0xf0000000 + (uint32_t) (word + i) % 1000 : 0;
+    }
+
+    if (unit_has_older(nentries, ngrants)) {
+        key.ends = unit_ends;
     }
 
     for (i = 0; i < ngrants; i++) {
@@ -496,6 +505,13 @@ unit_key_differs(const ngx_apikeys_store_key_t *a,
         {
             return "entries";
         }
+    }
+
+    if (!a->ends != !b->ends
+        || (a->ends && memcmp(a->ends, b->ends, a->nentries * sizeof(uint32_t))
+                       != 0))
+    {
+        return "ends";
     }
 
     return NULL;

@@ -21,6 +21,9 @@
  */
 #define NGX_HTTP_APIKEYS_ACCESS_LIST_KEPT  16384
 
+/* characters */
+#define NGX_HTTP_APIKEYS_ACCESS_LIST_MAX_COMMENT  250
+
 
 enum {
     NGX_HTTP_APIKEYS_ENTRY_CIDR = 0,
@@ -28,6 +31,8 @@ enum {
     NGX_HTTP_APIKEYS_ENTRY_COUNT,
     NGX_HTTP_APIKEYS_ENTRY_LAST_USED,
     NGX_HTTP_APIKEYS_ENTRY_LAST_ADDRESS,
+    NGX_HTTP_APIKEYS_ENTRY_COMMENT,
+    NGX_HTTP_APIKEYS_ENTRY_EXPIRES,
     NGX_HTTP_APIKEYS_ENTRY_TOTAL
 };
 
@@ -35,6 +40,10 @@ enum {
 typedef struct {
     ngx_apikeys_json_t  *address;
     ngx_apikeys_json_t  *block;
+
+    /* on the native API */
+    ngx_apikeys_json_t  *comment;
+    ngx_apikeys_json_t  *expires;
 } ngx_http_apikeys_entry_body_t;
 
 
@@ -61,7 +70,10 @@ static ngx_int_t ngx_http_apikeys_access_list_added_done(
     ngx_http_apikeys_call_t *call);
 static ngx_int_t ngx_http_apikeys_access_list_parse(
     ngx_http_apikeys_call_t *call, ngx_apikeys_json_t *item,
-    ngx_apikeys_cidr_t *entry);
+    ngx_apikeys_cidr_t *entry, ngx_apikeys_json_out_t *attributes);
+static ngx_int_t ngx_http_apikeys_access_list_attributes(
+    ngx_http_apikeys_call_t *call, const ngx_http_apikeys_entry_body_t *body,
+    ngx_apikeys_json_out_t *out);
 static ngx_uint_t ngx_http_apikeys_access_list_unique(
     ngx_apikeys_cidr_t *entries, ngx_uint_t n);
 static int ngx_libc_cdecl ngx_http_apikeys_access_list_compare(
@@ -95,7 +107,16 @@ enum {
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ORG = NGX_HTTP_APIKEYS_PARAM_OWN,
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_KEY,
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ENTRIES,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ATTRIBUTES,
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_NPARAMS
+};
+
+enum {
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_ORG = NGX_HTTP_APIKEYS_PARAM_OWN,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_KEY,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_CIDR,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_ATTRIBUTES,
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_NPARAMS
 };
 
 enum {
@@ -115,7 +136,7 @@ enum {
 
 
 #define NGX_HTTP_APIKEYS_ENTRY_COLUMNS                                       \
-    "text(cidr), created, count, last_used, last_used_address"
+    "text(cidr), created, count, last_used, last_used_address, comment, expires"
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_list_stmt = {
     "apikeys_access_list",
@@ -140,8 +161,17 @@ static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_get_stmt = {
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_add_stmt = {
     "apikeys_access_list_add",
     NGX_HTTP_APIKEYS_RUN_MUTATION
-    "add_access_entries($1, $2, $3, $4, $5, $6, $7, $8) s",
+    "add_access_entries($1, $2, $3, $4, $5, $6, $7, $8, $9) s",
     NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_NPARAMS, 1
+};
+
+static const ngx_apikeys_pg_stmt_t
+    ngx_http_apikeys_access_list_update_stmt =
+{
+    "apikeys_access_list_update",
+    NGX_HTTP_APIKEYS_RUN_MUTATION
+    "update_access_entry($1, $2, $3, $4, $5, $6, $7, $8, $9) s",
+    NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_NPARAMS, 1
 };
 
 static const ngx_apikeys_pg_stmt_t  ngx_http_apikeys_access_list_added_stmt = {
@@ -179,17 +209,33 @@ static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_attrs[] = {
 };
 
 
+#define NGX_HTTP_APIKEYS_ACCESS_LIST_NATIVE                                  \
+    { "comment", NGX_HTTP_APIKEYS_ATTR_TEXT,                                 \
+      offsetof(ngx_http_apikeys_entry_body_t, comment) },                    \
+    { "expiresAt", NGX_HTTP_APIKEYS_ATTR_TEXT,                               \
+      offsetof(ngx_http_apikeys_entry_body_t, expires) },                    \
+    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                     \
+    { "lastUsedAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                    \
+    { "lastUsedAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },               \
+    { "useCount", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },                      \
+    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 }
+
 static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_native[] = {
 
     { "ipAddress", NGX_HTTP_APIKEYS_ATTR_STRING,
       offsetof(ngx_http_apikeys_entry_body_t, address) },
     { "cidrBlock", NGX_HTTP_APIKEYS_ATTR_STRING,
       offsetof(ngx_http_apikeys_entry_body_t, block) },
-    { "createdAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "lastUsedAt", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "lastUsedAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "useCount", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
-    { "links", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    NGX_HTTP_APIKEYS_ACCESS_LIST_NATIVE,
+    { NULL, 0, 0 }
+};
+
+
+static const ngx_http_apikeys_attr_t  ngx_http_apikeys_access_list_updates[] = {
+
+    { "ipAddress", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    { "cidrBlock", NGX_HTTP_APIKEYS_ATTR_READ_ONLY, 0 },
+    NGX_HTTP_APIKEYS_ACCESS_LIST_NATIVE,
     { NULL, 0, 0 }
 };
 
@@ -313,6 +359,10 @@ ngx_http_apikeys_access_list_write_native(ngx_http_apikeys_call_t *call,
     ngx_http_apikeys_native_address(out, "ipAddress",
                                     ngx_apikeys_cidr_single(cidr) ? cidr
                                                                   : &none);
+    ngx_http_apikeys_native_member(call, out, row, "comment",
+                                   NGX_HTTP_APIKEYS_ENTRY_COMMENT);
+    ngx_http_apikeys_native_member(call, out, row, "expiresAt",
+                                   NGX_HTTP_APIKEYS_ENTRY_EXPIRES);
     ngx_http_apikeys_native_member(call, out, row, "createdAt",
                                    NGX_HTTP_APIKEYS_ENTRY_CREATED);
     ngx_http_apikeys_native_member(call, out, row, "lastUsedAt",
@@ -418,7 +468,8 @@ ngx_http_apikeys_access_list_add(ngx_http_apikeys_call_t *call)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_apikeys_access_list_entries(call, call->body, pool, &entries);
+    rc = ngx_http_apikeys_access_list_entries(call, call->body, pool, &entries,
+                        &params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ATTRIBUTES]);
 
     if (rc == NGX_OK) {
 
@@ -549,7 +600,8 @@ ngx_http_apikeys_access_list_make(ngx_apikeys_pg_query_t *q, ngx_pool_t *pool)
     }
 
     rc = ngx_http_apikeys_access_list_entries(call, document, pool,
-                            &params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ENTRIES]);
+                         &params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ENTRIES],
+                         &params[NGX_HTTP_APIKEYS_ACCESS_LIST_ADD_ATTRIBUTES]);
     ngx_apikeys_json_free(document);
 
     return (rc == NGX_OK) ? params : NULL;
@@ -558,11 +610,13 @@ ngx_http_apikeys_access_list_make(ngx_apikeys_pg_query_t *q, ngx_pool_t *pool)
 
 ngx_int_t
 ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param)
+    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param,
+    ngx_str_t *attributes)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           i, n;
-    ngx_apikeys_cidr_t  *entries;
+    ngx_int_t                rc;
+    ngx_uint_t               i, n;
+    ngx_apikeys_cidr_t      *entries;
+    ngx_apikeys_json_out_t   out;
 
     if (ngx_apikeys_json_type(array) != NGX_APIKEYS_JSON_ARRAY
         || (ngx_http_apikeys_native(call)
@@ -582,13 +636,24 @@ ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
         return NGX_ERROR;
     }
 
+    ngx_apikeys_json_out_init(&out, call->request->pool, 0);
+    ngx_apikeys_json_out_object(&out);
+
     for (i = 0; i < n; i++) {
         rc = ngx_http_apikeys_access_list_parse(call,
                                       ngx_apikeys_json_item(array, i),
-                                      &entries[i]);
+                                      &entries[i], &out);
         if (rc != NGX_OK) {
             return rc;
         }
+    }
+
+    ngx_apikeys_json_out_object_end(&out);
+
+    if (ngx_http_apikeys_native(call)
+        && ngx_apikeys_json_out_text(&out, attributes) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (ngx_http_apikeys_access_list_array(pool, entries, n, param) != NGX_OK)
@@ -608,8 +673,10 @@ ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
 
 static ngx_int_t
 ngx_http_apikeys_access_list_parse(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_t *item, ngx_apikeys_cidr_t *entry)
+    ngx_apikeys_json_t *item, ngx_apikeys_cidr_t *entry,
+    ngx_apikeys_json_out_t *attributes)
 {
+    u_char                          block[NGX_APIKEYS_CIDR_TEXT_LEN + 1];
     ngx_int_t                       rc;
     ngx_str_t                       text;
     ngx_http_apikeys_code_e         code;
@@ -658,6 +725,60 @@ ngx_http_apikeys_access_list_parse(ngx_http_apikeys_call_t *call,
                                       NGX_HTTP_APIKEYS_CODE_CANNOT_ADD_ADDRESS,
                                       &text, NULL);
     }
+
+    if (body.comment == NULL && body.expires == NULL) {
+        return NGX_OK;
+    }
+
+    *ngx_apikeys_cidr_write_block(block, entry) = '\0';
+
+    ngx_apikeys_json_out_name(attributes, (char *) block);
+
+    return ngx_http_apikeys_access_list_attributes(call, &body, attributes);
+}
+
+
+/* an object with the comment and the end, if the body has them */
+
+static ngx_int_t
+ngx_http_apikeys_access_list_attributes(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_entry_body_t *body, ngx_apikeys_json_out_t *out)
+{
+    ngx_int_t               rc;
+    ngx_str_t               text;
+    static const ngx_str_t  name = ngx_string("comment");
+
+    ngx_apikeys_json_out_object(out);
+
+    if (body->comment) {
+
+        if (ngx_apikeys_json_type(body->comment) == NGX_APIKEYS_JSON_STRING) {
+            ngx_apikeys_json_string(body->comment, &text);
+
+            if (ngx_utf8_length(text.data, text.len)
+                > NGX_HTTP_APIKEYS_ACCESS_LIST_MAX_COMMENT)
+            {
+                return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_INVALID_ATTRIBUTE,
+                                       &name, NULL);
+            }
+        }
+
+        ngx_apikeys_json_out_name(out, "comment");
+        ngx_apikeys_json_out_value(out, body->comment);
+    }
+
+    if (body->expires) {
+        rc = ngx_http_apikeys_body_end(call, body->expires);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ngx_apikeys_json_out_name(out, "expiresAt");
+        ngx_apikeys_json_out_value(out, body->expires);
+    }
+
+    ngx_apikeys_json_out_object_end(out);
 
     return NGX_OK;
 }
@@ -764,6 +885,61 @@ ngx_http_apikeys_access_list_get_done(ngx_http_apikeys_call_t *call)
     ngx_http_apikeys_access_list_write(call, &out, 0, 1);
 
     return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
+}
+
+
+ngx_int_t
+ngx_http_apikeys_access_list_update(ngx_http_apikeys_call_t *call)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                      *params;
+    ngx_apikeys_json_out_t          out;
+    ngx_http_apikeys_entry_body_t   body;
+    static const ngx_str_t          comment = ngx_string("comment");
+
+    ngx_memzero(&body, sizeof(ngx_http_apikeys_entry_body_t));
+
+    rc = ngx_http_apikeys_body_attributes(call, call->body,
+                                          ngx_http_apikeys_access_list_updates,
+                                          &body);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (body.comment == NULL && body.expires == NULL) {
+        return ngx_http_apikeys_output_set_error(call,
+                                       NGX_HTTP_APIKEYS_CODE_MISSING_ATTRIBUTE,
+                                       &comment, NULL);
+    }
+
+    ngx_apikeys_json_out_init(&out, call->request->pool, 0);
+
+    rc = ngx_http_apikeys_access_list_attributes(call, &body, &out);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    params = ngx_http_apikeys_run_params(call,
+                                    &ngx_http_apikeys_access_list_update_stmt);
+    if (params == NULL
+        || ngx_http_apikeys_access_list_block_text(call,
+                            &params[NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_CIDR])
+           != NGX_OK
+        || ngx_apikeys_json_out_text(&out,
+                      &params[NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_ATTRIBUTES])
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    params[NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_ORG] = call->org;
+    params[NGX_HTTP_APIKEYS_ACCESS_LIST_UPDATE_KEY] = call->path_key;
+
+    /* then reads the entry and answers with it */
+
+    return ngx_http_apikeys_run(call,
+                                &ngx_http_apikeys_access_list_update_stmt,
+                                params, ngx_http_apikeys_access_list_get);
 }
 
 

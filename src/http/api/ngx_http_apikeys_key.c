@@ -34,6 +34,8 @@ typedef struct {
                                                            of a new key, as an
                                                            array for
                                                            PostgreSQL */
+    ngx_str_t            entry_attributes;              /* of these entries, as
+                                                           JSON */
 } ngx_http_apikeys_key_values_t;
 
 
@@ -285,6 +287,8 @@ ngx_http_apikeys_key_params(ngx_http_apikeys_call_t *call,
 
     if (values->entries.len) {
         ngx_apikeys_json_out_member(&out, "accessList", &values->entries);
+        ngx_apikeys_json_out_member(&out, "accessListAttributes",
+                                    &values->entry_attributes);
     }
 
     ngx_apikeys_json_out_object_end(&out);
@@ -423,7 +427,8 @@ ngx_http_apikeys_key_values(ngx_http_apikeys_call_t *call,
 
     return ngx_http_apikeys_access_list_entries(call, body->access_list,
                                                 call->request->pool,
-                                                &values->entries);
+                                                &values->entries,
+                                                &values->entry_attributes);
 }
 
 

@@ -103,14 +103,17 @@ ngx_int_t ngx_http_apikeys_project_keys_unassign(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_list(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_add(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_get(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_access_list_update(ngx_http_apikeys_call_t *call);
 ngx_int_t ngx_http_apikeys_access_list_delete(ngx_http_apikeys_call_t *call);
 
 /*
  * The entries of a JSON array as an array for PostgreSQL, allocated from
- * "pool".  NGX_DECLINED: refused.
+ * "pool".  On the native API "attributes" is set to their attributes, see
+ * insert_entries() in SQL.  NGX_DECLINED: refused.
  */
 ngx_int_t ngx_http_apikeys_access_list_entries(ngx_http_apikeys_call_t *call,
-    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param);
+    ngx_apikeys_json_t *array, ngx_pool_t *pool, ngx_str_t *param,
+    ngx_str_t *attributes);
 
 
 /* secrets of API keys */

@@ -34,6 +34,7 @@ typedef enum {
     NGX_HTTP_APIKEYS_PATH_KEY,
     NGX_HTTP_APIKEYS_PATH_LIST,
     NGX_HTTP_APIKEYS_PATH_ENTRY,
+    NGX_HTTP_APIKEYS_PATH_NATIVE_ENTRY,
     NGX_HTTP_APIKEYS_PATH_SECRETS,
     NGX_HTTP_APIKEYS_PATH_SECRET,
     NGX_HTTP_APIKEYS_PATH_PROJECTS,
@@ -165,7 +166,16 @@ static const ngx_http_apikeys_path_t  ngx_http_apikeys_paths[] = {
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG, NGX_HTTP_APIKEYS_ROUTES_KEY },
       .whitelist = 1 },
 
-    { .path = NGX_HTTP_APIKEYS_PATH_ENTRY, .apis = NGX_HTTP_APIKEYS_API_ANY,
+    { .path = NGX_HTTP_APIKEYS_PATH_ENTRY,
+      .apis = NGX_HTTP_APIKEYS_API_COMPATIBLE,
+      .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/"
+                            "(?i:accessList)/([^/]+(?:/[^/]*)?)\\z"),
+      .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG,
+                  NGX_HTTP_APIKEYS_ROUTES_KEY,
+                  NGX_HTTP_APIKEYS_ROUTES_ENTRY } },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_NATIVE_ENTRY,
+      .apis = NGX_HTTP_APIKEYS_API_NATIVE,
       .pattern = ngx_string("^/orgs/([^/]++)/apiKeys/([^/]++)/"
                             "(?i:accessList)/([^/]+(?:/[^/]*)?)\\z"),
       .groups = { NGX_HTTP_APIKEYS_ROUTES_ORG,
@@ -481,6 +491,25 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
     { .path = NGX_HTTP_APIKEYS_PATH_ENTRY, .method = NGX_HTTP_DELETE,
       .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
       .self = NGX_HTTP_APIKEYS_API_ANY,
+      .denied = NGX_HTTP_APIKEYS_CODE_LIST_DENIED,
+      .handler = ngx_http_apikeys_access_list_delete },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_NATIVE_ENTRY, .method = NGX_HTTP_GET,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_LIST_DENIED,
+      .handler = ngx_http_apikeys_access_list_get },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_NATIVE_ENTRY, .method = NGX_HTTP_PATCH,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
+      .denied = NGX_HTTP_APIKEYS_CODE_LIST_DENIED,
+      .handler = ngx_http_apikeys_access_list_update,
+      .body = NGX_HTTP_APIKEYS_BODY_OBJECT },
+
+    { .path = NGX_HTTP_APIKEYS_PATH_NATIVE_ENTRY, .method = NGX_HTTP_DELETE,
+      .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
+      .self = NGX_HTTP_APIKEYS_API_NATIVE,
       .denied = NGX_HTTP_APIKEYS_CODE_LIST_DENIED,
       .handler = ngx_http_apikeys_access_list_delete },
 
