@@ -1175,7 +1175,8 @@ sub _may($$) {
         $fresh = 0 if $res->code < 400;
 
         $called{ "$known{on} $method "
-            . ($uri =~ s/^\Q$known{base}\E//r =~ s/[0-9a-f]{24}/'0' x 24/ger)
+            . ($uri =~ s/^\Q$known{base}\E|\?.*//gr
+                =~ s/[0-9a-f]{24}/'0' x 24/ger)
             } = 1;
 
         my $want = $may{$name} ? $done : $refusal;
