@@ -5,6 +5,10 @@
 
 
 #include <ngx_http_apikeys_args.h>
+#include <ngx_http_apikeys_output.h>
+
+
+#define NGX_HTTP_APIKEYS_ARGS_ROLE_LEN  64
 
 
 typedef struct {
@@ -187,6 +191,70 @@ ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_apikeys_args_texts(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_arg_text_t *texts, void *to)
+{
+    u_char                             *p;
+    ngx_int_t                           rc;
+    ngx_str_t                           name, value, *text;
+    ngx_http_request_t                 *r;
+    const ngx_http_apikeys_arg_text_t  *arg;
+
+    r = call->request;
+    p = r->args.data;
+
+    while ((rc = ngx_http_apikeys_args_next(r, &p, &name, &value)) == NGX_OK) {
+
+        for (arg = texts; arg->name.len; arg++) {
+            text = (ngx_str_t *) ((u_char *) to + arg->offset);
+
+            if (text->data == NULL
+                && arg->name.len == name.len
+                && ngx_strncmp(arg->name.data, name.data, name.len) == 0)
+            {
+                *text = value;
+            }
+        }
+    }
+
+    if (rc != NGX_DONE) {
+        return NGX_ERROR;
+    }
+
+    for (arg = texts; arg->name.len; arg++) {
+        text = (ngx_str_t *) ((u_char *) to + arg->offset);
+
+        if (text->data && arg->check && !arg->check(text)) {
+            return ngx_http_apikeys_output_set_error(call,
+                                 NGX_HTTP_APIKEYS_CODE_INVALID_QUERY_PARAMETER,
+                                 &arg->name, NULL);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_apikeys_args_is_role(const ngx_str_t *name)
+{
+    u_char  *p, *last;
+
+    last = name->data + name->len;
+
+    for (p = name->data; p < last; p++) {
+        if (!(*p >= 'A' && *p <= 'Z')
+            && (p == name->data || (!(*p >= '0' && *p <= '9') && *p != '_')))
+        {
+            return 0;
+        }
+    }
+
+    return name->len >= 2 && name->len <= NGX_HTTP_APIKEYS_ARGS_ROLE_LEN;
 }
 
 

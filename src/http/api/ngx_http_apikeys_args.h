@@ -33,6 +33,26 @@ ngx_int_t ngx_http_apikeys_args_parse(ngx_http_request_t *r,
 ngx_int_t ngx_http_apikeys_args_next(ngx_http_request_t *r, u_char **p,
     ngx_str_t *name, ngx_str_t *value);
 
+/* an argument of one resource */
+typedef struct {
+    ngx_str_t                     name;         /* empty: ends a table */
+    size_t                        offset;       /* of the ngx_str_t that is set
+                                                   to its value */
+    ngx_uint_t                  (*check)(const ngx_str_t *value);
+                                                /* whether it is valid; NULL:
+                                                   the caller checks it */
+} ngx_http_apikeys_arg_text_t;
+
+/*
+ * Stores the arguments of a table in the zeroed structure "to": the first of
+ * repeated ones.  NGX_OK; NGX_DECLINED, refused; NGX_ERROR.
+ */
+ngx_int_t ngx_http_apikeys_args_texts(ngx_http_apikeys_call_t *call,
+    const ngx_http_apikeys_arg_text_t *texts, void *to);
+
+/* whether a text has the form of the name of a role */
+ngx_uint_t ngx_http_apikeys_args_is_role(const ngx_str_t *name);
+
 /* a boolean: 0, 1, or NGX_ERROR */
 ngx_int_t ngx_http_apikeys_args_bool(const ngx_str_t *value);
 

@@ -17,9 +17,6 @@
 #include <ngx_http_apikeys_resources.h>
 
 
-#define NGX_HTTP_APIKEYS_DECISION_ROLE_LEN  64
-
-
 /* the query string, in call->data; the texts have data NULL if absent */
 typedef struct {
     ngx_str_t               address_text;
@@ -30,11 +27,9 @@ typedef struct {
 } ngx_http_apikeys_decision_args_t;
 
 
-static ngx_int_t ngx_http_apikeys_decision_args(ngx_http_apikeys_call_t *call,
-    ngx_http_apikeys_decision_args_t *args);
+static ngx_uint_t ngx_http_apikeys_decision_is_id(const ngx_str_t *value);
 static ngx_int_t ngx_http_apikeys_decision_check_roles(
     ngx_http_apikeys_call_t *call, const ngx_str_t *roles);
-static ngx_uint_t ngx_http_apikeys_decision_is_role(const ngx_str_t *name);
 static ngx_int_t ngx_http_apikeys_decision_refused(
     ngx_http_apikeys_call_t *call, ngx_http_apikeys_decision_e decision);
 static void ngx_http_apikeys_decision_write(ngx_http_apikeys_call_t *call,
@@ -45,20 +40,41 @@ static void ngx_http_apikeys_decision_write_roles(
     const ngx_apikeys_store_ref_t *ref);
 
 
+static const ngx_http_apikeys_arg_text_t  ngx_http_apikeys_decision_texts[] = {
+
+    { .name = ngx_string("address"),
+      .offset = offsetof(ngx_http_apikeys_decision_args_t, address_text) },
+
+    { .name = ngx_string("project"),
+      .offset = offsetof(ngx_http_apikeys_decision_args_t, project_text),
+      .check = ngx_http_apikeys_decision_is_id },
+
+    { .name = ngx_string("role"),
+      .offset = offsetof(ngx_http_apikeys_decision_args_t, roles) },
+
+    { .name = ngx_null_string }
+};
+
+
 ngx_int_t
 ngx_http_apikeys_decision_query(ngx_http_apikeys_call_t *call)
 {
+    ngx_int_t                          rc;
     ngx_http_apikeys_decision_args_t  *args;
-    static const ngx_str_t             project = ngx_string("project");
 
     args = ngx_pcalloc(call->request->pool,
                        sizeof(ngx_http_apikeys_decision_args_t));
-
-    if (args == NULL || ngx_http_apikeys_decision_args(call, args) != NGX_OK) {
+    if (args == NULL) {
         return NGX_ERROR;
     }
 
     call->data = args;
+
+    rc = ngx_http_apikeys_args_texts(call, ngx_http_apikeys_decision_texts,
+                                     args);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     if (ngx_apikeys_cidr_parse_address(&args->address, &args->address_text)
         != NGX_OK)
@@ -68,13 +84,8 @@ ngx_http_apikeys_decision_query(ngx_http_apikeys_call_t *call)
                                          &args->address_text, NULL);
     }
 
-    if (args->project_text.data
-        && ngx_apikeys_objectid_parse(&args->project, &args->project_text)
-           != NGX_OK)
-    {
-        return ngx_http_apikeys_output_set_error(call,
-                                 NGX_HTTP_APIKEYS_CODE_INVALID_QUERY_PARAMETER,
-                                 &project, NULL);
+    if (args->project_text.data) {
+        (void) ngx_apikeys_objectid_parse(&args->project, &args->project_text);
     }
 
     return args->roles.data
@@ -83,42 +94,12 @@ ngx_http_apikeys_decision_query(ngx_http_apikeys_call_t *call)
 }
 
 
-/* of repeated arguments the first counts */
-
-static ngx_int_t
-ngx_http_apikeys_decision_args(ngx_http_apikeys_call_t *call,
-    ngx_http_apikeys_decision_args_t *args)
+static ngx_uint_t
+ngx_http_apikeys_decision_is_id(const ngx_str_t *value)
 {
-    u_char      *p;
-    ngx_int_t    rc;
-    ngx_str_t    name, value;
-    ngx_uint_t   i;
+    ngx_apikeys_objectid_t  id;
 
-    struct {
-        ngx_str_t   name;
-        ngx_str_t  *value;
-    } known[] = {
-        { ngx_string("address"), &args->address_text },
-        { ngx_string("project"), &args->project_text },
-        { ngx_string("role"), &args->roles }
-    };
-
-    p = call->request->args.data;
-
-    while ((rc = ngx_http_apikeys_args_next(call->request, &p, &name, &value))
-           == NGX_OK)
-    {
-        for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-            if (known[i].value->data == NULL
-                && known[i].name.len == name.len
-                && ngx_strncmp(known[i].name.data, name.data, name.len) == 0)
-            {
-                *known[i].value = value;
-            }
-        }
-    }
-
-    return (rc == NGX_DONE) ? NGX_OK : NGX_ERROR;
+    return ngx_apikeys_objectid_parse(&id, value) == NGX_OK;
 }
 
 
@@ -142,7 +123,7 @@ ngx_http_apikeys_decision_check_roles(ngx_http_apikeys_call_t *call,
 
         name.len = last - name.data;
 
-        if (!ngx_http_apikeys_decision_is_role(&name)) {
+        if (!ngx_http_apikeys_args_is_role(&name)) {
             return ngx_http_apikeys_output_set_error(call,
                                       NGX_HTTP_APIKEYS_CODE_INVALID_ENUM_VALUE,
                                       &name, NULL);
@@ -153,26 +134,6 @@ ngx_http_apikeys_decision_check_roles(ngx_http_apikeys_call_t *call,
     } while (last < end);
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_apikeys_decision_is_role(const ngx_str_t *name)
-{
-    u_char  *p, *last;
-
-    last = name->data + name->len;
-
-    for (p = name->data; p < last; p++) {
-        if (!(*p >= 'A' && *p <= 'Z')
-            && (p == name->data || (!(*p >= '0' && *p <= '9') && *p != '_')))
-        {
-            return 0;
-        }
-    }
-
-    return name->len >= 2
-           && name->len <= NGX_HTTP_APIKEYS_DECISION_ROLE_LEN;
 }
 
 

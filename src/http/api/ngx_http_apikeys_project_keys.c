@@ -155,6 +155,10 @@ ngx_http_apikeys_project_keys_list(ngx_http_apikeys_call_t *call)
 {
     ngx_str_t  *params;
 
+    if (ngx_http_apikeys_native(call)) {
+        return ngx_http_apikeys_key_list(call);
+    }
+
     params = ngx_http_apikeys_page_params(call,
                                      &ngx_http_apikeys_project_keys_list_stmt);
     if (params == NULL) {

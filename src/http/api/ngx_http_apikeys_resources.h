@@ -75,6 +75,13 @@ ngx_int_t ngx_http_apikeys_companions_disable_slow_ms(
     ngx_http_apikeys_call_t *call);
 
 
+/* lists of API keys on the native API, of an organization or of a project */
+
+/* parses the arguments into call->data */
+ngx_int_t ngx_http_apikeys_key_list_query(ngx_http_apikeys_call_t *call);
+ngx_int_t ngx_http_apikeys_key_list(ngx_http_apikeys_call_t *call);
+
+
 /* API keys of an organization */
 
 ngx_int_t ngx_http_apikeys_org_keys_list(ngx_http_apikeys_call_t *call);

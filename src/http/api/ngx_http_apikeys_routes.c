@@ -440,7 +440,8 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_MEMBER,
       .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
       .handler = ngx_http_apikeys_org_keys_list,
-      .paginated = 1 },
+      .paginated = 1,
+      .query = ngx_http_apikeys_key_list_query },
 
     { .path = NGX_HTTP_APIKEYS_PATH_KEYS, .method = NGX_HTTP_POST,
       .v1 = NGX_HTTP_APIKEYS_RIGHT_OWNER, .v2 = NGX_HTTP_APIKEYS_RIGHT_OWNER,
@@ -587,7 +588,8 @@ static const ngx_http_apikeys_route_t  ngx_http_apikeys_routes[] = {
       .v2 = NGX_HTTP_APIKEYS_RIGHT_PROJECT_READER,
       .denied = NGX_HTTP_APIKEYS_CODE_USER_UNAUTHORIZED,
       .handler = ngx_http_apikeys_project_keys_list,
-      .paginated = 1 },
+      .paginated = 1,
+      .query = ngx_http_apikeys_key_list_query },
 
     { .path = NGX_HTTP_APIKEYS_PATH_PROJECT_KEYS, .method = NGX_HTTP_POST,
       .v1 = NGX_HTTP_APIKEYS_RIGHT_PROJECT_OWNER,
