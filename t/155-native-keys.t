@@ -17,6 +17,33 @@ names(
     entries200 => CORE::join(',', map { qq({"ipAddress":"192.0.2.$_"}) } 1 .. 200),
     states => 'SELECT s::text FROM apikeys.key_states s ORDER BY id',
 );
+# each attribute with each value that has a type which it cannot have, by POST
+# and, of those that it takes, by PATCH
+sub wrong {
+    my %wrong = (desc => [ qw( 1 -1.5 true false [] {} ) ],
+        roles => [ qw( 1 true "x" {} [1] [true] [{}] [[]] ) ],
+        disabled => [ qw( 0 1 "true" [] {} ) ],
+        expiresAt => [ qw( 0 4102444800 true [] {} ) ],
+        accessList => [ qw( 1 true "x" {} ) ],
+        publicKey => [ qw( 1 true [] {} ) ],
+        privateKey => [ qw( 1 true [] {} ) ]);
+    my @lines;
+
+    for my $name (sort keys %wrong) {
+        for my $value (@{ $wrong{$name} }) {
+            my %of = (desc => '"x"', roles => '["ORG_MEMBER"]',
+                publicKey => '"zzzzzzzy"', privateKey => '"$uuid"',
+                $name => $value);
+            my $body = CORE::join ',', map { qq("$_":$of{$_}) } sort keys %of;
+            push @lines, "POST \$keys {$body} -> INVALID_JSON_ATTRIBUTE [\"$name\"]";
+            push @lines, "PATCH \$key {\"$name\":$value} -> "
+                . "INVALID_JSON_ATTRIBUTE [\"$name\"]"
+                if $name =~ /^(?:desc|roles|disabled|expiresAt)$/;
+        }
+    }
+    return CORE::join "\n", @lines, '';
+}
+
 defaults(on => 'native', as => 'owner');
 run_tests();
 
@@ -359,7 +386,12 @@ one: DELETE $key/accessList/127.0.0.0%2F8 -> CANNOT_REMOVE_CALLER_FROM_ACCESS_LI
 member: GET $key/accessList -> API_KEY_ACCESS_LIST_ACCESS_DENIED
 owner: POST $key/accessList/127.0.0.0%2F8 {"comment":"x"} -> METHOD_NOT_ALLOWED ["POST"]
 
-=== TEST 28: a receipt that is not given in time is 202, with the location
+=== TEST 28: no attribute takes a value of another type
+--- as: operator
+--- requests eval: main::wrong()
+--- unchanged: $states
+
+=== TEST 29: a receipt that is not given in time is 202, with the location
 --- more_headers
 Prefer: wait=0
 --- requests

@@ -40,8 +40,19 @@ my $in = $org->{client}->request('POST',
     "$base/groups/$project->{id}/apiKeys",
     { desc => 'x', roles => [ 'GROUP_READ_ONLY' ] })->json;
 
+# by the native API: a key, a secret more of it, and a pair from elsewhere
+my $native = $ApiKeys::Fixture::ALL{native};
+my $keys = "$native/orgs/$org->{id}/apiKeys";
+my %new = (desc => 'x', roles => ['ORG_OWNER']);
+my $there = $f->operator('POST', $keys, { %new })->json;
+my $more = $f->operator('POST', "$keys/$there->{id}/secrets", {})->json;
+my %brought = (publicKey => 'broughtx',
+    privateKey => '5e6f7a8b-9c0d-4e1f-8a2b-3c4d5e6f7a8b');
+$f->operator('POST', $keys, { %new, %brought });
+
 # every way to use one, and every way to fail
-my %pair = map { $_->{publicKey} => $_->{privateKey} } $key, $in, $org->{key};
+my %pair = map { $_->{publicKey} => $_->{privateKey} } $key, $in,
+    $org->{key}, $there, \%brought;
 my $secret = "$key->{publicKey}:$key->{privateKey}";
 my @seen;
 
@@ -69,6 +80,21 @@ for my $at ($base, '/all') {
         { Authorization => "Bearer $secret" },
         { Authorization => 'Bearer ' . $secret =~ s/:/_/r };
 }
+for my $text ($there->{token}, $more->{token},
+    "$brought{publicKey}_$brought{privateKey}")
+{
+    my $client = $f->client(token => $text);
+    note_answer($client->request('GET', $_)) for $native, '/all/';
+    note_answer($client->request('PATCH', "$native/orgs/$org->{id}",
+        { name => 'x' }));
+}
+note_answer($f->operator($_->[0], "$keys$_->[1]", $_->[2])) for
+    [ GET => '' ], [ GET => "/$there->{id}" ], [ GET => "/$there->{id}/secrets" ],
+    [ POST => '', { %new, %brought } ],
+    [ PATCH => "/$there->{id}", { desc => 'y' } ],
+    [ GET => "/$there->{id}/decision?address=192.0.2.1" ];
+note_answer($f->operator('GET', "$native/orgs/$org->{id}/events"));
+
 my $owner = $org->{client};
 note_answer($owner->request('GET', "$base/orgs/$org->{id}/apiKeys"));
 note_answer($owner->request('PATCH', "$base/orgs/$org->{id}/apiKeys/"
@@ -99,6 +125,8 @@ for my $public (sort keys %pair) {
     $secrets->add_key("of $public", $public, $pair{$public});
     $secrets->add("pair of $public", "$public:$pair{$public}");
 }
+$secrets->add_key('of the second secret', $there->{publicKey},
+    $more->{privateKey});
 
 sub holds_none {
     my ($title, $text) = @_;

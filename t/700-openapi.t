@@ -7,41 +7,21 @@
 use strict;
 use warnings;
 
-use Cwd qw( abs_path );
-use File::Temp qw( tempdir );
-use IO::Socket::INET ();
 use JSON::PP ();
-use POSIX ();
 use Test::More;
-use Time::HiRes qw( sleep time );
 
 use ApiKeys::Fixture ();
+use ApiKeys::OpenApi;
 
-my $root = abs_path(__FILE__) =~ s{/t/[^/]+$}{}r;
-my $dir = tempdir('ak-openapi-XXXXXX', DIR => '/tmp', CLEANUP => 1);
-my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 my @bases = ('/api/atlas/v1.0', '/api/atlas/v2', '/api/public/v1.0');
-my @started;
 
-$ENV{REDOCLY_TELEMETRY} = 'off';
-
-chomp(my $npm = qx{$root/util/npm 2>&1});
-if ($? || !-d $npm) {
-    fail 'the npm packages are there';
-    diag $npm;
-    done_testing;
-    exit;
-}
-
-$ENV{PATH} = "$npm/bin:$ENV{PATH}";
+%with = (document => 'docs/openapi.yaml', flows => 't/arazzo/keys.arazzo.yaml',
+    bases => [ sort keys %ApiKeys::Fixture::BASE ],
+    silent => [ qw( API_KEY_ALREADY_EXISTS API_KEY_SECRET_NOT_FOUND
+        CANNOT_DELETE_LAST_API_KEY_SECRET MAX_API_KEY_SECRETS_EXCEEDED ) ]);
 
 # "byName" is no project, and where there are no teams, calls are only refused
-my ($code, $text) = redocly('lint', "$root/docs/openapi.yaml",
-    "$root/t/arazzo/keys.arazzo.yaml", '--skip-rule=no-ambiguous-paths',
-    '--skip-rule=operation-2xx-response');
-is $code, 0, 'the document and the flow are valid' or diag $text;
-unlike $text, qr/\d warning/, 'the document and the flow have no warning'
-    or diag $text;
+lint(qw( no-ambiguous-paths operation-2xx-response ));
 
 my $f = ApiKeys::Fixture->new(workers => 2, server => <<'END_OF_CONF');
         location = /api/private/ipinfo {
@@ -58,206 +38,15 @@ END_OF_CONF
 my $org = $f->org;
 my $project = $f->project($org);
 
-respect();
+@with{qw( fixture org project )} = ($f, $org, $project);
+
+respect(3);
 
 my $doc = bundle();
 
 codes();
 routes();
-prism();
-specmatic();
-
-done_testing;
-
-
-# --- tools -----------------------------------------------------------------
-
-sub redocly {
-    my (@args) = @_;
-
-    return run({}, "$npm/node_modules/.bin/redocly", @args);
-}
-
-
-# exit code and all that it said
-sub run {
-    my ($env, @command) = @_;
-
-    my $pid = open my $out, '-|';
-    defined $pid or die "fork: $!\n";
-    if ($pid == 0) {
-        open STDIN, '<', '/dev/null';
-        open STDERR, '>&', \*STDOUT;
-        chdir $dir;
-        @ENV{ keys %$env } = values %$env;
-        { exec @command };
-        print "$command[0]: $!\n";
-        POSIX::_exit(127);
-    }
-    local $/;
-    my $said = <$out>;
-    close $out;
-    return ($? >> 8 || $? & 127, $said);
-}
-
-
-# a server that ends with the test; its first line when it prints its port
-sub start {
-    my ($log, $env, @command) = @_;
-
-    my $pid = fork;
-    defined $pid or die "fork: $!\n";
-    if ($pid == 0) {
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>', $log;
-        open STDERR, '>&', \*STDOUT;
-        chdir $dir;
-        @ENV{ keys %$env } = values %$env;
-        { exec 'setpriv', '--pdeathsig', 'TERM', @command };
-        POSIX::_exit(127);
-    }
-    push @started, $pid;
-    return $pid;
-}
-
-
-sub wait_for {
-    my ($what, $condition) = @_;
-
-    my $end = time + 60;
-    while (time < $end) {
-        my $value = $condition->();
-        return $value if $value;
-        sleep 0.05;
-    }
-    die "$what does not start\n";
-}
-
-
-sub slurp {
-    my ($file) = @_;
-
-    open my $h, '<', $file or return '';
-    local $/;
-    return scalar(<$h>) // '';
-}
-
-
-sub write_json {
-    my ($name, $value) = @_;
-
-    open my $h, '>', "$dir/$name" or die "$name: $!\n";
-    print $h $json->encode($value);
-    close $h or die "$name: $!\n";
-    return "$dir/$name";
-}
-
-
-sub copy { return $json->decode($json->encode($_[0])) }
-
-
-END {
-    local $?;
-    kill 'TERM', @started;
-    waitpid $_, 0 for @started;
-}
-
-
-# --- the document ----------------------------------------------------------
-
-# as JSON, without security, which these tools would take into their own
-# hands, and none of them knows digest
-sub bundle {
-    my ($rc, $said) = redocly('bundle', "$root/docs/openapi.yaml", '--ext',
-        'json', '-o', "$dir/bundle.json");
-    is $rc, 0, 'the document can be had as JSON' or diag $said;
-
-    my $d = $json->decode(slurp("$dir/bundle.json"));
-    delete $d->{security};
-    delete $d->{components}{securitySchemes};
-    delete $_->{security} for operations($d);
-    return $d;
-}
-
-
-sub operations {
-    my ($d) = @_;
-
-    return map { my $path = $_; map { $d->{paths}{$path}{$_} }
-        keys %{ $d->{paths}{$path} } } keys %{ $d->{paths} };
-}
-
-
-# a code that is added there must be added here
-sub codes {
-    my %served = map { $_ => 1 } slurp("$root/src/http/ngx_http_apikeys_codes.c")
-        =~ /^ +\d{3}, ngx_string\("([A-Z_]{5,})"\)/mg;
-    my %described = map { $_ => 1 }
-        map { @{ $_->{properties}{errorCode}{enum} || [] } }
-        values %{ copy($doc)->{components}{schemas} };
-
-    # of protected locations, and of what no operation answers for
-    delete @served{qw( ACCESS_FORBIDDEN METHOD_NOT_ALLOWED RATE_LIMITED
-        RESOURCE_NOT_FOUND )};
-
-    is_deeply [ sort keys %described ], [ sort keys %served ],
-        'the codes of all answers are described';
-}
-
-
-# each route of the server is described, on each base that has the route
-sub routes {
-    for my $route (ApiKeys::Fixture::routes()) {
-        my $method = lc $route->{method};
-
-        for my $name (@{ $route->{bases} }) {
-            my $base = $ApiKeys::Fixture::BASE{$name};
-            my @of = grep {
-                my $path = m{^\Q$base\E(.*)} ? $1 =~ s/\{\w+\}/x/gr : undef;
-                defined $path && $route->{matches}->($path, $name)
-            } keys %{ $doc->{paths} };
-
-            ok scalar(grep { $doc->{paths}{$_}{$method} } @of),
-                "the document has $route->{method} of $route->{name}, $name";
-        }
-    }
-}
-
-
-# --- respect ---------------------------------------------------------------
-
-sub respect {
-    my ($public, $private) = split /:/, $org->{key}{secret};
-    my %input = (orgId => $org->{id}, groupId => $project->{id},
-        publicKey => $public, privateKey => $private);
-
-    my ($rc, $said) = redocly('respect', "$root/t/arazzo/keys.arazzo.yaml",
-        '--server', 'api=' . $f->nginx->url,
-        map { ('--input', "$_=$input{$_}") } sort keys %input);
-
-    is $rc, 0, 'a key lives as the flow has it, on each base' or diag $said;
-    like $said, qr/Workflows: 3 passed, 3 total/, 'all three flows ran';
-}
-
-
-# --- prism -----------------------------------------------------------------
-
-my ($proxied, %seen, @violations);
-
-sub prism {
-    my $d = copy($doc);
-
-    # curl's first request is empty: it waits for the challenge
-    $_->{requestBody} and $_->{requestBody}{required} = JSON::PP::false
-        for operations($d);
-
-    $proxied = free_port();
-    start("$dir/prism.log", {}, "$npm/node_modules/.bin/prism", 'proxy',
-        write_json('prism.json', $d), $f->nginx->url, '--errors',
-        '--port', $proxied, '--verboseLevel', 'error');
-    wait_for('prism', sub { IO::Socket::INET->new(PeerPort => $proxied,
-        PeerAddr => '127.0.0.1') });
-
+prism(sub {
     flow($_) for @bases;
     global_keys();
     flow_of_curl($_) for @bases;
@@ -265,88 +54,10 @@ sub prism {
     for my $path ('/api/private/ipinfo', '/api/private/unauth/version') {
         call(client(), 'GET', $path, undef, 200);
     }
+});
+specmatic(for_generation($doc), 500);
 
-    is_deeply \@violations, [], 'no request and no answer of the flows is'
-        . ' other than the document has it';
-
-    my @missing = grep { !$seen{$_} && !refuses($_) } templates($doc);
-    is_deeply \@missing, [], 'the flows succeed with every operation';
-
-    # does it look at all?
-    my $res = client()->request('PATCH', "$org->{path}/settings",
-        { apiAccessListRequired => 'perhaps' });
-    like $res->header('content-type'), qr/problem/, 'prism sees a request'
-        . ' that is wrong';
-}
-
-
-sub free_port {
-    my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1');
-    return $s->sockport;
-}
-
-
-# "METHOD TEMPLATE" of all operations
-sub templates {
-    my ($d) = @_;
-
-    return sort map { my $path = $_; map { uc($_) . " $path" }
-        keys %{ $d->{paths}{$path} } } keys %{ $d->{paths} };
-}
-
-
-# whether there is no other answer
-sub refuses {
-    my ($method, $path) = split / /, $_[0];
-
-    return !grep { /^2/ }
-        keys %{ $doc->{paths}{$path}{ lc $method }{responses} };
-}
-
-
-sub template_of {
-    my ($method, $path) = @_;
-
-    $path =~ s/\?.*//s;
-    for my $template (templates($doc)) {
-        my $regex = quotemeta($template) =~ s/\\\{\w+\\\}/[^\/]+/gr;
-        return $template if "$method $path" =~ /^$regex$/;
-    }
-    return '';
-}
-
-
-sub client {
-    my (%opt) = @_;
-
-    return ApiKeys::Client->new(port => $proxied,
-        key => $org->{key}{secret}, timeout => 30, %opt);
-}
-
-
-# through prism, which answers itself where it does not agree
-sub call {
-    my ($client, $method, $path, $body, $expected, %opt) = @_;
-
-    my %headers = $path =~ m{/v2(?:/|$)}
-        ? (Accept => 'application/vnd.atlas.2023-01-01+json') : ();
-    my $res = $client->request($method, $path, $body,
-        headers => { %headers, %{ $opt{headers} || {} } });
-
-    judge($method, $path, $expected, $res->code,
-        $res->header('content-type') // '', $res->body);
-    return $res->code < 300 && $res->body =~ /^\{/ ? $res->json : {};
-}
-
-
-sub judge {
-    my ($method, $path, $expected, $status, $type, $body) = @_;
-
-    push @violations, "$method $path: $body" if $type =~ /problem/;
-    $seen{ template_of($method, $path) } = 1 if $status < 300;
-    like $status, ref $expected ? $expected : qr/^$expected$/,
-        "$method $path: $expected" or diag $body;
-}
+done_testing;
 
 
 # every operation of a base, and the errors that a client may well run into
@@ -661,63 +372,7 @@ sub flow_of_curl {
 }
 
 
-sub curl {
-    my ($method, $path, $body, $expected) = @_;
-
-    my @args = ('-s', '--digest', '-u', $org->{key}{secret}, '-X', $method,
-        '-H', 'Accept: ' . ($path =~ m{/v2/}
-            ? 'application/vnd.atlas.2023-01-01+json' : 'application/json'),
-        '-w', '\n%{http_code} %{content_type}');
-    push @args, '-H', 'Content-Type: application/json', '-d',
-        $json->encode($body) if $body;
-
-    my ($rc, $said) = run({}, 'curl', @args,
-        "http://127.0.0.1:$proxied$path");
-    my ($content, $status, $type) = $said =~ /^(.*)\n(\d+) ?(\S*)$/s;
-
-    judge($method, $path, $expected, $status, $type, $content);
-    return $status < 300 && length $content ? $json->decode($content) : {};
-}
-
-
 # --- specmatic -------------------------------------------------------------
-
-sub specmatic {
-    my ($public, $private) = split /:/, $org->{key}{secret};
-    my $proxy = start("$dir/proxy.port", {
-        APIKEYS_PUBLIC_KEY => $public, APIKEYS_PRIVATE_KEY => $private,
-        APIKEYS_ORG_ID => $org->{id}, APIKEYS_PROJECT_ID => $project->{id},
-        APIKEYS_PROJECT_NAME => $project->{name},
-        APIKEYS_OPERATOR_TOKEN => $f->token },
-        'node', "$root/t/tools/digest-proxy", $f->nginx->port,
-        "$dir/proxy.log");
-    my $port = wait_for('the proxy',
-        sub { slurp("$dir/proxy.port") =~ /^(\d+)\n/ ? $1 : 0 });
-
-    write_json('generated.json', for_generation($doc));
-
-    my ($rc, $said) = run({ SPECMATIC_GENERATIVE_TESTS => 'true' }, 'java',
-        '-Xmx512m', '-jar', "$npm/node_modules/specmatic/specmatic.jar",
-        'test', 'generated.json', "--testBaseURL=http://127.0.0.1:$port");
-
-    my ($run, $passed, $failed) = $said =~
-        /Tests run: (\d+), Successes: (\d+), Failures: (\d+)/;
-    cmp_ok $run // 0, '>=', 500, 'specmatic made requests up';
-    is $failed, 0,
-        'all answers to requests of specmatic are as the document says'
-        or diag join "\n", ($said =~ /^.*has FAILED\n(?:.*\n){1,14}/mg)[0 .. 9];
-    is $rc, 0, 'specmatic is content' or diag substr $said, -2000;
-
-    my @log = split /\n/, slurp("$dir/proxy.log");
-    my %status;
-    $status{ (split)[-1] }++ for @log;
-    note "$run requests: ", join ', ', map { "$_: $status{$_}" } sort keys %status;
-
-    is_deeply [ grep { / 5\d\d$| failed: / } @log ], [],
-        'no answer is an error of the server';
-    cmp_ok $status{400} // 0, '>=', 200, 'wrong requests were among them';
-}
-
 
 # one that is in the list of the organization and in that of the project
 sub event {
