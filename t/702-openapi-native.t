@@ -263,9 +263,8 @@ sub for_generation {
     }
     $schemas->{End} = { type => 'string', nullable => JSON::PP::true,
         enum => [ '2099-01-01T00:00:00Z', undef ] };
-    # of null alone nothing is changed, which is an error
-    $schemas->{UpdateOrgKey}{required} = ['desc'];
-    delete $schemas->{UpdateOrgKey}{properties}{desc}{nullable};
+    # its null alone is a change, that of others is none
+    $schemas->{UpdateOrgKey}{required} = ['expiresAt'];
     $schemas->{CreateProject}{properties}{orgId}
         = { type => 'string', enum => [ $org->{id} ] };
 

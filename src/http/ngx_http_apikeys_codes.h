@@ -4,7 +4,8 @@
  *
  * All errors of the administration API: symbolic code, HTTP status, text.
  * Names and texts are those that Atlas documents, except those of
- * docs/compatibility.md D11, D29, D30, D57, D95.
+ * docs/compatibility.md D11, D29, D30, D57, D95, and those that only the native
+ * API has.
  */
 
 
