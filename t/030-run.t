@@ -176,7 +176,7 @@ sub clone {
 
     make_path("$dir/build");
     chmod 0755, $dir;
-    system 'cp', '-r', map({ "$root/$_" } qw( util sql conf-examples )), $dir;
+    system 'cp', '-r', map({ "$root/$_" } qw( util sql setup conf-examples )), $dir;
     system 'cp', $module, "$dir/build/";
     return $dir;
 }
