@@ -84,7 +84,7 @@ dist:                                          ## the tarball of a release
 	@util/dist
 
 deb:                                           ## Debian packages, in build/deb
-	@util/deb
+	@$(if $(SUITE),util/packages --build $(SUITE),util/deb)
 
 packages-test:                                 ## the packages in chroots
 	@util/packages $(or $(SUITES),bookworm trixie sid)
