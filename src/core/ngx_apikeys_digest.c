@@ -48,6 +48,11 @@
 #define ngx_apikeys_digest_named(p, text, len)                               \
     (*(len) = sizeof(text) - 1, ngx_memcmp(p, text, sizeof(text) - 1) == 0)
 
+/* whether the state after the first block is kept, and looked for */
+#define ngx_apikeys_digest_keeps(d)                                          \
+    ((d)->username.len == sizeof(uint64_t)                                   \
+     && (d)->nonce.len == NGX_APIKEYS_DIGEST_NONCE_LEN)
+
 #define ngx_apikeys_digest_is(value, text)                                   \
     ((value)->len == sizeof(text) - 1                                        \
      && (ngx_memcmp((value)->data, text, sizeof(text) - 1) == 0              \
@@ -97,8 +102,12 @@ static ngx_int_t ngx_apikeys_digest_ha2(const ngx_apikeys_digest_t *d,
     const ngx_str_t *method, ngx_apikeys_digest_kept_t *kept, u_char *ha2);
 static void ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
     ngx_apikeys_digest_alg_e alg);
-static void ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
-    ngx_apikeys_digest_prefix_t *prefix, const ngx_str_t *username);
+static ngx_int_t ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
+    const ngx_apikeys_digest_prefix_t *prefix, const ngx_apikeys_digest_t *d,
+    const u_char *ha1);
+static void ngx_apikeys_digest_hash_keep(ngx_apikeys_digest_hash_t *h,
+    ngx_apikeys_digest_prefix_t *prefix, const ngx_apikeys_digest_t *d,
+    const u_char *ha1);
 static void ngx_apikeys_digest_hash_spill(ngx_apikeys_digest_hash_t *h,
     const u_char *data, size_t len);
 static void ngx_apikeys_digest_hash_update(ngx_apikeys_digest_hash_t *h,
@@ -520,13 +529,17 @@ ngx_apikeys_digest_verify(const ngx_apikeys_digest_t *d, const u_char *ha1,
 
     ngx_apikeys_digest_hash_init(&h, d->alg);
 
-    ngx_apikeys_digest_hex(text, ha1, len);
+    if (kept == NULL
+        || ngx_apikeys_digest_hash_resume(&h, &kept->prefix, d, ha1) != NGX_OK)
+    {
+        ngx_apikeys_digest_hex(text, ha1, len);
 
-    ngx_apikeys_digest_hash_add(&h, text, 2 * len);
-    ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
+        ngx_apikeys_digest_hash_add(&h, text, 2 * len);
+        ngx_apikeys_digest_hash_add(&h, d->nonce.data, d->nonce.len);
 
-    if (kept) {
-        ngx_apikeys_digest_hash_resume(&h, &kept->prefix, &d->username);
+        if (kept) {
+            ngx_apikeys_digest_hash_keep(&h, &kept->prefix, d, ha1);
+        }
     }
 
     ngx_apikeys_digest_hash_add(&h, d->nc.data, d->nc.len);
@@ -617,36 +630,66 @@ ngx_apikeys_digest_hash_init(ngx_apikeys_digest_hash_t *h,
 }
 
 
-/* hashes the first block, or takes the state that it led to before */
+/*
+ * Takes the state after the first block if it is known.  Of the buffer only
+ * what follows that block is written.
+ */
 
-static void
+static ngx_int_t
 ngx_apikeys_digest_hash_resume(ngx_apikeys_digest_hash_t *h,
-    ngx_apikeys_digest_prefix_t *prefix, const ngx_str_t *username)
+    const ngx_apikeys_digest_prefix_t *prefix, const ngx_apikeys_digest_t *d,
+    const u_char *ha1)
 {
-    uint64_t  user;
+    size_t  len;
 
-    if (h->len < NGX_APIKEYS_DIGEST_BLOCK
-        || username->len != sizeof(prefix->user))
+    len = d->response.len;
+
+    if (!ngx_apikeys_digest_keeps(d)
+        || ngx_memcmp(&prefix->user, d->username.data, sizeof(prefix->user))
+           != 0
+        || prefix->alg != d->alg
+        || !ngx_apikeys_digest_equal(prefix->nonce, d->nonce.data,
+                                     sizeof(prefix->nonce))
+        || !ngx_apikeys_digest_equal(prefix->ha1, ha1, len / 2))
     {
-        return;
+        return NGX_DECLINED;
     }
 
-    ngx_memcpy(&user, username->data, sizeof(prefix->user));
-
+    h->state = prefix->state;
     h->done = NGX_APIKEYS_DIGEST_BLOCK;
 
-    if (user == prefix->user && h->alg == prefix->alg
-        && ngx_apikeys_digest_equal(h->buf, prefix->block,
-                                    NGX_APIKEYS_DIGEST_BLOCK))
-    {
-        h->state = prefix->state;
+    h->buf[len] = ':';
+    h->len = len + 1;
+
+    ngx_apikeys_digest_hash_add(h, d->nonce.data, d->nonce.len);
+
+    return NGX_OK;
+}
+
+
+/* hashes the first block, and keeps the state that it leads to */
+
+static void
+ngx_apikeys_digest_hash_keep(ngx_apikeys_digest_hash_t *h,
+    ngx_apikeys_digest_prefix_t *prefix, const ngx_apikeys_digest_t *d,
+    const u_char *ha1)
+{
+    if (!ngx_apikeys_digest_keeps(d)) {
         return;
     }
 
     ngx_apikeys_digest_hash_update(h, h->buf, NGX_APIKEYS_DIGEST_BLOCK);
 
-    ngx_memcpy(prefix->block, h->buf, NGX_APIKEYS_DIGEST_BLOCK);
-    prefix->user = h->failed ? 0 : user;
+    h->done = NGX_APIKEYS_DIGEST_BLOCK;
+
+    ngx_memcpy(prefix->ha1, ha1, d->response.len / 2);
+    ngx_memcpy(prefix->nonce, d->nonce.data, sizeof(prefix->nonce));
+    ngx_memcpy(&prefix->user, d->username.data, sizeof(prefix->user));
+
+    if (h->failed) {
+        prefix->user = 0;
+    }
+
     prefix->alg = h->alg;
     prefix->state = h->state;
 }

@@ -23,6 +23,9 @@
 
 #define NGX_APIKEYS_DIGEST_BLOCK       64
 
+/* of the nonces that we make */
+#define NGX_APIKEYS_DIGEST_NONCE_LEN   32
+
 
 typedef enum {
     NGX_APIKEYS_DIGEST_MD5 = 0,
@@ -51,13 +54,14 @@ typedef union {
 
 
 /*
- * The first 64 bytes that a response is hashed from, which are the same for
- * all counts of a nonce, and the state after them.  Reused for the same user
+ * The state after the first 64 bytes that a response is hashed from: the HA1
+ * and the nonce, which are the same for all counts.  Reused for the same user
  * only: all unknown users have the same dummy secret, and a faster answer
  * would reveal that two users have the same secret.
  */
 typedef struct {
-    u_char                    block[NGX_APIKEYS_DIGEST_BLOCK];
+    u_char                    ha1[NGX_APIKEYS_DIGEST_SHA256_LEN];
+    u_char                    nonce[NGX_APIKEYS_DIGEST_NONCE_LEN];
     uint64_t                  user;       /* 0: there is none yet */
     ngx_apikeys_digest_alg_e  alg;
     ngx_apikeys_digest_state_t  state;

@@ -24,7 +24,8 @@
 #include <ngx_apikeys_seal.h>
 
 
-#define NGX_APIKEYS_NONCE_LEN          32      /* digits of base64 */
+#define NGX_APIKEYS_NONCE_LEN          NGX_APIKEYS_DIGEST_NONCE_LEN
+                                               /* digits of base64 */
 #define NGX_APIKEYS_NONCE_LIFE         60      /* seconds */
 #define NGX_APIKEYS_NONCE_SKEW         30
 

@@ -434,8 +434,14 @@ check_prefix(ngx_uint_t sha)
     before = kept.prefix;
     ha1[0] = 1;
     (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
-    ok(memcmp(before.block, kept.prefix.block, sizeof(before.block)) != 0,
+    ok(memcmp(before.ha1, kept.prefix.ha1, sizeof(before.ha1)) != 0,
        "and one secret");
+
+    before = kept.prefix;
+    d.nonce.data[NGX_APIKEYS_DIGEST_NONCE_LEN - 1] ^= 1;
+    (void) ngx_apikeys_digest_verify(&d, ha1, &get, &kept);
+    ok(memcmp(before.nonce, kept.prefix.nonce, sizeof(before.nonce)) != 0,
+       "and one nonce");
 
     /* a name that no key can have */
 
