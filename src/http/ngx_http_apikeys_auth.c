@@ -783,6 +783,13 @@ ngx_http_apikeys_auth_verify(ngx_http_request_t *r, ngx_apikeys_store_t *st,
         return rc;
     }
 
+    /*
+     * What is kept with the nonce is of one secret: an unknown key, whose two
+     * secrets are the same, would be verified faster than others.
+     */
+
+    cred->kept = NULL;
+
     if (ref == NULL || ngx_apikeys_store_older(st, ref, &older) != NGX_OK) {
         return cred->scheme->verify(r, cred, &ngx_http_apikeys_auth_no_key);
     }
