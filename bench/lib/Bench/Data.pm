@@ -14,7 +14,7 @@ our $PROJECT = '5f0000000000000000000002';
 
 # number of the key
 our %KEY = (list200 => 0, list1 => 1, list10000 => 2, bare => 3, owner => 4);
-my $special = 5;
+our $SPECIAL = 5;
 
 
 # new(dir => .., root => .., conf => lines of postgresql.conf)
@@ -40,7 +40,7 @@ INSERT INTO apikeys.orgs (id, name) VALUES ('$ORG', 'bench');
 INSERT INTO apikeys.projects (id, org_id, name)
     VALUES ('$PROJECT', '$ORG', 'bench');
 END
-    $self->grow($special);
+    $self->grow($SPECIAL);
     $self->_special;
     return $self;
 }
@@ -68,7 +68,7 @@ sub grow {
 
     $self->{db}->psql($tables =~ s/%s/DISABLE/gr);
     $self->_copy($first, $count);
-    $self->_lists($first) if $first >= $special;
+    $self->_lists($first) if $first >= $SPECIAL;
     $self->{db}->psql($tables =~ s/%s/ENABLE/gr . " ANALYZE;"
         . " INSERT INTO apikeys.master_keys (line) SELECT DISTINCT line"
         . " FROM apikeys.keys ON CONFLICT DO NOTHING;"
