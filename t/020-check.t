@@ -182,7 +182,7 @@ sub tree {
         open my $f, '>', "$dir/$file" or die "$file: $!\n";
         print $f $files{$file};
         close $f;
-        chmod 0755, "$dir/$file" if $file =~ m{^util/};
+        chmod 0755, "$dir/$file" if $file =~ m{^(?:setup|util)/};
     }
     return $dir;
 }
@@ -305,9 +305,10 @@ sub manual {
         '    { ngx_string("apikeys_name"), NULL,', '      1 },',
         '    [NGX_HTTP_APIKEYS_DECISION_OLD] = ngx_string("old")', "};\n";
     my $readme = "### apikeys_old\n\n| `\$apikeys_name` | name |\n"
-        . "| 401 | `old` | old |\n\n```\nusage: x\n```\n";
+        . "| 401 | `old` | old |\n\n```\nusage: x\n```\n\n```\nusage: y\n```\n";
     my %pages = (
-        'setup/apikeys-setup' => "echo 'usage: x'\n",
+        'setup/apikeys-setup' => "#!/bin/sh\necho 'usage: x'\n",
+        'util/import' => "#!/bin/sh\necho 'usage: y'\n",
         'util/man' => "#!/bin/sh\necho '.TH X 1' > \"\$1/x.1\"\n",
     );
 
@@ -323,7 +324,8 @@ sub manual {
         [ '### apikeys_old', $line + 4, 'README has no ### apikeys_old' ],
         [ '$apikeys_name', $line + 6, 'README has no | `$apikeys_name` |' ],
         [ '`old`', $line + 8, 'README has no | `old` |' ],
-        [ 'usage: x', 0, 'it does not have what setup/apikeys-setup --help' ])
+        [ 'usage: x', 0, 'it does not have what setup/apikeys-setup --help' ],
+        [ 'usage: y', 0, 'it does not have what util/import --help' ])
     {
         my ($text, $at, $says) = @$case;
         my $res = $manual->('README.md' => $readme =~ s/\Q$text\E/gone/r);
