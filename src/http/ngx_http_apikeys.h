@@ -169,6 +169,8 @@ typedef struct {
     ngx_apikeys_objectid_t    org;
     uint32_t                  roles;       /* of the organization, or global
                                               roles */
+    uint32_t                  expires;     /* the first end of key and secret,
+                                              seconds since 1970; 0: none */
     ngx_apikeys_cidr_t        address;     /* address of the client */
     ngx_apikeys_cidr_t        entry;       /* the entry that matched; family
                                               0: the key has no access list */

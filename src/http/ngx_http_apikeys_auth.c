@@ -1036,6 +1036,10 @@ ngx_http_apikeys_auth_check_key(ngx_apikeys_store_t *st,
     identity->roles = ref->roles;
     identity->entry.family = 0;
 
+    identity->expires = (ref->expires && ref->secret_expires)
+                        ? ngx_min(ref->expires, ref->secret_expires)
+                        : ref->expires | ref->secret_expires;
+
     if (ref->secret_expires && ngx_time() >= (time_t) ref->secret_expires) {
         return NGX_HTTP_APIKEYS_DECISION_SECRET_EXPIRED;
     }

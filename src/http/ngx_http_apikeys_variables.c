@@ -26,6 +26,10 @@ static ngx_int_t ngx_http_apikeys_variables_roles(ngx_http_request_t *r,
 static ngx_int_t ngx_http_apikeys_variables_write_roles(
     ngx_http_request_t *r, ngx_apikeys_store_t *st,
     ngx_apikeys_store_ref_t *ref, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_http_apikeys_variables_scheme(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_apikeys_variables_expires(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_apikeys_variables_decision(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_apikeys_variables_set(ngx_http_variable_value_t *v,
@@ -42,6 +46,11 @@ static ngx_http_variable_t  ngx_http_apikeys_vars[] = {
       offsetof(ngx_http_apikeys_identity_t, id),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("apikeys_secret_id"), NULL,
+      ngx_http_apikeys_variables_id,
+      offsetof(ngx_http_apikeys_identity_t, secret_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("apikeys_org_id"), NULL,
       ngx_http_apikeys_variables_id,
       offsetof(ngx_http_apikeys_identity_t, org),
@@ -53,11 +62,31 @@ static ngx_http_variable_t  ngx_http_apikeys_vars[] = {
     { ngx_string("apikeys_access_entry"), NULL,
       ngx_http_apikeys_variables_entry, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("apikeys_scheme"), NULL,
+      ngx_http_apikeys_variables_scheme, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("apikeys_expires"), NULL,
+      ngx_http_apikeys_variables_expires, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("apikeys_decision"), NULL,
       ngx_http_apikeys_variables_decision, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
+
+
+static const ngx_str_t  ngx_http_apikeys_scheme_names[] = {
+    [NGX_HTTP_APIKEYS_SCHEME_DIGEST] = ngx_string("digest"),
+    [NGX_HTTP_APIKEYS_SCHEME_DIGEST_SHA256] = ngx_string("digest_sha256"),
+    [NGX_HTTP_APIKEYS_SCHEME_BASIC] = ngx_string("basic"),
+    [NGX_HTTP_APIKEYS_SCHEME_HEADER] = ngx_string("header"),
+    [NGX_HTTP_APIKEYS_SCHEME_BEARER] = ngx_string("bearer"),
+    [NGX_HTTP_APIKEYS_SCHEME_OPERATOR] = ngx_string("operator")
+};
+
+_Static_assert(sizeof(ngx_http_apikeys_scheme_names) / sizeof(ngx_str_t)
+               == NGX_HTTP_APIKEYS_SCHEMES,
+               "each scheme has a name");
 
 
 /*
@@ -282,6 +311,64 @@ ngx_http_apikeys_variables_write_roles(ngx_http_request_t *r,
     }
 
     ngx_http_apikeys_variables_set(v, p, last - p);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_variables_scheme(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_uint_t               i;
+    ngx_http_apikeys_ctx_t  *ctx;
+
+    ctx = ngx_http_apikeys_variables_ctx(r);
+
+    if (ctx == NULL
+        || (!ctx->identity.operator && !ngx_http_apikeys_ctx_verified(ctx)))
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    for (i = 0; i < NGX_HTTP_APIKEYS_SCHEME_OPERATOR; i++) {
+        if (ctx->identity.scheme == ngx_http_apikeys_scheme_bit(i)) {
+            break;
+        }
+    }
+
+    ngx_http_apikeys_variables_set(v, ngx_http_apikeys_scheme_names[i].data,
+                                   ngx_http_apikeys_scheme_names[i].len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_apikeys_variables_expires(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                  *p;
+    ngx_http_apikeys_ctx_t  *ctx;
+
+    ctx = ngx_http_apikeys_variables_ctx(r);
+
+    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)
+        || ctx->identity.expires == 0)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT32_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_apikeys_variables_set(v, p,
+                                   ngx_sprintf(p, "%uD", ctx->identity.expires)
+                                   - p);
 
     return NGX_OK;
 }
