@@ -137,7 +137,11 @@ sub keys_of_org {
     call($other, 'GET', "$list/2001:db8::%2F32", undef, 200);
     call($other, 'DELETE', "$list/127.0.0.0%2F8", undef, 400);
     call($owner, 'PATCH', "$list/192.0.2.7", { comment => 'office',
-        expiresAt => '2099-01-01T00:00:00Z' }, 200);
+        expiresAt => '2099-01-01T00:00:00Z' }, 200,
+        headers => { Prefer => 'wait=10' });
+    call($other, 'PATCH', "$list/192.0.2.7",
+        { expiresAt => '2000-01-01T00:00:00Z' }, 400);
+    call($owner, 'PATCH', "$list/192.0.2.8", { comment => 'none' }, 404);
     call($owner, 'DELETE', "$list/192.0.2.7", undef, 204);
     call($owner, 'DELETE', "$list/192.0.2.7", undef, 404);
     call($owner, 'DELETE', "$list/127.0.0.0%2F8", undef, 204);
