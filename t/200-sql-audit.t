@@ -68,9 +68,11 @@ my %org = (id => $org, name => 'org', access_list_required => JSON::PP::false,
     attributes => {});
 my %key = (id => $key, org_id => $org, descr => 'key', roles => ['ORG_MEMBER'],
     public_key => $s->value('SELECT public_key FROM apikeys.keys WHERE id = ?',
-    $key), redacted => '0123456789ab');
+    $key), redacted => '0123456789ab', disabled => JSON::PP::false,
+    map { $_ => undef } qw( expires secret_id secret_created secret_expires ));
 my %in = (key_id => $key, project_id => $project, org_id => $org);
-my %listed = (key_id => $key, org_id => $org);
+my %listed = (key_id => $key, org_id => $org, comment => undef,
+    expires => undef);
 my $p = 'a' x 24;
 my %project = (id => $p, org_id => $org, name => 'p', attributes => {});
 
@@ -166,7 +168,7 @@ is events(), '', 'a change that was rolled back has no row';
 my $serial = 0;
 sub create { return $s->call('create_project', org => $org,
     name => 'p' . ++$serial) }
-my $call = "apikeys.create_project(NULL, NULL, NULL, NULL, '$org',
+my $call = "apikeys.create_project(NULL, NULL, NULL, NULL, NULL, '$org',
     gen_random_uuid()::text, NULL)";
 my $type = "UPDATE apikeys.projects SET name = 'n' WHERE id = '$project'";
 
@@ -244,6 +246,6 @@ is events(), 'SQL TRUNCATE access_list', 'TRUNCATE';
 
 
 unlike $s->value('SELECT string_agg(a::text, $$ $$) FROM apikeys.audit a'),
-    qr/(?:ab|cd){8}|secret/, 'the audit holds no secret';
+    qr/(?:ab|cd){8}|"secret"/, 'the audit holds no secret';
 
 done_testing;
