@@ -120,6 +120,33 @@ for my $case (
     like($said, qr/^apikeys-setup: unsafe: .*$says/m, "--check says: $says");
 }
 
+subtest 'the command of the next version' => sub {
+    my $next = "~/next/$setup";
+
+    $web1->must(<<'END');
+mkdir ~/next
+cp -r setup sql ~/next
+mkdir ~/next/sql/v2
+cat > ~/next/sql/v2/01-note.sql <<'EOF'
+CREATE FUNCTION apikeys.note() RETURNS text LANGUAGE sql AS $$ SELECT '' $$;
+REVOKE EXECUTE ON FUNCTION apikeys.note FROM PUBLIC;
+INSERT INTO apikeys.schema_version (version, compatible_from) VALUES (2, 1);
+EOF
+sed -i '/^ *utc,/s/utc/utc, note/' ~/next/sql/grants.sql
+END
+    my ($code, $said) = $web1->run("$next --check");
+    is($code, 1, '--check fails with the old schema');
+    like($said, qr/^apikeys-setup: missing: schema, version 2$/m,
+        '--check names the new one');
+    is(join("\n", grep { /making/ } split /\n/, $web1->must($next)),
+        "apikeys-setup: making: schema, version 2\n"
+        . "apikeys-setup: making: rights of $role on functions: note",
+        'it upgrades the schema and the rights, and nothing else');
+    ($code, $said) = $web1->run("$setup --check");
+    is($code, 0, 'the command of this version takes the new schema')
+        or diag $said;
+};
+
 done_testing;
 
 
