@@ -24,9 +24,20 @@ my $pg = ApiKeys::Pg->new(own => 1);
 my $f = ApiKeys::Fixture->new(db => $pg->database(schema => 1),
     base => 'native', http => 'apikeys_wait 0;',
     database => 'connections=2 connect_timeout=1s timeout=2s',
-    server => 'location = /key { apikeys_auth digest digest_sha256 basic
-        bearer; empty_gif; }');
+    start => 0, server => 'location = /key { apikeys_auth digest digest_sha256
+            basic bearer; empty_gif; }
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        ssl_certificate %%DIR%%/tls.crt;
+        ssl_certificate_key %%DIR%%/tls.key;');
 my $nginx = $f->nginx;
+my $ca = $nginx->dir . '/tls.crt';
+
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+    . ' -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1'
+    . " -keyout @{[ $nginx->dir ]}/tls.key -out $ca 2>/dev/null") == 0
+    or die "openssl: $?\n";
+$f->start;
+
 my $org = $f->org;
 my $project = $f->project($org);
 my $base = $nginx->url . '/api/v1';
@@ -403,11 +414,11 @@ subtest 'an answer that is lost' => sub {
                 or die "the request ends early\n";
         }
         if ($lost) {
-            my $seen = join "\n", map { content($_) }
-                glob '/proc/[0-9]*/cmdline';
-            like($seen, qr/curl\0-q/, 'a client waits for the answer');
-            unlike($seen, qr/\Q@{[ $f->token ]}\E|01234567-89ab-4cde/,
-                'no argument of a process is secret');
+            my $seen = join '', map { content("/proc/$_/cmdline") } $pid,
+                split ' ', content("/proc/$pid/task/$pid/children");
+            like($seen, qr/import\0.*curl\0/s, 'curl waits for the answer');
+            ok($seen !~ /\Q@{[ $f->token ]}\E|$uuid/,
+                'no argument of the processes is secret');
         }
         print $server $request =~ s/\r\n/\r\nConnection: close\r\n/r;
         1 while sysread $server, $answer, 65536, length $answer;
@@ -513,6 +524,22 @@ subtest 'a run that is interrupted' => sub {
 
     is(join(' ', map { created($_) } @names), join(' ', (1) x @names),
         'each key is created once');
+};
+
+
+subtest 'TLS' => sub {
+    my $file = keys_file('tls.csv', 'zztlsaaa');
+    my $https = 'https://127.0.0.1:' . $nginx->port(1) . '/api/v1';
+
+    my ($status, $out, $err) = run($https, $file);
+    is($status, 2, 'an unknown certificate: the command stops');
+    like($err, qr/: stopped at line 2: no answer: SSL certificate.*$go_on 2$/m,
+        'an unknown certificate: it says why');
+    is(created('zztlsaaa'), 0, 'an unknown certificate: nothing is imported');
+
+    local $ENV{CURL_CA_BUNDLE} = $ca;
+    is((run($https, $file))[0], 0, 'CURL_CA_BUNDLE: the command succeeds');
+    is(created('zztlsaaa'), 1, 'CURL_CA_BUNDLE: the key is imported');
 };
 
 
