@@ -518,8 +518,8 @@ ngx_apikeys_sync_object_entries(ngx_pool_t *pool, ngx_str_t *value,
 
 
 /*
- * Cuts "@SECONDS" off the next entry of n and keeps it.  The ends of all entries
- * are allocated with the first one.
+ * Cuts "@SECONDS" off the next entry of n and keeps it.  The ends of all
+ * entries are allocated with the first one.
  */
 
 static ngx_int_t
