@@ -144,8 +144,9 @@ sub get {
 sub admitted {
     my ($status, $title, @options) = @_;
 
-    is(qx{curl -sS -o /dev/null -w '%{http_code}' @options @{[ $nginx->url ]}/key},
-        $status, $title);
+    my $url = $nginx->url . '/key';
+    is(qx{curl -sS -o /dev/null -w '%{http_code}' @options $url}, $status,
+        $title);
 }
 
 
@@ -165,8 +166,9 @@ subtest 'arguments' => sub {
           '/api/v1', $some ],
         [ 'a file that is not there', qr/: cannot open .*none\.csv: No such/,
           $base, "$dir/none.csv" ],
-        [ 'a token file that is not there', qr/: cannot open the operator token/,
-          '--token-file', "$dir/none", $base, $some ],
+        [ 'a token file that is not there',
+          qr/: cannot open the operator token/, '--token-file', "$dir/none",
+          $base, $some ],
         [ 'an empty token file', qr/: \S+empty has no operator token\n/,
           '--token-file', file('empty', "\n"), $base, $some ])
     {
@@ -217,7 +219,8 @@ my $good = file('good.csv', join "\r\n", "\xef\xbb\xbf$header",
     qq("$org->{id}","","zzquoted","$private{zzquoted}","a ""quoted"", desc)
         . qq(ription\\\nof two lines, Gr\xc3\xbc\xc3\x9fe",)
         . qq("ORG_READ_ONLY ORG_MEMBER","",false,),
-    ",$project->{id},zzprojec,$private{zzprojec},in a project,GROUP_READ_ONLY,,,",
+    ",$project->{id},zzprojec,$private{zzprojec},in a project,"
+        . 'GROUP_READ_ONLY,,,',
     "$org->{id},,zzlisted,$private{zzlisted},listed,ORG_MEMBER,"
         . qq("192.0.2.0/24\n2001:db8::1 198.51.100.7",,),
     "$org->{id},,zzdisabl,$private{zzdisabl},disabled,ORG_MEMBER,,true,",
