@@ -47,7 +47,11 @@
 /* ms without notifications that count when the interval is averaged */
 #define NGX_APIKEYS_SYNC_SILENT       1000
 
-/* maximum delay after errors, ms; "poll" if that is longer */
+/*
+ * delay after errors, ms: after the first one "poll", RETRY at most, then twice
+ * as long each time, BACKOFF at most
+ */
+#define NGX_APIKEYS_SYNC_RETRY        1000
 #define NGX_APIKEYS_SYNC_BACKOFF      8000
 
 /* ms without a row after which a load is aborted */
@@ -658,9 +662,9 @@ ngx_apikeys_sync_round_failed(ngx_apikeys_sync_t *sync,
                   "apikeys: cannot read changes from the database: %V, "
                   "for %uL s", reason, seconds);
 
-    delay = ngx_max(sync->conf->poll, 100) << ngx_min(sync->errors, 4);
-    delay = ngx_min(delay, ngx_max(sync->conf->poll,
-                                   NGX_APIKEYS_SYNC_BACKOFF));
+    delay = ngx_min(ngx_max(sync->conf->poll, 100), NGX_APIKEYS_SYNC_RETRY)
+            << ngx_min(sync->errors, 4);
+    delay = ngx_min(delay, NGX_APIKEYS_SYNC_BACKOFF);
     sync->errors++;
 
     ngx_apikeys_sync_schedule(sync, ngx_apikeys_sync_session_begin,
