@@ -222,6 +222,11 @@ ok $s->run(q{INSERT INTO apikeys.older_secrets (key_id, id, secret, redacted,
     created) VALUES (?, ?, decode(?, 'hex'), '0123456789ab', now())}, $self,
     sprintf('%024x', 0xf9), $secret), 'psql adds an older secret';
 cmp_ok version($self), '>', $version, 'which is in the feed';
+is $s->value(q{SELECT event || ' ' || key_id FROM apikeys.audit
+    ORDER BY id DESC LIMIT 1}), "SQL INSERT older_secrets $self",
+    'and in the audit';
+is $s->value(q{SELECT count(*) FROM apikeys.audit
+    WHERE (before, after)::text ~ 'abababab'}), 0, 'without the secret';
 ok !$s->run(q{UPDATE apikeys.older_secrets SET expires = 'infinity'
     WHERE key_id = ?}, $self), 'an infinite end is refused';
 ok !$s->run(q{UPDATE apikeys.keys SET expires = 'infinity'
