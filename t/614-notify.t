@@ -108,8 +108,8 @@ $db->psql("UPDATE apikeys.keys SET descr = 'psql'
             WHERE id = '$org->{key}{id}'");
 is(notified(), 1, 'a change with psql sends a NOTIFY');
 
-$db->psql("SELECT apikeys.update_key(NULL, 'unix:', NULL, NULL, '$org->{id}',
-    '$org->{key}{id}', jsonb '{\"desc\": \"function\"}')");
+$db->psql("SELECT apikeys.update_key(NULL, NULL, 'unix:', NULL, NULL,
+    '$org->{id}', '$org->{key}{id}', jsonb '{\"desc\": \"function\"}')");
 is(notified(), 1, 'a function that psql calls sends a NOTIFY');
 
 

@@ -127,7 +127,7 @@ $db->psql("INSERT INTO apikeys.keys (org_id, public_key, secret, redacted,
     my $key = $f->key($org, 'ORG_READ_ONLY');
 
     $dbh->begin_work;
-    $dbh->do("SELECT apikeys.delete_key(NULL, NULL, NULL, NULL,
+    $dbh->do("SELECT apikeys.delete_key(NULL, NULL, NULL, NULL, NULL,
         '$org->{id}', '$key->{id}')");
     $o->unavailable('its organization is locked');
     follows('a long writer');
