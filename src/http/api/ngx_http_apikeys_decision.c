@@ -76,6 +76,10 @@ ngx_http_apikeys_decision_query(ngx_http_apikeys_call_t *call)
         return rc;
     }
 
+    if (args->address_text.data == NULL) {
+        ngx_str_set(&args->address_text, "");
+    }
+
     if (ngx_apikeys_cidr_parse_address(&args->address, &args->address_text)
         != NGX_OK)
     {
