@@ -55,28 +55,6 @@ delete_key($key);
 ok(refused($key), 'a change beside terminated backends');
 
 
-# an error of a node that seldom polls: it repeats the round soon
-
-{
-    my $seldom = $f->node(http => 'apikeys_sync poll=1h;');
-    $seldom->start;
-    $f->wait_loaded($seldom);
-    $key = $f->key($org, 'ORG_OWNER');
-    ok(eval { $seldom->wait_for(sub { code($key, $seldom) == 200 }, 20, '') },
-        'a node with poll=1h follows notifications');
-    $db->psql(q{ALTER ROLE apikeys_nginx NOLOGIN;
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE usename = 'apikeys_nginx'});
-    ok(eval { $seldom->wait_log(qr/cannot read changes from the database/,
-        20) }, 'it loses the database');
-    delete_key($key);
-    $db->psql('ALTER ROLE apikeys_nginx LOGIN');
-    ok(eval { $seldom->wait_for(sub { code($key, $seldom) == 401 }, 20, '') },
-        'a node with poll=1h repeats a round that failed');
-    $seldom->quit;
-}
-
-
 # a server that is stopped for a while
 
 $key = $f->key($org, 'ORG_OWNER');
@@ -216,5 +194,27 @@ is(code($key, $stranger->nginx), 503,
     'a node with the wrong master key file answers 503');
 is(code($key), 200, 'other nodes still admit the key');
 $stranger->nginx->stop;
+
+
+# an error of a node that seldom polls: it repeats the round soon
+
+{
+    my $seldom = $f->node(http => 'apikeys_sync poll=1h;');
+    $seldom->start;
+    $f->wait_loaded($seldom);
+    $key = $f->key($org, 'ORG_OWNER');
+    ok(eval { $seldom->wait_for(sub { code($key, $seldom) == 200 }, 20, '') },
+        'a node with poll=1h follows notifications');
+    $db->psql(q{ALTER ROLE apikeys_nginx NOLOGIN;
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE usename = 'apikeys_nginx'});
+    ok(eval { $seldom->wait_log(qr/cannot read changes from the database/,
+        20) }, 'it loses the database');
+    delete_key($key);
+    $db->psql('ALTER ROLE apikeys_nginx LOGIN');
+    ok(eval { $seldom->wait_for(sub { code($key, $seldom) == 401 }, 20, '') },
+        'a node with poll=1h repeats a round that failed');
+    $seldom->quit;
+}
 
 done_testing;
