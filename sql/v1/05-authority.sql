@@ -357,18 +357,22 @@ BEGIN
 END
 $$;
 
--- Whether the organization of the key still has an owner after the ownership
--- of the key has changed.  An organization with a standing owner must keep a
--- standing one; another must keep one that works now.
-CREATE FUNCTION keeps_owner(p_key keys, p_before integer, p_after integer)
+-- Whether the caller may change the ownership of the key to p_after: the
+-- organization still has an owner then.  An organization with a standing owner
+-- must keep a standing one; another must keep one that works now.  The operator
+-- may take the last one.
+CREATE FUNCTION keeps_owner(p_caller text, p_key keys, p_after integer)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
+DECLARE
+    v_before  integer := ownership(p_key, secret_ends(p_key.id));
 BEGIN
-    RETURN p_after >= p_before
+    RETURN is_operator(p_caller)
+           OR p_after >= v_before
            OR (SELECT coalesce(max(ownership(k, secret_ends(k.id))), 0)
                  FROM keys k
                 WHERE k.org_id = p_key.org_id AND k.id <> p_key.id
-                  AND 'ORG_OWNER' = ANY (k.roles)) >= p_before;
+                  AND 'ORG_OWNER' = ANY (k.roles)) >= v_before;
 END
 $$;
 

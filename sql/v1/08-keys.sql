@@ -63,8 +63,7 @@ CREATE FUNCTION refuse_attributes(p_key text, p_key_attributes jsonb,
 RETURNS outcome
 LANGUAGE plpgsql SET search_path = apikeys, pg_catalog, pg_temp AS $$
 DECLARE
-    v_key   keys;
-    v_ends  timestamptz[] := secret_ends(p_key);
+    v_key  keys;
 BEGIN
     IF expires_in_past(p_key_attributes) THEN
         RETURN refused('expires_in_past', 'expiresAt'::text);
@@ -72,10 +71,9 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, ownership(v_key, v_ends),
-                           ownership(with_attributes(v_key, p_key_attributes),
-                                     v_ends))
+    IF NOT keeps_owner(p_caller, v_key,
+                       ownership(with_attributes(v_key, p_key_attributes),
+                                 secret_ends(p_key)))
     THEN
         RETURN refused('demotes_last_owner', p_key);
     END IF;
@@ -415,9 +413,7 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, ownership(v_key, secret_ends(p_key)), 0)
-    THEN
+    IF NOT keeps_owner(p_caller, v_key, 0) THEN
         RETURN NEXT refused('deletes_last_owner', p_key);
         RETURN;
     END IF;

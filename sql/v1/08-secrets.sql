@@ -77,7 +77,7 @@ SET search_path = apikeys, pg_catalog, pg_temp, "apikeys audited" AS $$
 DECLARE
     v_begin    record;
     v_key      keys;
-    v_now      timestamptz;
+    v_now      timestamptz;      -- ends have whole seconds, too
     v_others   integer := (p_secret_attributes ->> 'othersExpireIn')::integer;
     v_expires  timestamptz;
     v_old      secrets;
@@ -106,7 +106,7 @@ BEGIN
                                   v_now + make_interval(secs => v_others))
                        FROM secrets
                       WHERE key_id = p_key AND v_others IS DISTINCT FROM 0
-                        AND coalesce(expires > clock_timestamp(), true));
+                        AND coalesce(expires > v_now, true));
 
     IF cardinality(v_after) > 1 THEN
         RETURN NEXT refused('max_secrets', p_key);
@@ -115,9 +115,8 @@ BEGIN
 
     SELECT * INTO v_key FROM keys WHERE id = p_key;
 
-    IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, ownership(v_key, secret_ends(p_key)),
-                           ownership(v_key, v_after || v_expires))
+    IF NOT keeps_owner(p_caller, v_key,
+                       ownership(v_key, v_after || v_expires))
     THEN
         RETURN NEXT refused('demotes_last_owner', p_key);
         RETURN;
@@ -125,7 +124,7 @@ BEGIN
 
     FOR v_old IN SELECT * FROM secrets WHERE key_id = p_key ORDER BY created
     LOOP
-        IF v_others = 0 OR v_old.expires <= clock_timestamp() THEN
+        IF v_others = 0 OR v_old.expires <= v_now THEN
             PERFORM audit_event('API_KEY_SECRET_DELETED', p_caller, p_address,
                                 p_org, NULL, p_key, secret_image(v_old), NULL);
         ELSE
@@ -204,12 +203,11 @@ BEGIN
         RETURN;
     END IF;
 
-    IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, ownership(v_key, secret_ends(p_key)),
-                           ownership(v_key, ARRAY(
-                               SELECT CASE WHEN id = p_secret_id
-                                           THEN v_expires ELSE expires END
-                                 FROM secrets WHERE key_id = p_key)))
+    IF NOT keeps_owner(p_caller, v_key,
+                       ownership(v_key, ARRAY(
+                           SELECT CASE WHEN id = p_secret_id
+                                       THEN v_expires ELSE expires END
+                             FROM secrets WHERE key_id = p_key)))
     THEN
         RETURN NEXT refused('demotes_last_owner', p_key);
         RETURN;
@@ -264,9 +262,8 @@ BEGIN
         RETURN;
     END IF;
 
-    IF NOT is_operator(p_caller)
-       AND NOT keeps_owner(v_key, ownership(v_key, secret_ends(p_key)),
-                           ownership(v_key, ARRAY[v_other.expires]))
+    IF NOT keeps_owner(p_caller, v_key,
+                       ownership(v_key, ARRAY[v_other.expires]))
     THEN
         RETURN NEXT refused('demotes_last_owner', p_key);
         RETURN;
