@@ -60,6 +60,14 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 
+-- When a key, a secret or an entry expires; null: never.  It has whole seconds,
+-- and utc() can write it.
+CREATE DOMAIN expiry AS timestamptz
+    CHECK (VALUE = date_trunc('second', VALUE)
+           AND VALUE BETWEEN '1970-01-01T00:00:01Z'
+                         AND '9999-12-31T23:59:59Z');
+
+
 -- One row for each key, organization or project: the result type of the feed,
 -- the load and every mutation.  C names the attributes in this order in
 -- src/sync/ngx_apikeys_state.h; in SQL the order is repeated in the views
@@ -145,7 +153,7 @@ CREATE TABLE master_keys (
 
 -- A key without an organization is a global key: it has roles in the whole
 -- service, and no access list of its own (see global_access_list).  A key that
--- is disabled or that has expired is refused.  "expires" has whole seconds.
+-- is disabled or that has expired is refused.
 --
 -- The row has the newest secret of the key.  secret_id and secret_created are
 -- null for the secret that was made with the key: they are those of the key.
@@ -185,19 +193,12 @@ CREATE TABLE keys (
                         'ORG_STREAM_PROCESSING_ADMIN'
                     ] END),
     disabled    boolean      NOT NULL DEFAULT false,
-    expires     timestamptz
-                CHECK (expires = date_trunc('second', expires)
-                       AND expires BETWEEN '1970-01-01T00:00:01Z'
-                                       AND '9999-12-31T23:59:59Z'),
+    expires     expiry,
     created     timestamptz  NOT NULL DEFAULT now(),
     secret_id       text COLLATE "C"
                     CHECK (secret_id ~ '^[0-9a-f]{24}$'),
     secret_created  timestamptz,
-    secret_expires  timestamptz
-                    CHECK (secret_expires = date_trunc('second',
-                                                       secret_expires)
-                           AND secret_expires BETWEEN '1970-01-01T00:00:01Z'
-                                                  AND '9999-12-31T23:59:59Z'),
+    secret_expires  expiry,
     UNIQUE (id, org_id),
     CHECK ((secret_id IS NULL) = (secret_created IS NULL))
 );
@@ -220,10 +221,7 @@ CREATE TABLE older_secrets (
     redacted  text COLLATE "C" NOT NULL
               CHECK (redacted ~ '^[0-9a-f]{12}$'),
     created   timestamptz  NOT NULL,
-    expires   timestamptz
-              CHECK (expires = date_trunc('second', expires)
-                     AND expires BETWEEN '1970-01-01T00:00:01Z'
-                                     AND '9999-12-31T23:59:59Z')
+    expires   expiry
 );
 
 CREATE INDEX older_secrets_by_line ON older_secrets (line);
@@ -288,10 +286,7 @@ CREATE TABLE access_list (
     org_id   text COLLATE "C" NOT NULL,    -- of the key
     comment  text COLLATE "C"
              CHECK (char_length(comment) <= 250),
-    expires  timestamptz
-             CHECK (expires = date_trunc('second', expires)
-                    AND expires BETWEEN '1970-01-01T00:00:01Z'
-                                    AND '9999-12-31T23:59:59Z'),
+    expires  expiry,
     PRIMARY KEY (key_id, cidr),
     FOREIGN KEY (key_id, org_id) REFERENCES keys (id, org_id)
         ON DELETE CASCADE,
