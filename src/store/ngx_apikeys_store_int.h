@@ -469,6 +469,40 @@ struct ngx_apikeys_store_s {
                                     NGX_APIKEYS_STORE_END_LEAF)              \
         : 0))
 
+/* the end of entry number i of a key that has ends, IPv4 first */
+
+static ngx_inline uint32_t *
+ngx_apikeys_store_end(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_detail_t *d, uint32_t i)
+{
+    uint32_t  *leaf;
+
+    leaf = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                       ngx_apikeys_store_end_leaf(d)
+                                       + i / NGX_APIKEYS_STORE_END_LEAF);
+
+    return &leaf[i % NGX_APIKEYS_STORE_END_LEAF];
+}
+
+
+/* the two leaves of a key that has an older secret */
+
+static ngx_inline void
+ngx_apikeys_store_older_leaves(ngx_apikeys_store_t *st,
+    const ngx_apikeys_store_detail_t *d, ngx_apikeys_store_older_t **older,
+    ngx_apikeys_store_ha1s_t **ha1s)
+{
+    uint32_t  leaf;
+
+    leaf = ngx_apikeys_store_older_leaf(d);
+
+    *older = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                         leaf);
+    *ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
+                                        leaf + 1);
+}
+
+
 #define ngx_apikeys_atomic_load(p)       __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define ngx_apikeys_atomic_store(p, value)                                   \
     __atomic_store_n(p, value, __ATOMIC_RELEASE)

@@ -449,22 +449,14 @@ ngx_int_t
 ngx_apikeys_store_older(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_ref_t *ref, ngx_apikeys_store_ref_t *older)
 {
-    uint32_t                           leaf;
-    ngx_apikeys_store_ha1s_t          *ha1s;
-    ngx_apikeys_store_older_t         *cell;
-    const ngx_apikeys_store_detail_t  *d;
+    ngx_apikeys_store_ha1s_t   *ha1s;
+    ngx_apikeys_store_older_t  *cell;
 
     if (!ref->has_older) {
         return NGX_DECLINED;
     }
 
-    d = ref->detail;
-    leaf = ngx_apikeys_store_older_leaf(d);
-
-    cell = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       leaf);
-    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       leaf + 1);
+    ngx_apikeys_store_older_leaves(st, ref->detail, &cell, &ha1s);
 
     *older = *ref;
 
@@ -552,18 +544,15 @@ static ngx_inline ngx_uint_t
 ngx_apikeys_store_read_ended(ngx_apikeys_store_t *st,
     const ngx_apikeys_store_detail_t *d, uint32_t i)
 {
-    uint32_t  *ends;
+    uint32_t  end;
 
     if (!(d->flags & NGX_APIKEYS_STORE_HAS_ENDS)) {
         return 0;
     }
 
-    ends = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       ngx_apikeys_store_end_leaf(d)
-                                       + i / NGX_APIKEYS_STORE_END_LEAF);
-    ends += i % NGX_APIKEYS_STORE_END_LEAF;
+    end = *ngx_apikeys_store_end(st, d, i);
 
-    return *ends && ngx_time() >= (time_t) *ends;
+    return end && ngx_time() >= (time_t) end;
 }
 
 

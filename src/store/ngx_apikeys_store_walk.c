@@ -240,16 +240,10 @@ static void
 ngx_apikeys_store_walk_ends(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, uint32_t *ends)
 {
-    uint32_t    *leaf, first;
-    ngx_uint_t   i;
+    uint32_t  i;
 
-    first = ngx_apikeys_store_end_leaf(d);
-
-    for (i = 0; i < (ngx_uint_t) d->nv4 + d->nv6; i++) {
-        leaf = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       first + i / NGX_APIKEYS_STORE_END_LEAF);
-
-        ends[i] = leaf[i % NGX_APIKEYS_STORE_END_LEAF];
+    for (i = 0; i < (uint32_t) d->nv4 + d->nv6; i++) {
+        ends[i] = *ngx_apikeys_store_end(st, d, i);
     }
 }
 
@@ -258,16 +252,10 @@ static void
 ngx_apikeys_store_walk_older(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, ngx_apikeys_store_key_t *key)
 {
-    uint32_t                    leaf;
     ngx_apikeys_store_ha1s_t   *ha1s;
     ngx_apikeys_store_older_t  *older;
 
-    leaf = ngx_apikeys_store_older_leaf(d);
-
-    older = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                        leaf);
-    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       leaf + 1);
+    ngx_apikeys_store_older_leaves(st, d, &older, &ha1s);
 
     ngx_memcpy(key->older.plain, older->plain, sizeof(older->plain));
     key->older.ha1s = ha1s->ha1s;

@@ -879,16 +879,10 @@ static void
 ngx_apikeys_store_write_older(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key)
 {
-    uint32_t                    leaf;
     ngx_apikeys_store_ha1s_t   *ha1s;
     ngx_apikeys_store_older_t  *older;
 
-    leaf = ngx_apikeys_store_older_leaf(d);
-
-    older = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                        leaf);
-    ha1s = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       leaf + 1);
+    ngx_apikeys_store_older_leaves(st, d, &older, &ha1s);
 
     ngx_memcpy(older->plain, key->older.plain, sizeof(older->plain));
     older->id = key->older_id;
@@ -902,15 +896,9 @@ static void
 ngx_apikeys_store_write_ends(ngx_apikeys_store_t *st,
     ngx_apikeys_store_detail_t *d, const ngx_apikeys_store_key_t *key)
 {
-    uint32_t    *ends, first;
-    ngx_uint_t   i;
-
-    first = ngx_apikeys_store_end_leaf(d);
+    uint32_t  i;
 
     for (i = 0; i < key->nentries; i++) {
-        ends = ngx_apikeys_arena_tree_leaf(&st->arena, d->tree, d->tree_bits,
-                                       first + i / NGX_APIKEYS_STORE_END_LEAF);
-
-        ends[i % NGX_APIKEYS_STORE_END_LEAF] = key->ends[i];
+        *ngx_apikeys_store_end(st, d, i) = key->ends[i];
     }
 }
