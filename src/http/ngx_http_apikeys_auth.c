@@ -108,6 +108,9 @@ static ngx_int_t ngx_http_apikeys_auth_verify(ngx_http_request_t *r,
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_reverify(
     ngx_http_request_t *r, ngx_http_apikeys_loc_conf_t *alcf,
     ngx_http_apikeys_identity_t *identity);
+static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_find(
+    ngx_apikeys_store_t *st, ngx_http_apikeys_identity_t *identity,
+    ngx_apikeys_store_ref_t *ref);
 static ngx_uint_t ngx_http_apikeys_auth_still(ngx_apikeys_store_t *st,
     ngx_apikeys_store_ref_t *ref, ngx_http_apikeys_identity_t *identity);
 static ngx_http_apikeys_decision_e ngx_http_apikeys_auth_fresh(
@@ -840,26 +843,37 @@ ngx_http_apikeys_auth_reverify(ngx_http_request_t *r,
 
     ngx_apikeys_store_read_begin(st);
 
-    switch (ngx_apikeys_store_key_by_id(st, &identity->id, &ref)) {
+    decision = ngx_http_apikeys_auth_find(st, identity, &ref);
 
-    case NGX_OK:
+    if (decision == NGX_HTTP_APIKEYS_DECISION_ALLOW) {
         decision = ngx_http_apikeys_auth_still(st, &ref, identity)
                    ? ngx_http_apikeys_auth_check_key(st, &ref, identity)
                    : NGX_HTTP_APIKEYS_DECISION_WRONG_SECRET;
-        break;
-
-    case NGX_DECLINED:
-        decision = NGX_HTTP_APIKEYS_DECISION_UNKNOWN_KEY;
-        break;
-
-    default: /* NGX_BUSY */
-        decision = NGX_HTTP_APIKEYS_DECISION_NOT_LOADED;
-        break;
     }
 
     ngx_apikeys_store_read_end(st);
 
     return decision;
+}
+
+
+/* looks up the key of an identity again, by its id */
+
+static ngx_http_apikeys_decision_e
+ngx_http_apikeys_auth_find(ngx_apikeys_store_t *st,
+    ngx_http_apikeys_identity_t *identity, ngx_apikeys_store_ref_t *ref)
+{
+    switch (ngx_apikeys_store_key_by_id(st, &identity->id, ref)) {
+
+    case NGX_OK:
+        return NGX_HTTP_APIKEYS_DECISION_ALLOW;
+
+    case NGX_DECLINED:
+        return NGX_HTTP_APIKEYS_DECISION_UNKNOWN_KEY;
+
+    default: /* NGX_BUSY */
+        return NGX_HTTP_APIKEYS_DECISION_NOT_LOADED;
+    }
 }
 
 
@@ -901,20 +915,12 @@ ngx_http_apikeys_auth_judge(ngx_apikeys_store_t *st,
 
     decision = ngx_http_apikeys_auth_fresh(st, alcf, identity);
 
-    if (decision != NGX_HTTP_APIKEYS_DECISION_ALLOW) {
-        return decision;
+    if (decision == NGX_HTTP_APIKEYS_DECISION_ALLOW) {
+        decision = ngx_http_apikeys_auth_find(st, identity, &ref);
     }
 
-    switch (ngx_apikeys_store_key_by_id(st, &identity->id, &ref)) {
-
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
-        return NGX_HTTP_APIKEYS_DECISION_UNKNOWN_KEY;
-
-    default: /* NGX_BUSY */
-        return NGX_HTTP_APIKEYS_DECISION_NOT_LOADED;
+    if (decision != NGX_HTTP_APIKEYS_DECISION_ALLOW) {
+        return decision;
     }
 
     identity->org = *ref.org;
