@@ -20,7 +20,6 @@ static void ngx_http_apikeys_caller_write(ngx_http_apikeys_call_t *call,
 ngx_int_t
 ngx_http_apikeys_caller(ngx_http_apikeys_call_t *call)
 {
-    u_char                  *p;
     ngx_str_t               *id;
     ngx_apikeys_json_out_t   out;
 
@@ -36,15 +35,10 @@ ngx_http_apikeys_caller(ngx_http_apikeys_call_t *call)
         return ngx_http_apikeys_output_send(call, &out, NGX_HTTP_OK);
     }
 
-    id = ngx_palloc(call->request->pool, sizeof(ngx_str_t));
-    p = ngx_pnalloc(call->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
-
-    if (id == NULL || p == NULL) {
+    id = ngx_http_apikeys_run_caller(call);
+    if (id == NULL) {
         return NGX_ERROR;
     }
-
-    id->data = p;
-    id->len = ngx_apikeys_objectid_write(p, &call->identity.id) - p;
 
     return ngx_http_apikeys_run(call, &ngx_http_apikeys_key_stmt, id,
                                 ngx_http_apikeys_caller_done);

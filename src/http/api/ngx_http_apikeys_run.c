@@ -741,6 +741,26 @@ ngx_http_apikeys_run_params(ngx_http_apikeys_call_t *call,
 }
 
 
+ngx_str_t *
+ngx_http_apikeys_run_caller(ngx_http_apikeys_call_t *call)
+{
+    u_char     *p;
+    ngx_str_t  *id;
+
+    id = ngx_palloc(call->request->pool, sizeof(ngx_str_t));
+    p = ngx_pnalloc(call->request->pool, NGX_APIKEYS_OBJECTID_TEXT_LEN);
+
+    if (id == NULL || p == NULL) {
+        return NULL;
+    }
+
+    id->data = p;
+    id->len = ngx_apikeys_objectid_write(p, &call->identity.id) - p;
+
+    return id;
+}
+
+
 ngx_int_t
 ngx_http_apikeys_run_roles(ngx_pool_t *pool, ngx_str_t *param,
     ngx_apikeys_scope_e scope, uint32_t mask)

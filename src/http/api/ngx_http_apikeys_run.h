@@ -80,6 +80,9 @@ enum {
 ngx_str_t *ngx_http_apikeys_run_params(ngx_http_apikeys_call_t *call,
     const ngx_apikeys_pg_stmt_t *stmt);
 
+/* the id of the calling key as the parameter of a statement; NULL: no memory */
+ngx_str_t *ngx_http_apikeys_run_caller(ngx_http_apikeys_call_t *call);
+
 /* the roles of a mask as an array for PostgreSQL, "{A,B}"; empty: SQL NULL */
 ngx_int_t ngx_http_apikeys_run_roles(ngx_pool_t *pool, ngx_str_t *param,
     ngx_apikeys_scope_e scope, uint32_t mask);
