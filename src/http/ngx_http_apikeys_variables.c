@@ -15,6 +15,8 @@
 
 static ngx_http_apikeys_ctx_t *ngx_http_apikeys_variables_ctx(
     ngx_http_request_t *r);
+static ngx_http_apikeys_ctx_t *ngx_http_apikeys_variables_verified(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_apikeys_variables_key(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_apikeys_variables_id(ngx_http_request_t *r,
@@ -134,15 +136,28 @@ ngx_http_apikeys_variables_ctx(ngx_http_request_t *r)
 }
 
 
+/* NULL: there is no identity that variables may show */
+
+static ngx_http_apikeys_ctx_t *
+ngx_http_apikeys_variables_verified(ngx_http_request_t *r)
+{
+    ngx_http_apikeys_ctx_t  *ctx;
+
+    ctx = ngx_http_apikeys_variables_ctx(r);
+
+    return (ctx && ngx_http_apikeys_ctx_verified(ctx)) ? ctx : NULL;
+}
+
+
 static ngx_int_t
 ngx_http_apikeys_variables_key(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     ngx_http_apikeys_ctx_t  *ctx;
 
-    ctx = ngx_http_apikeys_variables_ctx(r);
+    ctx = ngx_http_apikeys_variables_verified(r);
 
-    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)) {
+    if (ctx == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -161,9 +176,9 @@ ngx_http_apikeys_variables_id(ngx_http_request_t *r,
     u_char                  *p, *id;
     ngx_http_apikeys_ctx_t  *ctx;
 
-    ctx = ngx_http_apikeys_variables_ctx(r);
+    ctx = ngx_http_apikeys_variables_verified(r);
 
-    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)) {
+    if (ctx == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -198,11 +213,9 @@ ngx_http_apikeys_variables_entry(ngx_http_request_t *r,
     u_char                  *p;
     ngx_http_apikeys_ctx_t  *ctx;
 
-    ctx = ngx_http_apikeys_variables_ctx(r);
+    ctx = ngx_http_apikeys_variables_verified(r);
 
-    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)
-        || ctx->identity.entry.family == 0)
-    {
+    if (ctx == NULL || ctx->identity.entry.family == 0) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -230,9 +243,9 @@ ngx_http_apikeys_variables_roles(ngx_http_request_t *r,
     ngx_apikeys_store_ref_t        ref;
     ngx_http_apikeys_main_conf_t  *amcf;
 
-    ctx = ngx_http_apikeys_variables_ctx(r);
+    ctx = ngx_http_apikeys_variables_verified(r);
 
-    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)) {
+    if (ctx == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -352,11 +365,9 @@ ngx_http_apikeys_variables_expires(ngx_http_request_t *r,
     u_char                  *p;
     ngx_http_apikeys_ctx_t  *ctx;
 
-    ctx = ngx_http_apikeys_variables_ctx(r);
+    ctx = ngx_http_apikeys_variables_verified(r);
 
-    if (ctx == NULL || !ngx_http_apikeys_ctx_verified(ctx)
-        || ctx->identity.expires == 0)
-    {
+    if (ctx == NULL || ctx->identity.expires == 0) {
         v->not_found = 1;
         return NGX_OK;
     }
